@@ -1,0 +1,5 @@
+"""`python -m demesh`."""
+
+from demesh.cli import main
+
+main()

@@ -1,0 +1,61 @@
+"""One hierarchy of errors. Every message is a sentence for the person (or the peer's operator) who can act on it:
+what was wrong, where, and what is allowed.
+"""
+
+
+class DemeshError(Exception):
+    """Base of all errors demesh raises on purpose. The CLI prints the message and exits with `exit_code`."""
+
+    exit_code = 1
+
+
+class UsageError(DemeshError):
+    """The person asked for something that cannot be: a bad option, file or setting."""
+
+    exit_code = 2
+
+
+class ConfigError(UsageError):
+    """A configuration was refused; `problems` holds every reason, each with its file and line."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("\n".join(problems))
+        self.problems = problems
+
+
+class NodeNotRunning(DemeshError):
+    """No node answers where one was looked for."""
+
+    exit_code = 3
+
+
+class EntryError(DemeshError):
+    """Bytes are not an acceptable entry, page or message. `reason` is a short token, the label of the refusal's counter."""
+
+    def __init__(self, reason: str, message: str) -> None:
+        super().__init__(message)
+        self.reason = reason
+
+
+class StoreError(DemeshError):
+    """The store cannot be opened, read or written; nothing is retried (see docs/architecture.md, Durability)."""
+
+
+class NetworkError(DemeshError):
+    """A peer could not be reached, or a stream to it broke."""
+
+
+class DialError(NetworkError):
+    """An address could not be dialled. `wrong_swarm_key`: something answered there, but the swarm keys seem to differ."""
+
+    def __init__(self, message: str, *, wrong_swarm_key: bool = False) -> None:
+        super().__init__(message)
+        self.wrong_swarm_key = wrong_swarm_key
+
+
+class SyncError(DemeshError):
+    """A sync session ended early. `code` is the wire code of docs/protocol.md, or 0 when the peer just broke off."""
+
+    def __init__(self, message: str, code: int = 0) -> None:
+        super().__init__(message)
+        self.code = code

@@ -1,0 +1,138 @@
+"""Who a node is and which mesh it belongs to: node key, peer id, swarm key, mesh id.
+
+The node key is one Ed25519 key. It signs the node's entries (each signature names its purpose, see docs/protocol.md) and
+is its libp2p identity, so a connection's peer id proves whose log comes first-hand. The swarm key is libp2p's private
+network key in the file format of IPFS; it decides who may connect and signs nothing. The mesh id is what entries are
+bound to: made from the first swarm key and kept, so that a new swarm key never invalidates what was signed.
+
+Guarantees: secret files are created with mode 0600 and never overwritten. Not guaranteed: protection from other
+processes of the same user.
+"""
+
+import hashlib
+import os
+import secrets
+from dataclasses import dataclass
+from pathlib import Path
+
+import base58
+from nacl.signing import SigningKey
+
+from demesh.errors import UsageError
+
+_SWARM_KEY_HEADER = ("/key/swarm/psk/1.0.0/", "/base16/")
+# A libp2p peer id of an Ed25519 key: identity multihash (0x00, 36 bytes) of the protobuf {type: Ed25519, data: key}.
+# https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
+_PEER_ID_PREFIX = bytes.fromhex("002408011220")
+
+
+@dataclass(frozen=True, slots=True)
+class SwarmKey:
+    """The 32 secret bytes that let a node connect to its mesh."""
+
+    psk: bytes
+
+    def __repr__(self) -> str:
+        return f"SwarmKey(fingerprint={self.fingerprint})"
+
+    @property
+    def fingerprint(self) -> str:
+        """Sixteen hex digits that tell two keys apart and reveal neither."""
+        return hashlib.blake2b(self.psk, digest_size=8, person=b"demesh/swarm/1").hexdigest()
+
+    def first_mesh_id(self) -> bytes:
+        """The 16-byte id of the mesh that this key founds."""
+        return hashlib.blake2b(self.psk, digest_size=16, person=b"demesh/mesh/1").digest()
+
+    def text(self) -> str:
+        """The key file's content (multiformats' and IPFS' swarm.key form)."""
+        return "\n".join((*_SWARM_KEY_HEADER, self.psk.hex())) + "\n"
+
+
+def new_swarm_key() -> SwarmKey:
+    return SwarmKey(secrets.token_bytes(32))
+
+
+def read_swarm_key(path: Path) -> SwarmKey:
+    """The key in a swarm key file.
+
+    Raises UsageError when the file cannot be read or is not of the IPFS form; the message never quotes its content.
+    """
+    try:
+        lines = path.read_text("ascii").split()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UsageError(f"Cannot read the swarm key {path}: {_reason(error)}.") from None
+    if len(lines) != 3 or tuple(lines[:2]) != _SWARM_KEY_HEADER:
+        raise UsageError(
+            f"{path} is not a swarm key: it must hold three lines, {_SWARM_KEY_HEADER[0]} then {_SWARM_KEY_HEADER[1]} "
+            "then 64 hex digits. `demesh swarm-key new` makes one."
+        )
+    try:
+        psk = bytes.fromhex(lines[2])
+    except ValueError:
+        psk = b""
+    if len(psk) != 32:
+        raise UsageError(f"{path} is not a swarm key: its third line must be 64 hex digits (32 bytes).")
+    return SwarmKey(psk)
+
+
+def read_or_make_node_key(path: Path) -> SigningKey:
+    """The node's Ed25519 key, made on first use. The file holds the 32-byte seed in hex."""
+    if not path.exists():
+        write_secret(path, secrets.token_hex(32) + "\n")
+    try:
+        seed = bytes.fromhex(path.read_text("ascii").strip())
+    except (OSError, ValueError) as error:
+        raise UsageError(f"Cannot read the node key {path}: {_reason(error)}.") from None
+    if len(seed) != 32:
+        raise UsageError(
+            f"{path} is not a node key: it must hold 64 hex digits. Restore it from a backup, or delete it to become a "
+            "new member."
+        )
+    return SigningKey(seed)
+
+
+def peer_id(public_key: bytes) -> str:
+    """The libp2p peer id (base58, `12D3KooW…`) of an Ed25519 public key of 32 bytes."""
+    return base58.b58encode(_PEER_ID_PREFIX + public_key).decode("ascii")
+
+
+def public_key_of(text: str) -> bytes:
+    """The Ed25519 public key (32 bytes) in a peer id. Raises UsageError if it holds none."""
+    try:
+        raw = base58.b58decode(text)
+    except ValueError:
+        raw = b""
+    if not raw.startswith(_PEER_ID_PREFIX) or len(raw) != len(_PEER_ID_PREFIX) + 32:
+        raise UsageError(
+            f"{text!r} is not the peer id of an Ed25519 key; one begins with 12D3KooW (`demesh node id` prints yours)."
+        )
+    return raw[len(_PEER_ID_PREFIX) :]
+
+
+def write_secret(path: Path, text: str) -> None:
+    """Create `path` with mode 0600, durably. Raises UsageError if it exists: a secret is never overwritten."""
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+    except FileExistsError:
+        raise UsageError(f"{path} exists and is not overwritten.") from None
+    except OSError as error:
+        raise UsageError(f"Cannot create {path}: {_reason(error)}.") from None
+    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+        file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
+    _sync_directory(path.parent)
+
+
+def _sync_directory(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _reason(error: Exception) -> str:
+    return error.strerror or type(error).__name__ if isinstance(error, OSError) else "it is not plain hexadecimal text"

@@ -1,0 +1,76 @@
+"""Every bound of demesh, one line each, the unit last in the name.
+
+A bound that more than one version of demesh must agree on (the formats of docs/protocol.md) is marked *wire*: raising it
+lets a new node write what an old one refuses. The others are local and may be changed freely.
+"""
+
+# Entries and payloads (docs/protocol.md)
+ENTRY_BYTES_MAX = 16_384  # wire: an envelope, signature included
+ENTRY_DEPTH_MAX = 5  # wire: nested arrays, the body's own included
+SEQ_MAX = 2**53 - 1  # wire: exact in every JSON reader
+TIME_MS_MAX = 2**53 - 1  # wire
+NEXT_MS_MAX = 7 * 86_400_000  # wire: the longest silence a node may announce
+NAME_CHARS_MAX = 64  # wire: of a node or a check
+TAGS_MAX = 32  # wire
+ADDRESSES_MAX = 16  # wire: in a hello
+TEXT_CHARS_MAX = 1_024  # wire: any other text of a payload
+DETAIL_BYTES_MAX = 200  # wire: one detail of a result, UTF-8
+RESULTS_PER_ENTRY_MAX = 256  # wire: what a reader accepts
+PLAN_PARTS_MAX = 1_024  # wire
+LABELS_MAX = 32  # wire: on one check
+
+# Batching and storing
+RESULTS_PER_FLUSH_MAX = 64
+FLUSH_INTERVAL_MS_DEFAULT = 10_000
+FLUSH_INTERVAL_MS_MIN = 1_000
+FLUSH_INTERVAL_MS_MAX = 300_000
+CERTIFICATE_EXPIRY_REPEAT_MS = 3_600_000  # an unchanged expiry is written again this often
+STARTUP_TAIL_ENTRIES_MAX = 512  # per log, folded at start
+
+# Logs and members
+LOGS_MAX = 1_024
+
+# Mesh
+GOSSIP_MESSAGE_BYTES_MAX = 65_536
+INTAKE_QUEUE_BATCHES_MAX = 256
+SYNC_PAGE_BYTES_MAX = 524_288
+SYNC_PAGE_ENTRIES_MAX = 4_096
+SYNC_FRAME_BYTES_MAX = SYNC_PAGE_BYTES_MAX + 65_536
+SYNC_SESSIONS_INBOUND_MAX = 4
+SYNC_SESSION_SECONDS_MAX = 60
+SYNC_INTERVAL_SECONDS = 30
+PEER_CONNECTIONS_MAX = 300
+PEER_HALF_OPEN_MAX = 64
+PEER_HALF_OPEN_PER_ADDRESS_MAX = 16
+PEER_UPGRADE_SECONDS_MAX = 5
+TCP_USER_TIMEOUT_MS = 20_000
+DIAL_SECONDS_MAX = 10
+DIAL_BACKOFF_SECONDS_MIN = 1
+DIAL_BACKOFF_SECONDS_MAX = 60
+
+# Checks and probes
+CHECKS_MAX = 10_000
+PROBES_IN_FLIGHT_MAX = 64
+HTTP_BODY_BYTES_MAX = 1_048_576
+HTTP_REDIRECTS_MAX = 5
+INTERVAL_MS_MIN = 1_000
+INTERVAL_MS_MAX = 7 * 86_400_000
+TIMEOUT_MS_MIN = 100
+TIMEOUT_MS_MAX = 300_000
+CONFIG_BYTES_MAX = 4 * 1_048_576
+
+# View
+RESULT_FRESH_EXTRA_MS = 30_000  # a result counts for 2 x interval + this
+SILENT_AFTER_SUSPECT_MS = 10_000
+AWAY_MS_DEFAULT = 600_000  # what a bye without a date means
+
+# Alerts
+ALERT_RESEND_MS = 30_000
+ALERT_RESOLVED_RESEND_MS = 300_000
+ALERT_POST_SECONDS_MAX = 10
+ALERT_RETRY_SECONDS_MAX = 15
+ALERTS_PER_POST_MAX = 256
+
+# API
+API_SHUTDOWN_SECONDS = 1
+API_CLIENT_SECONDS_MAX = 5

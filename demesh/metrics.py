@@ -1,0 +1,14 @@
+"""What demesh counts about itself, for `/metrics`.
+
+One counter holds every refusal, so that one look shows what a node turns away, and one alert catches any of it.
+"""
+
+from prometheus_client import Counter, Gauge
+
+REFUSED = Counter("demesh_refused_total", "What was refused, by room and reason.", ["room", "reason"])
+ENTRIES = Counter("demesh_entries_total", "Entries that others offered, by what became of them.", ["outcome"])
+ENTRIES_WRITTEN = Counter("demesh_entries_written_total", "Entries that this node wrote.")
+RESULTS = Counter("demesh_results_total", "Results of this node's checks, by outcome.", ["outcome"])
+SYNCS = Counter("demesh_syncs_total", "Sync sessions that this node began, by how they ended.", ["outcome"])
+ALERT_POSTS = Counter("demesh_alert_posts_total", "Posts of alerts to a sink, by how they ended.", ["sink", "outcome"])
+PEERS = Gauge("demesh_peers", "Peers connected now.")

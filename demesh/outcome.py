@@ -1,0 +1,40 @@
+"""What one run of a check says: the outcome and what was measured on the way. Shared by probes, logs and views."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import IntEnum
+
+
+class Outcome(IntEnum):
+    """How one run ended; the numbers are the wire's (docs/protocol.md).
+
+    `ERROR` means that the node itself could not run the probe; it never counts against the target.
+    """
+
+    PASS = 0
+    FAIL = 1  # refused, or said no
+    MISMATCH = 2  # answered, but not as expected
+    TIMEOUT = 3
+    ERROR = 4
+
+    @property
+    def blames_target(self) -> bool:
+        return self in (Outcome.FAIL, Outcome.MISMATCH, Outcome.TIMEOUT)
+
+
+@dataclass(frozen=True, slots=True)
+class ProbeResult:
+    """One run of a probe against one target.
+
+    `detail` is the failed expectation with its actual value, or why there was no answer: a sentence of at most
+    DETAIL_BYTES_MAX bytes of UTF-8 without secrets, empty when the outcome is PASS. `phases_us` holds the duration of each
+    phase by name. `certificate_expires_s` is Unix time, for the earliest expiry in the chain that the server sent.
+    """
+
+    outcome: Outcome
+    latency_us: int | None = None
+    detail: str = ""
+    phases_us: Mapping[str, int] = field(default_factory=dict[str, int])
+    certificate_expires_s: int | None = None
+    address: str | None = None
+    status: int | None = None
