@@ -1,0 +1,216 @@
+"""Where a node lives: the data directory, its lock, and the marker that says how far the own log was published.
+
+    DATA_DIR/  node.key  swarm.key  mesh.id  log.db  demesh.toml  lock       mode 0700; back up all but the lock
+    runtime directory/  <id>.sock  <id>.marker                               gone after a reboot, never copied
+
+Guarantees: at most one process holds a data directory (flock, released by the kernel however the process ends); the
+marker is replaced as a whole or not at all. Not guaranteed: anything on network file systems without working locks.
+"""
+
+import fcntl
+import hashlib
+import json
+import os
+import secrets
+import stat
+from dataclasses import dataclass
+from pathlib import Path
+from typing import cast
+
+from demesh.errors import DemeshError, NodeNotRunning, UsageError
+from demesh.log.entry import Head
+from demesh.log.epoch import Marker
+
+
+@dataclass(frozen=True, slots=True)
+class Home:
+    """A data directory, which need not exist yet."""
+
+    path: Path
+
+    @property
+    def node_key(self) -> Path:
+        return self.path / "node.key"
+
+    @property
+    def swarm_key(self) -> Path:
+        return self.path / "swarm.key"
+
+    @property
+    def mesh_id(self) -> Path:
+        return self.path / "mesh.id"
+
+    @property
+    def log_db(self) -> Path:
+        return self.path / "log.db"
+
+    @property
+    def config(self) -> Path:
+        return self.path / "demesh.toml"
+
+    @property
+    def lock(self) -> Path:
+        return self.path / "lock"
+
+    @property
+    def exists(self) -> bool:
+        return self.node_key.exists()
+
+    @property
+    def runtime_id(self) -> str:
+        """Tells data directories apart in the shared runtime directory."""
+        return hashlib.blake2b(os.fsencode(self.path.resolve()), digest_size=6).hexdigest()
+
+    def make(self) -> None:
+        """Make the directory, mode 0700. Raises UsageError."""
+        try:
+            self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        except OSError as error:
+            raise UsageError(
+                f"Cannot make the data directory {self.path}: {error.strerror}. Name another with --data-dir."
+            ) from None
+
+
+def find_home(data_dir: str | None) -> Home:
+    """The data directory that was named, or else DEMESH_HOME, the user's own, the system's; the user's own if none exists."""
+    named = data_dir or os.environ.get("DEMESH_HOME")
+    if named:
+        return Home(Path(named).expanduser().absolute())
+    share = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
+    users = Home(Path(share).expanduser().absolute() / "demesh")
+    systems = Home(Path("/var/lib/demesh"))
+    return systems if not users.exists and systems.exists else users
+
+
+@dataclass(frozen=True, slots=True)
+class Running:
+    """What a running node says of itself in its lock file."""
+
+    pid: int
+    socket: str
+    api: str | None
+
+
+class HomeLock:
+    """The exclusive hold on a data directory; kept until the process ends."""
+
+    def __init__(self, home: Home) -> None:
+        """Raises UsageError when another process holds it."""
+        self._home = home
+        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            os.close(descriptor)
+            other = running_node(home)
+            who = f" (pid {other.pid})" if other else ""
+            raise UsageError(
+                f"Another node{who} is running on {home.path}. Stop it first, or give this one its own --data-dir."
+            ) from None
+        self._descriptor = descriptor
+
+    def announce(self, running: Running) -> None:
+        """Tell other commands how to reach this node."""
+        text = json.dumps({"pid": running.pid, "socket": running.socket, "api": running.api}).encode()
+        os.ftruncate(self._descriptor, 0)
+        os.pwrite(self._descriptor, text, 0)
+
+    def release(self) -> None:
+        os.close(self._descriptor)
+
+
+def running_node(home: Home) -> Running | None:
+    """What the node that holds `home` says of itself; None if none does. Raises UsageError if that may not be read."""
+    try:
+        with home.lock.open("rb") as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+            except BlockingIOError:
+                said = cast(dict[str, object], json.loads(file.read() or b"{}"))
+    except FileNotFoundError:
+        return None
+    except PermissionError:
+        raise UsageError(
+            f"No permission to look into {home.path}; ask as the user that runs the node, or use --node URL."
+        ) from None
+    except ValueError:
+        return None
+    if not said:
+        return None
+    api = said.get("api")
+    return Running(int(str(said["pid"])), str(said["socket"]), str(api) if api else None)
+
+
+def find_running(home: Home) -> Running:
+    """Like `running_node`. Raises NodeNotRunning with what to do."""
+    running = running_node(home)
+    if running is None:
+        what = f"No node is running on {home.path}." if home.exists else f"There is no node at {home.path}."
+        raise NodeNotRunning(f"{what} Start one with `demesh node run`, or name another with --data-dir or --node URL.")
+    return running
+
+
+def runtime_directory() -> Path:
+    """A directory of this user that a reboot empties: systemd's, the session's, /run for root, else one in /tmp."""
+    if named := os.environ.get("RUNTIME_DIRECTORY"):
+        return Path(named.split(":")[0])
+    if session := os.environ.get("XDG_RUNTIME_DIR"):
+        return Path(session) / "demesh"
+    return Path("/run/demesh") if os.geteuid() == 0 else Path(f"/tmp/demesh-{os.geteuid()}")
+
+
+def make_runtime_directory() -> Path:
+    """`runtime_directory()`, made if missing. Raises UsageError if it is not ours alone to write."""
+    path = runtime_directory()
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+        status = path.lstat()
+    except OSError as error:
+        raise UsageError(
+            f"Cannot make the runtime directory {path}: {error.strerror}. Set XDG_RUNTIME_DIR to one that can be written."
+        ) from None
+    if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
+        raise UsageError(
+            f"The runtime directory {path} is not a directory that only this user may write. Remove it, or set XDG_RUNTIME_DIR."
+        )
+    return path
+
+
+class MarkerFile:
+    """The marker of `demesh.log.epoch` on disk."""
+
+    def __init__(self, runtime: Path, home: Home) -> None:
+        self._path = runtime / f"{home.runtime_id}.marker"
+
+    def read(self) -> Marker | None:
+        """None when there is none, or none that can be read: both only cost a new epoch."""
+        try:
+            said = cast(dict[str, str], json.loads(self._path.read_bytes()))
+            return Marker(
+                boot8=bytes.fromhex(said["boot8"]),
+                store_file=said["store_file"],
+                log=bytes.fromhex(said["log"]),
+                head=Head(int(said["seq"]), bytes.fromhex(said["hash"])),
+            )
+        except (OSError, ValueError, KeyError, TypeError):
+            return None
+
+    def write(self, marker: Marker) -> None:
+        """Raises DemeshError: a node that cannot write its marker must not publish."""
+        text = json.dumps(
+            {
+                "boot8": marker.boot8.hex(),
+                "store_file": marker.store_file,
+                "log": marker.log.hex(),
+                "seq": str(marker.head.seq),
+                "hash": marker.head.hash.hex(),
+            }
+        )
+        temporary = self._path.with_suffix(f".{secrets.token_hex(4)}")
+        try:
+            temporary.write_text(text)
+            temporary.replace(self._path)
+        except OSError as error:
+            temporary.unlink(missing_ok=True)
+            raise DemeshError(f"Cannot write {self._path}: {error.strerror}.") from error

@@ -1,0 +1,47 @@
+"""Checks a stored log from its first kept entry to its head: bytes, links, signatures. Pure; nothing is evaluated."""
+
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+
+from demesh.log.chain import LogState
+from demesh.log.entry import KINDS_UNSIGNED, BadRow, Entry, verify
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    """What is wrong with one entry of a log, as a sentence."""
+
+    log: bytes
+    seq: int
+    sentence: str
+
+
+def audit(mesh_id: bytes, state: LogState, rows: Iterable[Entry | BadRow]) -> Iterator[Fault]:
+    """Every fault in `rows`, which are all rows of the log in order. A log without faults yields nothing."""
+    before: Entry | None = None
+    expected_seq = state.pruned_to
+    unvouched: Entry | None = None
+    for row in rows:
+        if row.seq != expected_seq:
+            yield Fault(state.log, expected_seq, f"entries {expected_seq} to {row.seq - 1} are missing")
+            before = None
+        expected_seq = row.seq + 1
+        if isinstance(row, BadRow):
+            yield Fault(state.log, row.seq, "the stored bytes are damaged")
+            before = None
+            continue
+        if before is not None and row.prev != before.hash:
+            yield Fault(state.log, row.seq, "its link is not the hash of the entry before it")
+        if row.signature:
+            unvouched = None
+            if not verify(state.public_key, mesh_id, row):
+                yield Fault(state.log, row.seq, "its signature is wrong")
+        elif row.kind in KINDS_UNSIGNED:
+            unvouched = unvouched or row
+        else:
+            yield Fault(state.log, row.seq, "its signature is missing")
+        before = row
+    if unvouched is not None:
+        yield Fault(state.log, unvouched.seq, "no later signature vouches for it")
+    if expected_seq != state.head.seq + 1 or (before is not None and before.hash != state.head.hash):
+        yield Fault(state.log, state.head.seq, "the log does not end at its recorded head")

@@ -1,0 +1,200 @@
+"""The rules by which logs grow: which entries this node takes in, and why it refuses the others.
+
+    hello ← results ← results ← plan ← results ← …          each entry names the hash of the one before it
+
+Guarantees: a log only ever grows by entries that its owner signed for this mesh, each linked to the one before; so two
+nodes that hold the same head hold the same log. Entries for an unknown log are taken from its first one on, a hello that
+proves which key owns the log. A signature that is there is always verified; it may be missing only on results and rollups
+in front of a signed entry of the same offer, which vouches for them through the links.
+
+Not guaranteed here: durability (the caller stores what was accepted before it acts on it), and proof of a fork: an entry
+that contradicts one we hold is refused as "fork", whichever of the two came first.
+"""
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, field
+
+from demesh import limits
+from demesh.errors import EntryError
+from demesh.log.codec import Value, encode
+from demesh.log.entry import KINDS_UNSIGNED, Entry, Head, verify
+from demesh.log.hello import read_hello
+
+_RECENT_HASHES = 64  # so far back a repeated entry is told from a fork without asking the store
+
+
+@dataclass(frozen=True, slots=True)
+class LogState:
+    """What must be known of a log to let it grow. `pruned_to` is the first sequence number that is kept."""
+
+    log: bytes
+    public_key: bytes
+    head: Head
+    pruned_to: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Gap:
+    """Entries `first` to `last` of a log are missing before something that was offered can be taken."""
+
+    log: bytes
+    first: int
+    last: int
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """Something that was offered and not taken. `reason` is a short token for counters."""
+
+    log: bytes
+    seq: int
+    reason: str
+
+
+@dataclass(slots=True)
+class Taken:
+    """What became of an offer. `accepted` is in the order in which it must be stored."""
+
+    accepted: list[Entry] = field(default_factory=list[Entry])
+    gaps: list[Gap] = field(default_factory=list[Gap])
+    refusals: list[Refusal] = field(default_factory=list[Refusal])
+    repeated: int = 0
+
+
+class Logs:
+    """The heads of all logs that this node holds."""
+
+    def __init__(self, mesh_id: bytes, own_log: bytes, known: Iterable[LogState] = ()) -> None:
+        """`own_log` grows by `append_own` only: from elsewhere nothing can be new in it."""
+        self._mesh_id = mesh_id
+        self._own_log = own_log
+        self._states: dict[bytes, LogState] = {state.log: state for state in known}
+        self._recent: dict[bytes, OrderedDict[int, bytes]] = {}
+        for state in self._states.values():
+            self._remember(state.log, state.head)
+
+    def __len__(self) -> int:
+        return len(self._states)
+
+    def get(self, log: bytes) -> LogState | None:
+        return self._states.get(log)
+
+    def states(self) -> list[LogState]:
+        return sorted(self._states.values(), key=lambda state: state.log)
+
+    def append_own(self, entries: Sequence[Entry]) -> None:
+        """Take note of entries that this node wrote and stored itself."""
+        for entry in entries:
+            state = self._states.get(entry.log)
+            assert entry.log == self._own_log
+            public_key = read_hello(entry).public_key if state is None else state.public_key
+            self._advance(LogState(entry.log, public_key, entry.head, state.pruned_to if state else 0))
+
+    def offer(self, entries: Sequence[Entry]) -> Taken:
+        """Take what can be taken of `entries`, which came from elsewhere: any logs, each log's entries in order."""
+        taken = Taken()
+        by_log: dict[bytes, list[Entry]] = {}
+        for entry in entries:
+            by_log.setdefault(entry.log, []).append(entry)
+        for log, run in by_log.items():
+            self._offer_run(log, run, taken)
+        return taken
+
+    def _offer_run(self, log: bytes, run: list[Entry], taken: Taken) -> None:
+        new = self._skip_known(log, run, taken)
+        if not new:
+            return
+        state = self._states.get(log)
+        first = new[0]
+        if log == self._own_log:
+            taken.refusals.append(Refusal(log, first.seq, "own_log"))
+            return
+        expected = state.head.seq + 1 if state else 0
+        if first.seq > expected:
+            taken.gaps.append(Gap(log, expected, first.seq - 1))
+            return
+        try:
+            public_key = state.public_key if state else self._owner_of_new_log(first)
+        except EntryError as error:
+            taken.refusals.append(Refusal(log, first.seq, error.reason))
+            return
+        linked = self._linked(state.head if state else None, new, taken)
+        accepted = self._signed(public_key, linked, taken)
+        pruned_to = state.pruned_to if state else 0
+        for entry in accepted:
+            self._advance(LogState(log, public_key, entry.head, pruned_to))
+        taken.accepted.extend(accepted)
+
+    def _skip_known(self, log: bytes, run: list[Entry], taken: Taken) -> list[Entry]:
+        """What of `run` lies beyond our head; counts repeats and refuses what contradicts an entry we hold."""
+        state = self._states.get(log)
+        if state is None:
+            return run
+        recent = self._recent[log]
+        new: list[Entry] = []
+        for entry in run:
+            if entry.seq > state.head.seq:
+                new.append(entry)
+            elif recent.get(entry.seq, entry.hash) == entry.hash:
+                taken.repeated += 1
+            else:
+                taken.refusals.append(Refusal(log, entry.seq, "fork"))
+                return []
+        return new
+
+    def _owner_of_new_log(self, first: Entry) -> bytes:
+        if len(self._states) >= limits.LOGS_MAX:
+            raise EntryError("too_many_logs", f"this node holds {limits.LOGS_MAX} logs already")
+        return read_hello(first).public_key
+
+    @staticmethod
+    def _linked(head: Head | None, new: list[Entry], taken: Taken) -> list[Entry]:
+        """The front of `new` that continues `head` without a break."""
+        for index, entry in enumerate(new):
+            if head is not None and (entry.seq != head.seq + 1 or entry.prev != head.hash):
+                # A gap inside an offer is the sender's fault; a wrong link under a valid signature would be a fork.
+                reason = "not_contiguous" if entry.seq != head.seq + 1 else "wrong_link"
+                taken.refusals.append(Refusal(entry.log, entry.seq, reason))
+                return new[:index]
+            head = entry.head
+        return new
+
+    def _signed(self, public_key: bytes, linked: list[Entry], taken: Taken) -> list[Entry]:
+        """The front of `linked` that ends at the last entry before which no signature is wrong or wrongly missing."""
+        vouched = 0
+        for index, entry in enumerate(linked):
+            if not entry.signature and entry.kind in KINDS_UNSIGNED:
+                continue
+            if not verify(public_key, self._mesh_id, entry):
+                reason = "bad_signature" if entry.signature else "no_signature"
+                taken.refusals.append(Refusal(entry.log, entry.seq, reason))
+                return linked[:vouched]
+            vouched = index + 1
+        if vouched < len(linked):
+            taken.refusals.append(Refusal(linked[vouched].log, linked[vouched].seq, "no_signature"))
+        return linked[:vouched]
+
+    def _advance(self, state: LogState) -> None:
+        self._states[state.log] = state
+        self._remember(state.log, state.head)
+
+    def _remember(self, log: bytes, head: Head) -> None:
+        recent = self._recent.setdefault(log, OrderedDict())
+        recent[head.seq] = head.hash
+        if len(recent) > _RECENT_HASHES:
+            recent.popitem(last=False)
+
+
+def vector(states: Iterable[LogState]) -> list[Value]:
+    """The rows `[log16, pruned_to, head_seq, head_hash8]` that tell another node what this one holds, in order of log id."""
+    ordered = sorted(states, key=lambda state: state.log)
+    return [[state.log, state.pruned_to, state.head.seq, state.head.hash[:8]] for state in ordered]
+
+
+def vector_digest(states: Iterable[LogState]) -> bytes:
+    """32 bytes that are equal on two nodes exactly when they hold the same heads (`pruned_to` is left out: it may differ)."""
+    ordered = sorted(states, key=lambda state: state.log)
+    heads: list[Value] = [[state.log, state.head.seq, state.head.hash[:8]] for state in ordered]
+    return hashlib.blake2b(encode(heads), digest_size=32, person=b"demesh/vector/1").digest()

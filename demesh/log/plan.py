@@ -1,0 +1,191 @@
+"""The payload `plan`: what the author checks, as far as others may know it.
+
+    [part, parts, rows, sinks]
+    row = [name, type, target, definition16, runs, interval_ms, timeout_ms, retry_interval_ms, fail_after, recover_after,
+           quorum, severity, nodes, labels, options]
+
+A plan is spread over `parts` entries that follow each other in the log; it is named by the sequence number of its first
+part and is valid once all parts are there. Results name their plan and then only the index of a row, counted over all
+parts. The newest valid plan is the author's current one.
+
+`target` has no user info, query or fragment. `definition16` is a keyed hash over everything that decides a vote, so nodes
+can tell whether they check the same thing without telling what its secrets are. `runs` is 1 if the author is a vantage of
+the check, 0 if it only knows it. `quorum` is 0 for the majority, 65535 for all, else a number of vantages. `labels` and
+`options` are keys and values in turn; the values of options are JSON. `sinks` are keyed digests of where the author can
+deliver notifications.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+
+from demesh import limits
+from demesh.errors import EntryError
+from demesh.log.codec import Fields, Value, encode, values
+from demesh.log.entry import Kind
+
+QUORUM_MAJORITY = 0
+QUORUM_ALL = 65_535
+_PART_BYTES_MAX = limits.ENTRY_BYTES_MAX - 1_024
+
+
+@dataclass(frozen=True, slots=True)
+class PlanRow:
+    """One check as its log tells of it."""
+
+    name: str
+    type: str
+    target: str
+    definition: bytes
+    runs: bool
+    interval_ms: int
+    timeout_ms: int
+    retry_interval_ms: int
+    fail_after: int
+    recover_after: int
+    quorum: int
+    severity: str
+    nodes: tuple[str, ...] = ("*",)
+    labels: tuple[tuple[str, str], ...] = ()
+    options: tuple[tuple[str, str], ...] = ()
+
+    @property
+    def fresh_ms(self) -> int:
+        """How long a result counts."""
+        return 2 * self.interval_ms + limits.RESULT_FRESH_EXTRA_MS
+
+    def value(self) -> Value:
+        return [
+            self.name,
+            self.type,
+            self.target,
+            self.definition,
+            int(self.runs),
+            self.interval_ms,
+            self.timeout_ms,
+            self.retry_interval_ms,
+            self.fail_after,
+            self.recover_after,
+            self.quorum,
+            self.severity,
+            values(self.nodes),
+            _flat(self.labels),
+            _flat(self.options),
+        ]
+
+
+@dataclass(frozen=True, slots=True)
+class PlanPart:
+    """One entry's share of a plan."""
+
+    part: int
+    parts: int
+    rows: tuple[PlanRow, ...]
+    sinks: tuple[bytes, ...] = ()
+
+    def payload(self) -> Value:
+        return [self.part, self.parts, values([row.value() for row in self.rows]), values(self.sinks)]
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A whole plan. `seq` is the sequence number of its first part in its log."""
+
+    seq: int
+    rows: tuple[PlanRow, ...]
+    sinks: tuple[bytes, ...] = ()
+
+
+def split_plan(rows: Sequence[PlanRow], sinks: Sequence[bytes] = ()) -> list[PlanPart]:
+    """`rows` in parts that each fit an entry. Raises EntryError("too_large") when one row alone, or their number, does not."""
+    groups: list[list[PlanRow]] = [[]]
+    size = 0
+    for row in rows:
+        row_size = len(encode(row.value()))
+        if row_size > _PART_BYTES_MAX:
+            raise EntryError(
+                "too_large",
+                f"the definition of check {row.name!r} takes {row_size} bytes; at most {_PART_BYTES_MAX} fit",
+            )
+        if size + row_size > _PART_BYTES_MAX:
+            groups.append([])
+            size = 0
+        groups[-1].append(row)
+        size += row_size
+    if len(groups) > limits.PLAN_PARTS_MAX:
+        raise EntryError("too_large", f"a plan of {len(groups)} parts; at most {limits.PLAN_PARTS_MAX} are allowed")
+    return [PlanPart(part, len(groups), tuple(group), tuple(sinks)) for part, group in enumerate(groups)]
+
+
+def read_plan_part(payload: Value) -> PlanPart:
+    """Raises EntryError("shape")."""
+    fields = Fields(payload, "the plan")
+    part = fields.uint("part", limits.PLAN_PARTS_MAX - 1)
+    parts = fields.uint("number of parts", limits.PLAN_PARTS_MAX, part + 1)
+    rows = tuple(_read_row(row) for row in fields.array("rows", limits.ENTRY_BYTES_MAX))
+    sinks = Fields(fields.array("sinks", limits.LABELS_MAX), "the sinks")
+    return PlanPart(part, parts, rows, tuple(sinks.rest_octets("sink", 16)))
+
+
+class PlanReader:
+    """Puts the plans of one log together, from its entries in order."""
+
+    __slots__ = ("_parts", "_first_seq")
+
+    def __init__(self) -> None:
+        self._parts: list[PlanPart] = []
+        self._first_seq = 0
+
+    def add(self, seq: int, kind: int, payload: Value) -> Plan | None:
+        """The plan that this entry completes, if it does. Raises EntryError("shape") for a bad plan entry.
+
+        Anything between the parts of a plan ends it: the author wrote them in one go.
+        """
+        if kind != Kind.PLAN:
+            self._parts.clear()
+            return None
+        part = read_plan_part(payload)
+        if part.part == 0:
+            self._parts.clear()
+            self._first_seq = seq
+        fits = part.part == len(self._parts) and seq == self._first_seq + part.part
+        if not fits or (self._parts and self._parts[0].parts != part.parts):
+            self._parts.clear()
+            return None
+        self._parts.append(part)
+        if len(self._parts) < part.parts:
+            return None
+        rows = tuple(row for each in self._parts for row in each.rows)
+        plan = Plan(self._first_seq, rows, self._parts[0].sinks)
+        self._parts.clear()
+        return plan
+
+
+def _read_row(value: Value) -> PlanRow:
+    fields = Fields(value, "a row of the plan")
+    return PlanRow(
+        name=fields.text("name", limits.NAME_CHARS_MAX, 1),
+        type=fields.text("type", limits.NAME_CHARS_MAX, 1),
+        target=fields.text("target"),
+        definition=fields.octets("definition hash", 16),
+        runs=bool(fields.uint("runs", 1)),
+        interval_ms=fields.uint("interval", limits.INTERVAL_MS_MAX, 1),
+        timeout_ms=fields.uint("timeout", limits.TIMEOUT_MS_MAX, 1),
+        retry_interval_ms=fields.uint("retry interval", limits.INTERVAL_MS_MAX, 1),
+        fail_after=fields.uint("fail_after", 1_000, 1),
+        recover_after=fields.uint("recover_after", 1_000, 1),
+        quorum=fields.uint("quorum", QUORUM_ALL),
+        severity=fields.text("severity", limits.NAME_CHARS_MAX),
+        nodes=fields.texts("nodes", limits.LOGS_MAX),
+        labels=tuple(_pairs(fields.texts("labels", 2 * limits.LABELS_MAX))),
+        options=tuple(_pairs(fields.texts("options", 2 * limits.LABELS_MAX))),
+    )
+
+
+def _flat(pairs: Iterable[tuple[str, str]]) -> Value:
+    return [text for pair in pairs for text in pair]
+
+
+def _pairs(texts: tuple[str, ...]) -> Iterator[tuple[str, str]]:
+    if len(texts) % 2:
+        raise EntryError("shape", "a row of the plan: keys and values must alternate")
+    return zip(texts[::2], texts[1::2], strict=True)
