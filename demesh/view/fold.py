@@ -1,0 +1,260 @@
+"""The fold: entries in, what is known of members and checks out.
+
+Guarantees: history is a pure function of the logs, whatever the order in which logs interleave; only ages and signs of
+life depend on when entries arrived. An entry whose kind is unknown, or whose payload is not of its kind's shape, changes
+nothing but the log's position; `skipped` counts those of known kinds.
+"""
+
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass, field
+
+from demesh.errors import EntryError
+from demesh.log.bye import Bye, read_bye
+from demesh.log.entry import Entry, Kind
+from demesh.log.hello import Hello, PresenceProfile, read_hello
+from demesh.log.plan import Plan, PlanReader, PlanRow
+from demesh.log.results import read_results
+from demesh.view.freshness import LogClock
+from demesh.view.presence import LastSign, Presence, presence
+from demesh.view.verdict import Tally, Verdict, tally
+from demesh.view.vote import Observation, Vote, VoteState, advance
+
+_PLANS_KEPT = 2  # results may still name the plan before the current one
+
+
+@dataclass(slots=True)
+class LogView:
+    """What one log says."""
+
+    log: bytes
+    public_key: bytes
+    hello: Hello | None = None
+    bye: Bye | None = None
+    newest: Entry | None = None
+    plans: dict[int, Plan] = field(default_factory=dict[int, Plan])
+    votes: dict[tuple[str, bytes], VoteState] = field(default_factory=dict[tuple[str, bytes], VoteState])
+    clock: LogClock = field(default_factory=LogClock)
+    plan_reader: PlanReader = field(default_factory=PlanReader)
+
+    @property
+    def plan(self) -> Plan | None:
+        """The newest valid plan."""
+        return self.plans[max(self.plans)] if self.plans else None
+
+
+@dataclass(slots=True)
+class Member:
+    """A member by its key. `current` is the log that last gave a sign of life, else the last one we learned of."""
+
+    public_key: bytes
+    current: LogView
+    sign: LastSign
+
+
+@dataclass(frozen=True, slots=True)
+class Vantage:
+    """One member's part in a check: its vote now, and the machine behind it."""
+
+    member: Member
+    presence: Presence
+    vote: Vote
+    state: VoteState
+
+    @property
+    def assigned(self) -> bool:
+        return self.presence in (Presence.ALIVE, Presence.SUSPECT)
+
+
+@dataclass(frozen=True, slots=True)
+class CheckView:
+    """What the mesh says of a check now. `row` is the definition that most live members hold."""
+
+    row: PlanRow
+    vantages: tuple[Vantage, ...]
+    tally: Tally
+
+    @property
+    def verdict(self) -> Verdict:
+        return self.tally.verdict
+
+    @property
+    def since_ms(self) -> int | None:
+        """Since when, by the vantages' wall clocks: the first failure of those that fail, else the last to pass."""
+        fails = list(self._since(Vote.FAIL))
+        if fails:
+            return min(fails)
+        return max(self._since(Vote.PASS), default=None)
+
+    def _since(self, vote: Vote) -> Iterator[int]:
+        for vantage in self.vantages:
+            if vantage.assigned and vantage.vote == vote and vantage.state.since:
+                yield vantage.state.since.wall_ms
+
+
+class View:
+    """All logs folded. `own_key` is this node's public key; `now_ms` is the observer's monotonic clock throughout."""
+
+    def __init__(self, own_key: bytes, now_ms: int) -> None:
+        self._own_key = own_key
+        self._listening_since_ms = now_ms
+        self._logs: dict[bytes, LogView] = {}
+        self._members: dict[bytes, Member] = {}
+        self.skipped = 0
+
+    @property
+    def listening_since_ms(self) -> int:
+        return self._listening_since_ms
+
+    def log(self, log: bytes) -> LogView | None:
+        return self._logs.get(log)
+
+    def member(self, public_key: bytes) -> Member | None:
+        return self._members.get(public_key)
+
+    def members(self) -> list[Member]:
+        """All members, this node included, by name and key."""
+        return sorted(self._members.values(), key=lambda member: (name_of(member), member.public_key))
+
+    def load(self, public_key: bytes, entries: Iterable[Entry]) -> None:
+        """Fold entries of one log from the store: history, no signs of life."""
+        for entry in entries:
+            view = self._fold(public_key, entry, self._listening_since_ms)
+            self._members[public_key].current = view
+        self._promise_anew(public_key)
+
+    def apply(self, public_key: bytes, entry: Entry, received_ms: int, *, first_hand: bool) -> None:
+        """Fold an entry that arrived at `received_ms`; `first_hand` if over its author's own connection (or ours)."""
+        view = self._fold(public_key, entry, received_ms)
+        view.clock.observe(entry.boot8, entry.up_ms, received_ms, first_hand=first_hand)
+        made_ms = view.clock.local_ms(entry.boot8, entry.up_ms)
+        member = self._members[public_key]
+        foreign = public_key == self._own_key and not first_hand  # an old epoch of ours that somebody kept
+        if foreign or not view.clock.live or made_ms is None:
+            return
+        if view is member.current and made_ms < member.sign.at_ms and view.bye is None:
+            return
+        member.current = view
+        member.sign = _sign(view, entry, made_ms)
+
+    def presence(self, member: Member, now_ms: int) -> Presence:
+        if member.public_key == self._own_key:
+            return Presence.ALIVE
+        return presence(member.sign, now_ms)
+
+    def tick(self, now_ms: int) -> None:
+        """Let the logs of silent members prove anew that they are live before they count again."""
+        for member in self._members.values():
+            if member.current.clock.live and self.presence(member, now_ms) == Presence.SILENT:
+                member.current.clock.lose()
+
+    def checks(self, now_ms: int) -> list[CheckView]:
+        """Every check that a member's current plan names, by name."""
+        held: dict[str, dict[bytes, list[tuple[Member, PlanRow]]]] = {}
+        for member in self.members():
+            plan = member.current.plan
+            for row in plan.rows if plan else ():
+                held.setdefault(row.name, {}).setdefault(row.definition, []).append((member, row))
+        return [self._check(definitions, now_ms) for _, definitions in sorted(held.items())]
+
+    def settled(self, now_ms: int) -> bool:
+        """Whether every live vantage has reported since this node listens, or its time to do so is over."""
+        waited_ms = now_ms - self._listening_since_ms
+        return all(
+            vantage.vote != Vote.UNSEEN or waited_ms > check.row.fresh_ms
+            for check in self.checks(now_ms)
+            for vantage in check.vantages
+            if vantage.assigned
+        )
+
+    def _check(self, definitions: dict[bytes, list[tuple[Member, PlanRow]]], now_ms: int) -> CheckView:
+        def weight(item: tuple[bytes, Sequence[tuple[Member, PlanRow]]]) -> tuple[int, bytes]:
+            return sum(self.presence(member, now_ms) == Presence.ALIVE for member, _ in item[1]), item[0]
+
+        _, holders = max(definitions.items(), key=weight)
+        vantages = tuple(self._vantage(member, row, now_ms) for member, row in holders if row.runs)
+        row = holders[0][1]
+        return CheckView(row, vantages, tally([each.vote for each in vantages if each.assigned], row.quorum))
+
+    def _vantage(self, member: Member, row: PlanRow, now_ms: int) -> Vantage:
+        state = member.current.votes.get((row.name, row.definition), VoteState())
+        vote = state.vote if self._is_fresh(member, state.counted, row.fresh_ms, now_ms) else Vote.UNSEEN
+        return Vantage(member, self.presence(member, now_ms), vote, state)
+
+    @staticmethod
+    def _is_fresh(member: Member, seen: Observation | None, fresh_ms: int, now_ms: int) -> bool:
+        clock = member.current.clock
+        if seen is None or not clock.live:
+            return False
+        ended_ms = clock.local_ms(seen.boot8, seen.result.up_ms)
+        return ended_ms is not None and now_ms - ended_ms <= fresh_ms
+
+    def _fold(self, public_key: bytes, entry: Entry, seen_ms: int) -> LogView:
+        view = self._logs.get(entry.log)
+        if view is None:
+            view = self._logs[entry.log] = LogView(entry.log, public_key)
+            if public_key not in self._members:
+                # Nobody is silent before having had the time to speak to us.
+                self._members[public_key] = Member(public_key, view, LastSign(seen_ms, entry.next_ms))
+        view.newest = entry
+        try:
+            _fold_payload(view, entry)
+        except EntryError:
+            self.skipped += 1
+        return view
+
+    def _promise_anew(self, public_key: bytes) -> None:
+        """A member known from the store alone gets the time it last asked for, from when we began to listen."""
+        member = self._members.get(public_key)
+        if member and member.current.newest:
+            member.sign = _sign(member.current, member.current.newest, self._listening_since_ms)
+
+
+def name_of(member: Member) -> str:
+    """The name a member gives itself, or the start of its key in hex before its hello is known."""
+    hello = member.current.hello
+    return hello.name if hello else member.public_key.hex()[:12]
+
+
+def _sign(view: LogView, entry: Entry, at_ms: int) -> LastSign:
+    roaming = view.hello is not None and view.hello.presence == PresenceProfile.ROAMING
+    return LastSign(at_ms, entry.next_ms, view.bye.back_by_ms if view.bye else None, roaming)
+
+
+def _fold_payload(view: LogView, entry: Entry) -> None:
+    view.bye = None  # whatever comes after a leave-taking ends it
+    plan = view.plan_reader.add(entry.seq, entry.kind, entry.payload)
+    if plan is not None:
+        view.plans[plan.seq] = plan
+        for seq in sorted(view.plans)[:-_PLANS_KEPT]:
+            del view.plans[seq]
+        _forget_old_definitions(view)
+    match entry.kind:
+        case Kind.HELLO:
+            view.hello = read_hello(entry)
+        case Kind.RESULTS:
+            _fold_results(view, entry)
+        case Kind.BYE:
+            view.bye = read_bye(entry.payload)
+        case _:
+            pass
+
+
+def _fold_results(view: LogView, entry: Entry) -> None:
+    results = read_results(entry.payload, entry.up_ms)
+    plan = view.plans.get(results.plan_seq)
+    if plan is None:
+        return  # of a plan that is not held (any more): there is nothing to say what its indexes mean
+    for result in results.results:
+        if result.check >= len(plan.rows):
+            raise EntryError("shape", "the results: an index beyond the plan")
+        row = plan.rows[result.check]
+        key = (row.name, row.definition)
+        seen = Observation(result, entry.boot8, entry.wall_ms - (entry.up_ms - result.up_ms))
+        view.votes[key] = advance(view.votes.get(key, VoteState()), seen, row.fail_after, row.recover_after)
+
+
+def _forget_old_definitions(view: LogView) -> None:
+    """Drop the votes of checks that no kept plan names any more."""
+    kept = {(row.name, row.definition) for plan in view.plans.values() for row in plan.rows}
+    for key in view.votes.keys() - kept:
+        del view.votes[key]

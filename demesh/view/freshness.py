@@ -1,0 +1,55 @@
+"""The age of what a log says, without trusting any wall clock.
+
+An entry carries its author's up time. For one boot of the author, the smallest (time of arrival on our monotonic clock −
+up time) that we ever saw is the best guess of the distance between the two clocks; it is too large by the fastest delivery
+so far, so ages come out too small by at most that. With it, every up time of that boot becomes a time on our own clock.
+
+A log is *live* once an entry of it came over its author's own connection, or once it advanced twice, at about its own
+pace, since we began to listen. Only a live log gives signs of life: history that arrives late never looks fresh.
+"""
+
+_PACE_SLACK_MS = 2_000
+_ADVANCES_TO_LIVE = 2
+
+
+class LogClock:
+    """Turns the up times of one log into times on the observer's monotonic clock."""
+
+    __slots__ = ("_advances", "_boot8", "_last", "_offset_ms", "live")
+
+    def __init__(self) -> None:
+        self.live = False
+        self._boot8 = b""
+        self._offset_ms: int | None = None
+        self._last: tuple[int, int] | None = None
+        self._advances = 0
+
+    def observe(self, boot8: bytes, up_ms: int, received_ms: int, *, first_hand: bool) -> None:
+        """Take note of a new entry that arrived at `received_ms` (monotonic). `first_hand`: over its author's connection."""
+        if boot8 != self._boot8:
+            self._boot8 = boot8
+            self._offset_ms = self._last = None
+            self._advances = 0
+            self.live = False
+        offset_ms = received_ms - up_ms
+        self._offset_ms = offset_ms if self._offset_ms is None else min(self._offset_ms, offset_ms)
+        if first_hand:
+            self.live = True
+        elif self._last is not None:
+            last_up_ms, last_received_ms = self._last
+            at_pace = 2 * (up_ms - last_up_ms) <= 3 * (received_ms - last_received_ms) + 2 * _PACE_SLACK_MS
+            self._advances = self._advances + 1 if at_pace else 0
+            self.live = self.live or self._advances >= _ADVANCES_TO_LIVE
+        self._last = (up_ms, received_ms)
+
+    def lose(self) -> None:
+        """The log has been silent: it must prove anew that it is live."""
+        self.live = False
+        self._last = None
+        self._advances = 0
+
+    def local_ms(self, boot8: bytes, up_ms: int) -> int | None:
+        """`up_ms` on the observer's monotonic clock; None when nothing of that boot has arrived while we listened."""
+        if self._offset_ms is None or boot8 != self._boot8:
+            return None
+        return up_ms + self._offset_ms

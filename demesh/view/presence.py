@@ -1,0 +1,53 @@
+"""What a member's silence means, on the observer's monotonic clock.
+
+    heard ──next_ms──> suspect ──10 s──> silent          a live entry ends either
+    bye   ──back_by──> silent                            until then: away
+    roaming members are away, not silent, for 7 days
+
+An entry promises that the next one will exist within `next_ms`; the promise starts when the entry was made, not when it
+arrived, so a late delivery buys no time.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+
+from demesh import limits
+
+
+class Presence(StrEnum):
+    ALIVE = "alive"
+    SUSPECT = "suspect"
+    SILENT = "silent"
+    AWAY = "away"
+
+
+_ROAMING_AWAY_MS = 7 * 86_400_000
+
+
+@dataclass(frozen=True, slots=True)
+class LastSign:
+    """A member's last sign of life: when (monotonic), what it promised, and whether it took leave."""
+
+    at_ms: int
+    next_ms: int
+    back_by_ms: int | None = None
+    roaming: bool = False
+
+
+def presence(sign: LastSign, now_ms: int) -> Presence:
+    """The presence at `now_ms` of a member whose last sign of life was `sign`."""
+    quiet_ms = now_ms - sign.at_ms
+    if sign.back_by_ms is not None:
+        return Presence.AWAY if quiet_ms <= sign.back_by_ms else Presence.SILENT
+    if quiet_ms <= sign.next_ms:
+        return Presence.ALIVE
+    if quiet_ms <= sign.next_ms + limits.SILENT_AFTER_SUSPECT_MS:
+        return Presence.SUSPECT
+    return Presence.AWAY if sign.roaming and quiet_ms <= _ROAMING_AWAY_MS else Presence.SILENT
+
+
+def silent_at_ms(sign: LastSign) -> int:
+    """When the member will be silent if nothing more comes (roaming aside)."""
+    if sign.back_by_ms is not None:
+        return sign.at_ms + sign.back_by_ms
+    return sign.at_ms + sign.next_ms + limits.SILENT_AFTER_SUSPECT_MS

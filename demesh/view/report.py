@@ -1,0 +1,107 @@
+"""The view in the shape that others build on: `demesh status --json` and `GET /api/v1/status`.
+
+Times are ISO 8601 in UTC, durations carry their unit in the key. Pure: `now_ms` is monotonic, `wall_ms` dates the answer.
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Any
+
+from demesh.identity import peer_id
+from demesh.log.chain import LogState
+from demesh.view.fold import CheckView, Member, Vantage, View, name_of
+from demesh.view.presence import Presence
+
+Json = dict[str, Any]
+
+
+def iso(wall_ms: int | None) -> str | None:
+    """Milliseconds of Unix time as ISO 8601, to the second; None for what no calendar holds."""
+    if wall_ms is None or not 0 <= wall_ms < 253_402_300_800_000:
+        return None
+    return datetime.fromtimestamp(wall_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
+
+
+def status(view: View, mesh: str, own_key: bytes, now_ms: int, wall_ms: int) -> Json:
+    """The whole answer but for the incidents: mesh, who answers and when, checks and nodes."""
+    own = view.member(own_key)
+    names = _shown_names(view.members())
+    return {
+        "mesh": mesh,
+        "node": names[own_key] if own else None,
+        "as_of": iso(wall_ms),
+        "settled": view.settled(now_ms),
+        "checks": [_check(check, names) for check in view.checks(now_ms)],
+        "nodes": [_node(view, member, names, now_ms, wall_ms) for member in view.members()],
+    }
+
+
+def heads(view: View, states: Iterable[LogState]) -> list[Json]:
+    """`demesh log heads --json`: every log with its member and newest entry, by log id."""
+    names = _shown_names(view.members())
+    return [
+        {
+            "log": state.log.hex(),
+            "node": names.get(state.public_key),
+            "peer_id": peer_id(state.public_key),
+            "seq": state.head.seq,
+            "hash": state.head.hash.hex(),
+        }
+        for state in states
+    ]
+
+
+def _shown_names(members: list[Member]) -> dict[bytes, str]:
+    """Each member's name, made distinct as `name~id6` where several members use the same one."""
+    plain = {member.public_key: name_of(member) for member in members}
+    used = list(plain.values())
+    return {key: name if used.count(name) == 1 else f"{name}~{peer_id(key)[-6:]}" for key, name in plain.items()}
+
+
+def _check(check: CheckView, names: dict[bytes, str]) -> Json:
+    expiries = [each.state.certificate_expires_s for each in check.vantages if each.state.certificate_expires_s]
+    return {
+        "name": check.row.name,
+        "target": check.row.target,
+        "type": check.row.type,
+        "state": str(check.verdict),
+        "since": iso(check.since_ms),
+        "severity": check.row.severity,
+        "interval_ms": check.row.interval_ms,
+        "certificate_expires_at": iso(min(expiries) * 1_000) if expiries else None,
+        "vantages": [_vantage(vantage, names) for vantage in check.vantages],
+    }
+
+
+def _vantage(vantage: Vantage, names: dict[bytes, str]) -> Json:
+    last = vantage.state.last
+    latency_us = last.result.latency_us if last else None
+    return {
+        "node": names[vantage.member.public_key],
+        "vote": str(vantage.vote),
+        "assigned": vantage.assigned,
+        "outcome": last.result.outcome.name.lower() if last else None,
+        "detail": last.result.detail if last else "",
+        "latency_ms": latency_us / 1_000 if latency_us is not None else None,
+        "address": vantage.state.address,
+        "at": iso(last.wall_ms) if last else None,
+    }
+
+
+def _node(view: View, member: Member, names: dict[bytes, str], now_ms: int, wall_ms: int) -> Json:
+    current = member.current
+    hello = current.hello
+    state = view.presence(member, now_ms)
+    heard = state in (Presence.ALIVE, Presence.SUSPECT) and current.clock.live
+    return {
+        "name": names[member.public_key],
+        "peer_id": peer_id(member.public_key),
+        "presence": str(state),
+        # A living member was heard of so long ago on our own clock; of others only their own dates are known.
+        "seen_at": iso(
+            wall_ms - (now_ms - member.sign.at_ms) if heard else current.newest.wall_ms if current.newest else None
+        ),
+        "version": hello.version if hello else None,
+        "tags": list(hello.tags) if hello else [],
+        "addresses": list(hello.addresses) if hello else [],
+    }

@@ -1,0 +1,76 @@
+"""What one vantage says of one check: a small machine over its results, in the order of its log.
+
+    state   a run of …                     becomes
+    none    1 pass                         pass
+    none    fail_after blaming outcomes    fail
+    pass    fail_after blaming outcomes    fail
+    fail    recover_after passes           pass
+
+`error` outcomes (the node could not run the probe) neither count nor break a run. A vote is only as good as its newest
+result is fresh: see `demesh.view.fold`.
+"""
+
+from dataclasses import dataclass, replace
+from enum import StrEnum
+
+from demesh.log.results import Result
+from demesh.outcome import Outcome
+
+
+class Vote(StrEnum):
+    PASS = "pass"
+    FAIL = "fail"
+    UNSEEN = "unseen"
+
+
+@dataclass(frozen=True, slots=True)
+class Observation:
+    """A result, the boot in which its up time counts, and the author's wall time at its end."""
+
+    result: Result
+    boot8: bytes
+    wall_ms: int
+
+
+@dataclass(frozen=True, slots=True)
+class VoteState:
+    """The machine's state. `since` began the run that led to `vote`; `counted` is the newest that was not an error."""
+
+    vote: Vote = Vote.UNSEEN
+    since: Observation | None = None
+    run_blames: bool = False
+    run_length: int = 0
+    run_start: Observation | None = None
+    counted: Observation | None = None
+    last: Observation | None = None
+    certificate_expires_s: int | None = None
+    address: str | None = None
+
+
+def advance(state: VoteState, seen: Observation, fail_after: int, recover_after: int) -> VoteState:
+    """The state after one more result."""
+    result = seen.result
+    state = replace(
+        state,
+        last=seen,
+        certificate_expires_s=result.certificate_expires_s or state.certificate_expires_s,
+        address=result.address or state.address,
+    )
+    if result.outcome == Outcome.ERROR:
+        return state
+    blames = result.outcome.blames_target
+    if state.run_length and blames == state.run_blames:
+        length, start = state.run_length + 1, state.run_start
+    else:
+        length, start = 1, seen
+    state = replace(state, run_blames=blames, run_length=length, run_start=start, counted=seen)
+    said = Vote.FAIL if blames else Vote.PASS
+    if said == state.vote:
+        return state
+    needed = fail_after if blames else 1 if state.vote == Vote.UNSEEN else recover_after
+    return replace(state, vote=said, since=start) if length >= needed else state
+
+
+def is_turning(state: VoteState) -> bool:
+    """Whether the last results contradict the vote, or no vote has formed: worth a quick confirmation."""
+    return bool(state.run_length) and (Vote.FAIL if state.run_blames else Vote.PASS) != state.vote
