@@ -1,0 +1,1 @@
+"""The mesh: what carries entries between nodes (docs/protocol.md)."""

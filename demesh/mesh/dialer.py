@@ -1,0 +1,73 @@
+"""Dialer: keeps trying to be connected to every configured peer.
+
+Each address has a task of its own, with a delay that doubles from one second to a minute and is spread by chance, so that
+a mesh that comes back does not come back all at once. An address that is this node's own is left alone. The diagnostic
+log tells transitions, not attempts.
+"""
+
+import logging
+import random
+import socket
+from collections.abc import Sequence
+
+import trio
+
+from demesh import limits
+from demesh.address import PeerAddress
+from demesh.errors import DialError
+from demesh.identity import peer_id
+from demesh.mesh.network import Network
+
+log = logging.getLogger(__name__)
+_LOOK_SECONDS = 2  # how soon a lost connection is noticed
+
+
+async def keep_dialling(peers: Sequence[PeerAddress], network: Network, own_key: bytes, rng: random.Random) -> None:
+    """Dial `peers` until cancelled."""
+    async with trio.open_nursery() as nursery:
+        for peer in peers:
+            nursery.start_soon(_keep_dialling_one, peer, network, own_key, rng)
+
+
+async def _keep_dialling_one(peer: PeerAddress, network: Network, own_key: bytes, rng: random.Random) -> None:
+    known: set[bytes] = set()
+    delay_seconds: float = limits.DIAL_BACKOFF_SECONDS_MIN
+    said = ""
+    while True:
+        if known and known <= network.peers() | {own_key}:
+            delay_seconds = limits.DIAL_BACKOFF_SECONDS_MIN
+            await trio.sleep(_LOOK_SECONDS)
+            continue
+        found, problem = await _dial_all(peer, network)
+        if found:
+            known = found
+        if problem != said:
+            said = problem
+            log.log(
+                logging.WARNING if problem else logging.INFO, problem or f"Connected to {_names(found)} at {peer.text}."
+            )
+        if not found:
+            await trio.sleep(delay_seconds * rng.uniform(0.7, 1.3))
+            delay_seconds = min(2 * delay_seconds, limits.DIAL_BACKOFF_SECONDS_MAX)
+
+
+async def _dial_all(peer: PeerAddress, network: Network) -> tuple[set[bytes], str]:
+    """Dial the addresses of `peer`; returns who was found, and a sentence if nobody was."""
+    try:
+        resolved = await trio.socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
+    except OSError as error:
+        return set(), f"The peer {peer.text} cannot be found: {error.strerror}."
+    found: set[bytes] = set()
+    problems: list[str] = []
+    for address in dict.fromkeys(str(each[4][0]) for each in resolved):
+        try:
+            found.add(await network.dial(address, peer.port, peer.expected))
+        except DialError as error:
+            problems.append(str(error))
+        if found and not peer.every:
+            break
+    return found, "" if found else f"Cannot connect to {peer.text}: {' '.join(problems)}"
+
+
+def _names(keys: set[bytes]) -> str:
+    return ", ".join(sorted(peer_id(key) for key in keys))

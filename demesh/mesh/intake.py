@@ -1,0 +1,88 @@
+"""Intake: the one door through which entries from elsewhere come in, by gossip or by sync.
+
+Guarantees: an entry is checked by the chain's rules, then stored, then shown to the view, in that order and one offer at a
+time; what is refused is counted. When gossip comes faster than it can be stored, messages are dropped and counted: sync
+brings them again. Not guaranteed: that stored entries survive a power cut (they can be fetched again).
+"""
+
+import logging
+from collections.abc import Callable, Sequence
+
+import trio
+
+from demesh import limits
+from demesh.clock import Clock
+from demesh.errors import EntryError
+from demesh.log.chain import Gap, Logs, Taken
+from demesh.log.entry import Entry
+from demesh.log.storage import Storage
+from demesh.mesh.gossip import read_bundle
+from demesh.metrics import ENTRIES, REFUSED
+
+log = logging.getLogger(__name__)
+
+Accepted = Callable[[bytes, Entry, int, bool], None]
+"""(owner's public key, entry, monotonic ms of arrival, first hand): called for each entry once it is stored."""
+
+Gaps = Callable[[bytes, Sequence[Gap]], None]
+"""(peer, gaps): called when a peer's message shows that entries are missing."""
+
+
+class Intake:
+    def __init__(self, logs: Logs, storage: Storage, clock: Clock, accepted: Accepted, gaps: Gaps) -> None:
+        self._logs = logs
+        self._storage = storage
+        self._clock = clock
+        self._accepted = accepted
+        self._gaps = gaps
+        self._one_at_a_time = trio.Lock()
+        self._put, self._get = trio.open_memory_channel[tuple[bytes, bytes, int]](limits.INTAKE_QUEUE_BATCHES_MAX)
+
+    def message(self, forwarder: bytes, data: bytes) -> None:
+        """Queue a gossip message for `run`; never blocks, never raises."""
+        try:
+            self._put.send_nowait((forwarder, data, self._clock.monotonic_ms()))
+        except trio.WouldBlock:
+            REFUSED.labels("intake", "queue_full").inc()
+
+    async def run(self) -> None:
+        """Take queued messages in until cancelled. Raises StoreError."""
+        async for forwarder, data, received_ms in self._get:
+            try:
+                entries = read_bundle(data)
+            except EntryError as error:
+                REFUSED.labels("intake", error.reason).inc()
+                continue
+            taken = await self.take(entries, received_ms, lambda entry, key, who=forwarder: key == who)
+            if taken.gaps:
+                self._gaps(forwarder, taken.gaps)
+
+    async def take(
+        self, entries: Sequence[Entry], received_ms: int, first_hand: Callable[[Entry, bytes], bool]
+    ) -> Taken:
+        """Check, store and show `entries`. `first_hand(entry, owner)` tells whether it came fresh from its author."""
+        async with self._one_at_a_time:
+            taken = self._logs.offer(entries)
+            if taken.accepted:
+                owners = {entry.log: self._owner(entry.log) for entry in taken.accepted}
+                await self._storage.commit(
+                    taken.accepted, public_keys=owners, received_ms=self._clock.wall_ms(), own=False
+                )
+                for entry in taken.accepted:
+                    owner = owners[entry.log]
+                    self._accepted(owner, entry, received_ms, first_hand(entry, owner))
+        self._count(taken)
+        return taken
+
+    def _owner(self, log_id: bytes) -> bytes:
+        state = self._logs.get(log_id)
+        assert state is not None
+        return state.public_key
+
+    @staticmethod
+    def _count(taken: Taken) -> None:
+        ENTRIES.labels("accepted").inc(len(taken.accepted))
+        ENTRIES.labels("repeated").inc(taken.repeated)
+        for refusal in taken.refusals:
+            REFUSED.labels("chain", refusal.reason).inc()
+            log.warning("Refused entry %d of log %s: %s", refusal.seq, refusal.log.hex()[:8], refusal.reason)

@@ -1,0 +1,119 @@
+"""A network in memory, for tests: nodes of one `MemorySwarm` reach each other, and links can be cut.
+
+It promises what `demesh.mesh.network` does and no more: messages are handed over in order and at once unless `lossy`.
+"""
+
+import math
+from collections.abc import Sequence
+
+import trio
+
+from demesh.errors import DialError, NetworkError
+from demesh.mesh.network import Handler, Stream
+
+
+class MemorySwarm:
+    """Who is there, who is connected, and what gets lost."""
+
+    def __init__(self) -> None:
+        self.networks: dict[bytes, MemoryNetwork] = {}
+        self.lossy = False
+        """Drop every broadcast message; streams still work."""
+
+    def connect(self, a: bytes, b: bytes) -> None:
+        self.networks[a].meet(b)
+        self.networks[b].meet(a)
+
+    def cut(self, a: bytes, b: bytes) -> None:
+        self.networks[a].part(b)
+        self.networks[b].part(a)
+
+
+class MemoryNetwork:
+    """One node's place in a `MemorySwarm`."""
+
+    def __init__(self, swarm: MemorySwarm, own: bytes) -> None:
+        self._swarm = swarm
+        self._own = own
+        self._peers: set[bytes] = set()
+        self._handler: Handler | None = None
+        self._nursery: trio.Nursery | None = None
+        swarm.networks[own] = self
+
+    def peers(self) -> frozenset[bytes]:
+        return frozenset(self._peers)
+
+    def listen_addresses(self) -> Sequence[str]:
+        return ()
+
+    async def broadcast(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        if self._swarm.lossy:
+            return
+        for peer in sorted(self._peers):
+            self._swarm.networks[peer].deliver(self._own, data)
+
+    async def open_stream(self, peer: bytes) -> Stream:
+        await trio.lowlevel.checkpoint()
+        if peer not in self._peers:
+            raise NetworkError("not connected")
+        to_peer, from_us = trio.open_memory_channel[bytes](math.inf)
+        to_us, from_peer = trio.open_memory_channel[bytes](math.inf)
+        self._swarm.networks[peer].accept(MemoryStream(self._own, to_us, from_us))
+        return MemoryStream(peer, to_peer, from_peer)
+
+    async def dial(self, host: str, port: int, expected: bytes | None = None) -> bytes:
+        await trio.lowlevel.checkpoint()
+        raise DialError(f"{host}:{port} is not in memory.")
+
+    async def run(self, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        async with trio.open_nursery() as nursery:
+            self._handler, self._nursery = handler, nursery
+            task_status.started()
+            await trio.sleep_forever()
+
+    def meet(self, peer: bytes) -> None:
+        self._peers.add(peer)
+        if self._handler:
+            self._handler.peer_connected(peer)
+
+    def part(self, peer: bytes) -> None:
+        self._peers.discard(peer)
+        if self._handler:
+            self._handler.peer_lost(peer)
+
+    def deliver(self, forwarder: bytes, data: bytes) -> None:
+        if self._handler:
+            self._handler.message(forwarder, data)
+
+    def accept(self, stream: Stream) -> None:
+        assert self._handler and self._nursery
+        self._nursery.start_soon(self._handler.stream, stream)
+
+
+class MemoryStream:
+    def __init__(
+        self, peer: bytes, send: trio.MemorySendChannel[bytes], receive: trio.MemoryReceiveChannel[bytes]
+    ) -> None:
+        self.peer = peer
+        self._send = send
+        self._receive = receive
+
+    async def send(self, data: bytes) -> None:
+        try:
+            await self._send.send(data)
+        except (trio.BrokenResourceError, trio.ClosedResourceError) as error:
+            raise NetworkError("the stream is broken") from error
+
+    async def receive(self) -> bytes:
+        try:
+            return await self._receive.receive()
+        except (trio.EndOfChannel, trio.ClosedResourceError):
+            return b""
+
+    async def close(self) -> None:
+        self._send.close()
+
+    async def reset(self) -> None:
+        self._send.close()
+        self._receive.close()

@@ -1,0 +1,82 @@
+"""What the mesh needs of a network, and nothing more.
+
+The libp2p adapter (`demesh.mesh.libp2p`) implements it for real meshes, `demesh.mesh.memory` for tests. Peers are named by
+their Ed25519 public key (32 bytes), which the network has authenticated before any method or handler mentions it.
+
+Promised: handlers see only peers that hold the swarm key; `broadcast` never blocks for a slow peer. Not promised: that a
+broadcast message arrives, arrives once, or arrives in order. Sync repairs what is lost.
+"""
+
+from collections.abc import Sequence
+from typing import Protocol
+
+import trio
+
+
+class Stream(Protocol):
+    """A reliable two-way byte stream to one peer."""
+
+    peer: bytes
+
+    async def send(self, data: bytes) -> None:
+        """Send all of `data`. Raises NetworkError when the stream is broken."""
+        ...
+
+    async def receive(self) -> bytes:
+        """The next bytes, in pieces of any size; `b""` when the peer has closed. Raises NetworkError when broken."""
+        ...
+
+    async def close(self) -> None:
+        """Close; never raises. What was sent still arrives."""
+        ...
+
+    async def reset(self) -> None:
+        """Give up at once; never raises. What was sent may be lost."""
+        ...
+
+
+class Handler(Protocol):
+    """What the node does with what the network brings. No method may raise, and the plain ones may not block."""
+
+    def peer_connected(self, peer: bytes) -> None: ...
+
+    def peer_lost(self, peer: bytes) -> None: ...
+
+    def message(self, forwarder: bytes, data: bytes) -> None:
+        """A broadcast message of at most GOSSIP_MESSAGE_BYTES_MAX arrived over `forwarder`'s own connection."""
+        ...
+
+    async def stream(self, stream: Stream) -> None:
+        """A peer opened a sync stream. The network resets it if this returns by cancellation."""
+        ...
+
+
+class Network(Protocol):
+    """A running network; one per node."""
+
+    def peers(self) -> frozenset[bytes]:
+        """The peers connected now."""
+        ...
+
+    def listen_addresses(self) -> Sequence[str]:
+        """Multiaddrs, without the peer id, at which this node accepts connections."""
+        ...
+
+    async def broadcast(self, data: bytes) -> None:
+        """Offer a message to all peers of the mesh. At most GOSSIP_MESSAGE_BYTES_MAX bytes."""
+        ...
+
+    async def open_stream(self, peer: bytes) -> Stream:
+        """A sync stream to a connected peer. Raises NetworkError."""
+        ...
+
+    async def dial(self, host: str, port: int, expected: bytes | None = None) -> bytes:
+        """Connect to whoever listens at `host` (an IP address) and `port`; returns the peer's public key.
+
+        With `expected`, any other peer there is an error. Raises DialError.
+        """
+        ...
+
+    async def run(self, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        """Listen and serve until cancelled; started when listening. Raises NetworkError if the port cannot be had."""
+        ...

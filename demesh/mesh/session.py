@@ -1,0 +1,90 @@
+"""One sync session over a stream: frames in and out, around the decisions of `demesh.mesh.sync`."""
+
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+from demesh import limits
+from demesh.errors import NetworkError, SyncError
+from demesh.log.chain import LogState
+from demesh.log.entry import Entry
+from demesh.mesh.network import Stream
+from demesh.mesh.sync import LENGTH_BYTES, Puller, Refused, Server, Want, refusal
+
+ReadPage = Callable[[Want, int], Awaitable[Sequence[Entry]]]
+"""(want, bytes_max) -> entries in order from `want.first` on; fewer than asked where the page is full."""
+
+TakePage = Callable[[Sequence[Entry], int], Awaitable[bool]]
+"""(entries, the log's head at the peer) -> false if the rest of that log is not worth asking for."""
+
+
+class Frames:
+    """Length-prefixed messages on a byte stream."""
+
+    def __init__(self, stream: Stream) -> None:
+        self._stream = stream
+        self._buffer = bytearray()
+
+    async def send(self, message: bytes) -> None:
+        await self._stream.send(len(message).to_bytes(LENGTH_BYTES, "big") + message)
+
+    async def receive(self) -> bytes | None:
+        """The next message; None if the peer has closed between two. Raises NetworkError, SyncError."""
+        head = await self._exactly(LENGTH_BYTES)
+        if head is None:
+            return None
+        length = int.from_bytes(head, "big")
+        if length > limits.SYNC_FRAME_BYTES_MAX:
+            raise SyncError(f"the peer announced a message of {length} bytes", Refused.MALFORMED)
+        body = await self._exactly(length)
+        if body is None:
+            raise NetworkError("the peer closed the stream inside a message")
+        return body
+
+    async def expect(self) -> bytes:
+        """Like `receive`, where the end of the stream is an error."""
+        message = await self.receive()
+        if message is None:
+            raise NetworkError("the peer closed the stream before its answer")
+        return message
+
+    async def _exactly(self, count: int) -> bytes | None:
+        while len(self._buffer) < count:
+            piece = await self._stream.receive()
+            if not piece:
+                if self._buffer:
+                    raise NetworkError("the peer closed the stream inside a message")
+                return None
+            self._buffer += piece
+        found = bytes(self._buffer[:count])
+        del self._buffer[:count]
+        return found
+
+
+async def serve(stream: Stream, mesh_id: bytes, states: Iterable[LogState], read_page: ReadPage) -> None:
+    """Answer a puller until it closes. Raises NetworkError, SyncError, EntryError when the session ends badly."""
+    frames = Frames(stream)
+    server = Server(mesh_id, states)
+    for answer in server.greet(await frames.expect()):
+        await frames.send(answer)
+    while (message := await frames.receive()) is not None:
+        want = server.wanted(message)
+        await frames.send(server.page(want, await read_page(want, limits.SYNC_PAGE_BYTES_MAX)))
+
+
+async def refuse(stream: Stream, code: Refused, sentence: str) -> None:
+    """Answer a puller with a refusal. Raises NetworkError."""
+    await Frames(stream).send(refusal(code, sentence))
+
+
+async def pull(stream: Stream, mesh_id: bytes, states: Iterable[LogState], take: TakePage) -> Puller:
+    """Get from the peer what `states` lack, page by page. Raises NetworkError, SyncError, EntryError."""
+    frames = Frames(stream)
+    puller = Puller(mesh_id, states)
+    await frames.send(puller.hello())
+    if puller.greeted(await frames.expect()):
+        puller.offered(await frames.expect())
+        while (message := puller.next_pull()) is not None:
+            await frames.send(message)
+            entries = puller.page(await frames.expect())
+            if entries and not await take(entries, puller.head_seq(entries[0].log)):
+                puller.skip(entries[0].log)
+    return puller

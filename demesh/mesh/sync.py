@@ -1,0 +1,223 @@
+"""Sync, `/demesh/sync/1`: how one node gets what another one holds and it lacks. The messages and both sides' decisions.
+
+    puller                                  server
+    HELLO versions, mesh id, digest  ──>
+                                     <──    HELLO version, mesh id, digest
+                                     <──    VECTOR rows                     unless the digests are equal
+    PULL log, first, last            ──>
+                                     <──    PAGE log, envelopes             as often as the puller asks
+    closes
+
+A session pulls one way; nodes that lack something on both sides run one session each. It keeps no state: whatever breaks
+off is found again by the next vector. Every message is CBOR of the subset in `demesh.log.codec` behind its length as four
+bytes, big-endian. The server answers with REFUSED, a code and a sentence, to what it cannot do.
+
+This module is sans-IO: `Server.answer` and `Puller.receive` take one message and return the next to send. They check the
+form; `demesh.log.chain` checks entries.
+"""
+
+from collections import deque
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass, replace
+from enum import IntEnum
+
+from demesh import limits
+from demesh.errors import EntryError, SyncError
+from demesh.log.chain import LogState, vector, vector_digest
+from demesh.log.codec import Fields, Value, decode, encode, values
+from demesh.log.entry import KINDS_UNSIGNED, Entry, entry_of
+
+VERSION = 1
+LENGTH_BYTES = 4
+
+
+class Message(IntEnum):
+    HELLO = 1
+    VECTOR = 2
+    PULL = 3
+    PAGE = 4
+    REFUSED = 5
+
+
+class Refused(IntEnum):
+    """Why a server says no."""
+
+    VERSION = 1  # no common version
+    MESH = 2  # of another mesh
+    BUSY = 3  # too many sessions; try later
+    MALFORMED = 4  # the message makes no sense here
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """What a node holds of one log."""
+
+    log: bytes
+    pruned_to: int
+    head_seq: int
+    head_hash8: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Want:
+    """A range of one log to pull, both ends included."""
+
+    log: bytes
+    first: int
+    last: int
+
+
+def refusal(code: Refused, sentence: str) -> bytes:
+    return encode([Message.REFUSED, code, sentence])
+
+
+class Server:
+    """Answers one puller. `states` are the heads when the session began."""
+
+    def __init__(self, mesh_id: bytes, states: Iterable[LogState]) -> None:
+        self._mesh_id = mesh_id
+        self._states = {state.log: state for state in states}
+        self._greeted = False
+
+    def greet(self, data: bytes) -> list[bytes]:
+        """The answer to the puller's first message. Raises SyncError if there is nothing to add to it: then close."""
+        fields = _fields(data, Message.HELLO)
+        versions = fields.uints("versions", 16, 255)
+        mesh_id = fields.octets("mesh id", 16)
+        digest = fields.octets("digest", 32)
+        if VERSION not in versions:
+            return [refusal(Refused.VERSION, f"this node speaks version {VERSION} of sync")]
+        if mesh_id != self._mesh_id:
+            said = f"this node belongs to mesh {self._mesh_id.hex()[:8]}, not to {mesh_id.hex()[:8]}"
+            return [refusal(Refused.MESH, said)]
+        self._greeted = True
+        own_digest = vector_digest(self._states.values())
+        hello = encode([Message.HELLO, VERSION, self._mesh_id, own_digest])
+        if digest == own_digest:
+            return [hello]
+        return [hello, encode([Message.VECTOR, values(vector(self._states.values()))])]
+
+    def wanted(self, data: bytes) -> Want:
+        """What a later message of the puller asks for. Raises SyncError for anything else."""
+        fields = _fields(data, Message.PULL)
+        want = Want(
+            fields.octets("log id", 16),
+            fields.uint("first", limits.SEQ_MAX),
+            fields.uint("last", limits.SEQ_MAX),
+        )
+        if not self._greeted or want.log not in self._states or want.first > want.last:
+            raise SyncError("the peer asked for what was not offered", Refused.MALFORMED)
+        return want
+
+    @staticmethod
+    def page(want: Want, entries: Sequence[Entry]) -> bytes:
+        """`entries`, cut after the last signed one, as the answer to `want`."""
+        return encode([Message.PAGE, want.log, [[entry.body, entry.signature] for entry in lean(entries)]])
+
+
+def lean(entries: Sequence[Entry]) -> list[Entry]:
+    """`entries` up to the last signed one. What the last signature vouches for need not carry its own: it is left out.
+
+    Only results and rollups are stripped; whatever else must be provable by itself.
+    """
+    last = max((index for index, entry in enumerate(entries) if entry.signature), default=-1)
+    kept = list(entries[: last + 1])
+    return [
+        replace(entry, signature=b"") if index < last and entry.kind in KINDS_UNSIGNED else entry
+        for index, entry in enumerate(kept)
+    ]
+
+
+class Puller:
+    """Gets from one server what `states` lack. The caller takes each page in before it asks for the next message."""
+
+    def __init__(self, mesh_id: bytes, states: Iterable[LogState]) -> None:
+        self._mesh_id = mesh_id
+        self._states = {state.log: state for state in states}
+        self._wants: deque[Want] = deque()
+        self._asked: Want | None = None
+        self._heads: dict[bytes, int] = {}
+        self.conflicts: list[bytes] = []
+
+    def hello(self) -> bytes:
+        return encode([Message.HELLO, [VERSION], self._mesh_id, vector_digest(self._states.values())])
+
+    def greeted(self, data: bytes) -> bool:
+        """Take the server's HELLO; true if a VECTOR follows. Raises SyncError, with the server's sentence if it refused."""
+        fields = _fields(data, Message.HELLO)
+        if fields.uint("version", 255) != VERSION:
+            raise SyncError("the peer answered in a version of sync that was not offered")
+        if fields.octets("mesh id", 16) != self._mesh_id:
+            raise SyncError("the peer belongs to another mesh", Refused.MESH)
+        return fields.octets("digest", 32) != vector_digest(self._states.values())
+
+    def offered(self, data: bytes) -> None:
+        """Take the server's VECTOR. Raises SyncError. `conflicts` then names logs with another entry at the same place."""
+        fields = _fields(data, Message.VECTOR)
+        for row in map(_row, fields.array("rows", limits.LOGS_MAX)):
+            self._heads[row.log] = row.head_seq
+            state = self._states.get(row.log)
+            first = state.head.seq + 1 if state else row.pruned_to
+            if state and row.head_seq == state.head.seq and row.head_hash8 != state.head.hash[:8]:
+                self.conflicts.append(row.log)
+            if row.head_seq >= first:
+                self._wants.append(Want(row.log, first, row.head_seq))
+
+    def head_seq(self, log: bytes) -> int:
+        """The head of a log that the server offered."""
+        return self._heads[log]
+
+    def next_pull(self) -> bytes | None:
+        """The next message to send; None when everything that was offered has been asked for."""
+        if not self._wants:
+            return None
+        want = self._asked = self._wants.popleft()
+        return encode([Message.PULL, want.log, want.first, want.last])
+
+    def page(self, data: bytes) -> list[Entry]:
+        """The entries of the server's PAGE. Raises SyncError. An empty page ends the log: the peer has lost it."""
+        asked = self._asked
+        assert asked is not None
+        fields = _fields(data, Message.PAGE)
+        if fields.octets("log id", 16) != asked.log:
+            raise SyncError("the peer answered with another log than was asked for")
+        try:
+            entries = [entry_of(each) for each in fields.array("envelopes", limits.SYNC_PAGE_BYTES_MAX)]
+        except EntryError as error:
+            raise SyncError(f"the peer sent a bad page: {error}") from None
+        for offset, entry in enumerate(entries):
+            if entry.log != asked.log or entry.seq != asked.first + offset or entry.seq > asked.last:
+                raise SyncError("the peer sent entries that were not asked for")
+        if entries and entries[-1].seq < asked.last:
+            self._wants.appendleft(Want(asked.log, entries[-1].seq + 1, asked.last))
+        return entries
+
+    def skip(self, log: bytes) -> None:
+        """Ask no further for a log whose page could not be taken."""
+        self._wants = deque(want for want in self._wants if want.log != log)
+
+
+def _row(value: Value) -> Row:
+    fields = Fields(value, "a row of the vector")
+    row = Row(
+        fields.octets("log id", 16),
+        fields.uint("pruned to", limits.SEQ_MAX),
+        fields.uint("head", limits.SEQ_MAX),
+        fields.octets("hash", 8),
+    )
+    return row
+
+
+def _fields(data: bytes, expected: Message) -> Fields:
+    """The fields of a message after its type. Raises SyncError for another type; a REFUSED speaks for itself."""
+    try:
+        fields = Fields(decode(data), "the message")
+        kind = fields.uint("type", 255)
+        if kind == Message.REFUSED:
+            code = fields.uint("code", 255)
+            raise SyncError(f"the peer refused: {fields.text('sentence')}", code)
+    except EntryError as error:
+        raise SyncError(f"the peer sent what is no message of sync: {error}", Refused.MALFORMED) from None
+    if kind != expected:
+        raise SyncError("the peer sent a message that does not belong here", Refused.MALFORMED)
+    return fields

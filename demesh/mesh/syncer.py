@@ -1,0 +1,143 @@
+"""Syncer: decides when to pull from whom, and serves those who pull from us.
+
+It pulls from a peer when it connects, when its messages show a gap, when a member has become suspect, and from a random
+peer every SYNC_INTERVAL_SECONDS: whatever gossip lost, the next vector finds. At most one pull per peer runs at a time; a
+session that takes longer than SYNC_SESSION_SECONDS_MAX is given up and goes on with the next one.
+"""
+
+import logging
+import random
+from collections.abc import Sequence
+
+import trio
+
+from demesh import limits
+from demesh.clock import Clock
+from demesh.errors import EntryError, NetworkError, SyncError
+from demesh.identity import peer_id
+from demesh.log.chain import Logs
+from demesh.log.entry import Entry
+from demesh.log.storage import Storage
+from demesh.mesh import session
+from demesh.mesh.intake import Intake
+from demesh.mesh.network import Network, Stream
+from demesh.mesh.sync import Refused, Want
+from demesh.metrics import REFUSED, SYNCS
+
+log = logging.getLogger(__name__)
+_SUSPECT_PEERS = 3
+_PULLS_AT_ONCE = 2
+_BAD_SESSION = (NetworkError, SyncError, EntryError)
+
+
+class Syncer:
+    def __init__(
+        self,
+        mesh_id: bytes,
+        logs: Logs,
+        storage: Storage,
+        intake: Intake,
+        network: Network,
+        clock: Clock,
+        rng: random.Random,
+    ) -> None:
+        self._mesh_id = mesh_id
+        self._logs = logs
+        self._storage = storage
+        self._intake = intake
+        self._network = network
+        self._clock = clock
+        self._rng = rng
+        self._wanted: dict[bytes, None] = {}
+        self._pulling: set[bytes] = set()
+        self._serving = 0
+        self._wake = trio.Event()
+
+    def pull_from(self, peer: bytes) -> None:
+        """Ask for a pull from `peer` soon; asking again before it began changes nothing."""
+        self._wanted[peer] = None
+        self._wake.set()
+
+    def pull_from_some(self) -> None:
+        """Ask for a pull from a few random peers: somebody may know what we have not heard."""
+        peers = sorted(self._network.peers())
+        for peer in self._rng.sample(peers, min(_SUSPECT_PEERS, len(peers))):
+            self.pull_from(peer)
+
+    async def run(self) -> None:
+        """Pull as asked and now and then, until cancelled. Raises StoreError."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._ask_now_and_then)
+            places = trio.CapacityLimiter(_PULLS_AT_ONCE)
+            while True:
+                await self._wake.wait()
+                self._wake = trio.Event()
+                for peer in [each for each in self._wanted if each not in self._pulling]:
+                    del self._wanted[peer]
+                    self._pulling.add(peer)
+                    nursery.start_soon(self._pull, peer, places)
+
+    async def serve(self, stream: Stream) -> None:
+        """Answer a peer that pulls from us; never raises for what the peer does."""
+        self._serving += 1
+        try:
+            with trio.move_on_after(limits.SYNC_SESSION_SECONDS_MAX):
+                if self._serving > limits.SYNC_SESSIONS_INBOUND_MAX:
+                    REFUSED.labels("sync", "busy").inc()
+                    await session.refuse(stream, Refused.BUSY, "this node serves enough peers at the moment; try later")
+                else:
+                    await session.serve(stream, self._mesh_id, self._logs.states(), self._read_page)
+        except _BAD_SESSION as error:
+            REFUSED.labels("sync", "bad_session").inc()
+            log.info("A sync session of %s ended early: %s", peer_id(stream.peer), error)
+        finally:
+            self._serving -= 1
+            await stream.close()
+
+    async def _ask_now_and_then(self) -> None:
+        while True:
+            await trio.sleep(limits.SYNC_INTERVAL_SECONDS * self._rng.uniform(0.7, 1.3))
+            peers = sorted(self._network.peers())
+            if peers:
+                self.pull_from(self._rng.choice(peers))
+
+    async def _pull(self, peer: bytes, places: trio.CapacityLimiter) -> None:
+        outcome = "timeout"
+        try:
+            async with places:
+                with trio.move_on_after(limits.SYNC_SESSION_SECONDS_MAX):
+                    outcome = await self._pull_once(peer)
+        except _BAD_SESSION as error:
+            outcome = "failed"
+            log.warning("Sync with %s failed: %s", peer_id(peer), error)
+        finally:
+            SYNCS.labels(outcome).inc()
+            self._pulling.discard(peer)
+            if peer in self._wanted:
+                self._wake.set()
+
+    async def _pull_once(self, peer: bytes) -> str:
+        async def take(entries: Sequence[Entry], head_seq: int) -> bool:
+            def is_first_hand(entry: Entry, owner: bytes) -> bool:
+                """The newest entry of a peer's own log, from the peer itself, is as good as a message of its."""
+                return owner == peer and entry.seq == head_seq
+
+            taken = await self._intake.take(entries, self._clock.monotonic_ms(), is_first_hand)
+            return not taken.refusals and not taken.gaps
+
+        stream = await self._network.open_stream(peer)
+        try:
+            puller = await session.pull(stream, self._mesh_id, self._logs.states(), take)
+        finally:
+            await stream.close()
+        for conflict in puller.conflicts:
+            REFUSED.labels("chain", "fork").inc()
+            log.error("%s holds another entry than this node at the head of log %s", peer_id(peer), conflict.hex()[:8])
+        return "done"
+
+    async def _read_page(self, want: Want, bytes_max: int) -> Sequence[Entry]:
+        last = min(want.last, want.first + limits.SYNC_PAGE_ENTRIES_MAX - 1)
+        entries, bad = await self._storage.read(want.log, want.first, last, bytes_max)
+        for row in bad:
+            log.error("Entry %d of log %s is damaged in the store; it is not passed on", row.seq, row.log.hex()[:8])
+        return entries
