@@ -1,0 +1,83 @@
+"""The Alertmanager sender: `POST /api/v2/alerts` to every configured one, each in a task of its own.
+
+https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml. An alert's identity is its label set, so any
+number of nodes may post the same one; `endsAt` lies a few resends ahead, so an alert ends by itself when everybody stops
+posting it. An Alertmanager that is away is tried again with growing delays and then gets everything that is open.
+"""
+
+import json
+import logging
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Any
+
+import trio
+
+from demesh import limits
+from demesh.alerts.outbox import Outgoing
+from demesh.errors import NetworkError
+from demesh.metrics import ALERT_POSTS
+from demesh.target import public_target
+from demesh.view.report import iso
+
+log = logging.getLogger(__name__)
+
+Post = Callable[[str, bytes], Awaitable[int]]
+"""(url, JSON document) -> HTTP status. Raises NetworkError when there is no answer in time."""
+
+
+class AlertmanagerSender:
+    """Keeps one Alertmanager told. `outgoing` gives all there is to tell at this moment."""
+
+    def __init__(self, url: str, post: Post, outgoing: Callable[[], Sequence[Outgoing]]) -> None:
+        self._url = f"{url}/api/v2/alerts"
+        self._name = public_target(url)
+        self._post = post
+        self._outgoing = outgoing
+        self._wake = trio.Event()
+
+    def poke(self) -> None:
+        """Something changed: post now."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Post when poked and every ALERT_RESEND_MS, sooner after a failure, until cancelled."""
+        failures = 0
+        while True:
+            wait_seconds = (
+                min(2**failures / 2, limits.ALERT_RETRY_SECONDS_MAX) if failures else limits.ALERT_RESEND_MS / 1_000
+            )
+            with trio.move_on_after(wait_seconds):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            problem = await self._post_all()
+            if problem and not failures:
+                log.warning("Alerts do not reach %s: %s", self._name, problem)
+            elif failures and not problem:
+                log.warning("Alerts reach %s again.", self._name)
+            failures = min(failures + 1, 10) if problem else 0
+
+    async def _post_all(self) -> str:
+        """Post everything; returns a sentence if something did not get through."""
+        alerts = [_alert(each) for each in self._outgoing()]
+        for start in range(0, len(alerts), limits.ALERTS_PER_POST_MAX):
+            document = json.dumps(alerts[start : start + limits.ALERTS_PER_POST_MAX]).encode()
+            try:
+                status = await self._post(self._url, document)
+            except NetworkError as error:
+                ALERT_POSTS.labels(self._name, "unreachable").inc()
+                return str(error)
+            if status // 100 != 2:
+                # The valid ones of a refused post are stored all the same; the next post offers the rest again.
+                ALERT_POSTS.labels(self._name, "refused").inc()
+                return f"it answered with status {status}."
+            ALERT_POSTS.labels(self._name, "sent").inc()
+        return ""
+
+
+def _alert(each: Outgoing) -> dict[str, Any]:
+    return {
+        "labels": dict(each.incident.labels),
+        "annotations": dict(each.incident.annotations),
+        "startsAt": iso(each.starts_ms),
+        "endsAt": iso(each.ends_ms),
+    }

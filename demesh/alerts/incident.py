@@ -1,0 +1,142 @@
+"""Incidents: something that is wrong, opened and closed by rule. Pure.
+
+There is one open incident per (name, subject). Its labels name the subject and never the reporter or an error text, so
+that every node that sees the same thing describes the same alert; whatever changes goes into the annotations.
+
+    DemeshCheckDown   opens when a check's verdict is down; closes on evidence of recovery: a pass, and not enough
+                      other vantages left that could make it down
+    DemeshNodeSilent  opens when a member is silent; closes when it is heard again or has taken leave
+
+What is unknown closes nothing. A check that no member's plan names any more takes its incident with it.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+
+from demesh.view.fold import CheckView, Member, View, name_of
+from demesh.view.presence import Presence
+from demesh.view.verdict import Verdict
+from demesh.view.vote import Vote
+
+Labels = tuple[tuple[str, str], ...]
+
+
+@dataclass(frozen=True, slots=True)
+class Incident:
+    """`onset_ms` is the earliest known wall time of what is wrong. `labels` and `annotations` are sorted pairs."""
+
+    name: str
+    subject: str
+    onset_ms: int
+    labels: Labels
+    annotations: Labels
+
+
+@dataclass(frozen=True, slots=True)
+class Seen:
+    """What the view says now about one possible incident: wrong (with the incident), right, or neither."""
+
+    name: str
+    subject: str
+    wrong: Incident | None
+    right: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Opened:
+    incident: Incident
+
+
+@dataclass(frozen=True, slots=True)
+class Closed:
+    incident: Incident
+    resolved_ms: int
+
+
+class Incidents:
+    """The open incidents of this node."""
+
+    def __init__(self) -> None:
+        self._open: dict[tuple[str, str], Incident] = {}
+
+    def open(self) -> list[Incident]:
+        return [self._open[key] for key in sorted(self._open)]
+
+    def update(self, seen: Iterable[Seen], wall_ms: int) -> list[Opened | Closed]:
+        """Take what the view says now; returns what that changed. An open incident keeps its earliest onset and its labels."""
+        changes: list[Opened | Closed] = []
+        gone = set(self._open)
+        for each in seen:
+            key = (each.name, each.subject)
+            gone.discard(key)
+            known = self._open.get(key)
+            if each.wrong is not None:
+                if known is None:
+                    changes.append(Opened(each.wrong))
+                    self._open[key] = each.wrong
+                else:
+                    onset_ms = min(known.onset_ms, each.wrong.onset_ms)
+                    self._open[key] = Incident(each.name, each.subject, onset_ms, known.labels, each.wrong.annotations)
+            elif each.right and known is not None:
+                del self._open[key]
+                changes.append(Closed(known, wall_ms))
+        changes.extend(Closed(self._open.pop(key), wall_ms) for key in sorted(gone))
+        return changes
+
+
+def look(view: View, mesh: str, extra: Labels, now_ms: int, wall_ms: int) -> list[Seen]:
+    """Everything that could be an incident, as the view has it at `now_ms`. `extra` are the configured labels."""
+    found = [_check(check, mesh, extra, wall_ms) for check in view.checks(now_ms)]
+    found.extend(_node(view, member, mesh, extra, now_ms, wall_ms) for member in view.members())
+    return found
+
+
+def _check(check: CheckView, mesh: str, extra: Labels, wall_ms: int) -> Seen:
+    name, row = "DemeshCheckDown", check.row
+    wrong = None
+    if check.verdict == Verdict.DOWN:
+        labels = {
+            **dict(extra),
+            **dict(row.labels),
+            "alertname": name,
+            "mesh": mesh,
+            "check": row.name,
+            "type": row.type,
+            "severity": row.severity,
+        }
+        wrong = Incident(name, row.name, check.since_ms or wall_ms, _pairs(labels), _check_annotations(check))
+    return Seen(name, row.name, wrong, check.tally.proves_not_down)
+
+
+def _check_annotations(check: CheckView) -> Labels:
+    failing = [each for each in check.vantages if each.assigned and each.vote == Vote.FAIL]
+    assigned = sum(each.assigned for each in check.vantages)
+    details = "; ".join(
+        f"{name_of(each.member)}: {each.state.counted.result.detail}" for each in failing if each.state.counted
+    )
+    return _pairs(
+        {
+            "summary": f"{check.row.name} is down: {len(failing)} of {assigned} vantages agree",
+            "description": f"{check.row.target} — {details}",
+        }
+    )
+
+
+def _node(view: View, member: Member, mesh: str, extra: Labels, now_ms: int, wall_ms: int) -> Seen:
+    name, subject = "DemeshNodeSilent", name_of(member)
+    state = view.presence(member, now_ms)
+    wrong = None
+    if state == Presence.SILENT:
+        quiet_ms = now_ms - member.sign.at_ms
+        labels = {**dict(extra), "alertname": name, "mesh": mesh, "node": subject, "severity": "critical"}
+        annotations = {
+            "summary": f"node {subject} is silent",
+            "description": f"Nothing was heard of {subject} for {quiet_ms // 1_000} s; it had promised an entry every "
+            f"{member.sign.next_ms // 1_000} s.",
+        }
+        wrong = Incident(name, subject, wall_ms - quiet_ms, _pairs(labels), _pairs(annotations))
+    return Seen(name, subject, wrong, state in (Presence.ALIVE, Presence.AWAY))
+
+
+def _pairs(labels: dict[str, str]) -> Labels:
+    return tuple(sorted(labels.items()))

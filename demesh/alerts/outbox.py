@@ -1,0 +1,52 @@
+"""What to tell a sink that keeps alerts alive by repetition, and when. Pure; times are monotonic and wall milliseconds.
+
+Open incidents are sent at once and then every ALERT_RESEND_MS; closed ones are sent as resolved for another
+ALERT_RESOLVED_RESEND_MS, so that a sink that was away hears of both. The whole set is sent each time: nothing has to be
+remembered of what got through.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+
+from demesh import limits
+from demesh.alerts.incident import Closed, Incident, Opened
+
+
+@dataclass(frozen=True, slots=True)
+class Outgoing:
+    """One alert to send: firing until `ends_ms`, or resolved at it. Both are wall time."""
+
+    incident: Incident
+    starts_ms: int
+    ends_ms: int
+
+
+class Outbox:
+    """The alerts of one node, for any number of sinks that all get the same."""
+
+    def __init__(self) -> None:
+        self._open: tuple[Incident, ...] = ()
+        self._resolved: dict[tuple[str, str], tuple[Closed, int]] = {}
+
+    def update(self, open_incidents: Iterable[Incident], changes: Sequence[Opened | Closed], now_ms: int) -> None:
+        self._open = tuple(open_incidents)
+        for change in changes:
+            key = (change.incident.name, change.incident.subject)
+            if isinstance(change, Closed):
+                self._resolved[key] = (change, now_ms)
+            else:
+                self._resolved.pop(key, None)
+
+    def outgoing(self, now_ms: int, wall_ms: int) -> list[Outgoing]:
+        """Everything to send now."""
+        for key, (_, closed_ms) in list(self._resolved.items()):
+            if now_ms - closed_ms > limits.ALERT_RESOLVED_RESEND_MS:
+                del self._resolved[key]
+        firing = [
+            Outgoing(each, min(each.onset_ms, wall_ms), wall_ms + 4 * limits.ALERT_RESEND_MS) for each in self._open
+        ]
+        resolved = [
+            Outgoing(each.incident, min(each.incident.onset_ms, each.resolved_ms), each.resolved_ms)
+            for each, _ in self._resolved.values()
+        ]
+        return firing + resolved

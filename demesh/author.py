@@ -1,0 +1,170 @@
+"""The author: turns the runs of this node's checks into entries of its own log.
+
+Guarantees, for each entry and in this order: it is durable in the store, the marker says so, the view knows it, and only
+then peers hear of it. What was published is therefore never lost by this node, and never contradicted after a crash. An
+entry that cannot be stored ends the process (StoreError); nothing is retried.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass, field
+
+import trio
+
+from demesh import limits
+from demesh.checks.check import Check
+from demesh.checks.runner import Run
+from demesh.clock import Clock
+from demesh.errors import EntryError
+from demesh.log.batch import Batch
+from demesh.log.bye import Bye
+from demesh.log.chain import Logs
+from demesh.log.codec import Value
+from demesh.log.entry import Entry, Kind
+from demesh.log.epoch import Marker
+from demesh.log.hello import Hello
+from demesh.log.plan import PlanRow, split_plan
+from demesh.log.results import Result, Results
+from demesh.log.storage import Storage
+from demesh.log.writer import Writer
+from demesh.metrics import ENTRIES_WRITTEN, RESULTS
+from demesh.view.vote import Observation, VoteState, advance, is_turning
+
+Shown = Callable[[Entry], None]
+"""Shows an own entry to the view."""
+
+Publish = Callable[[Sequence[Entry]], Awaitable[None]]
+
+
+@dataclass(slots=True)
+class _Told:
+    """What the log last told of a check's certificate and address, and when (monotonic)."""
+
+    facts: tuple[int | None, str | None] = (None, None)
+    at_ms: int = field(default=-limits.CERTIFICATE_EXPIRY_REPEAT_MS)
+
+
+class Author:
+    def __init__(
+        self,
+        writer: Writer,
+        checks: Sequence[Check],
+        flush_interval_ms: int,
+        clock: Clock,
+        storage: Storage,
+        logs: Logs,
+        marker: Callable[[Marker], None],
+        store_file: str,
+        shown: Shown,
+        publish: Publish,
+        votes: Sequence[VoteState],
+    ) -> None:
+        """`votes` are the states that the view already holds for `checks`, so that a restart forgets no failure."""
+        self._writer = writer
+        self._checks = checks
+        self._clock = clock
+        self._storage = storage
+        self._logs = logs
+        self._marker = marker
+        self._store_file = store_file
+        self._shown = shown
+        self._publish = publish
+        self._votes = list(votes)
+        self._told = [_Told() for _ in checks]
+        self._batch = Batch(flush_interval_ms, clock.monotonic_ms())
+        self._plan_seq = 0
+        self._one_at_a_time = trio.Lock()
+        self._wake = trio.Event()
+
+    def report(self, run: Run) -> bool:
+        """Take a run's result in; returns whether the check's vote is turning (see `demesh.checks.runner`)."""
+        RESULTS.labels(run.result.outcome.name.lower()).inc()
+        check = self._checks[run.check]
+        result = self._result(run)
+        before = self._votes[run.check]
+        seen = Observation(result, self._clock.boot8, self._clock.wall_ms())
+        after = self._votes[run.check] = advance(before, seen, check.fail_after, check.recover_after)
+        self._batch.add(result, self._clock.monotonic_ms(), urgent=before.vote != after.vote)
+        self._wake.set()
+        return is_turning(after)
+
+    async def begin(
+        self, hello: Hello, known_hello: Hello | None, rows: Sequence[PlanRow], known_plan: int | None
+    ) -> None:
+        """Write what the log needs before anything else: the hello unless it is known, the plan unless `known_plan` is it."""
+        if hello != known_hello:
+            await self._append([(Kind.HELLO, hello.payload())])
+        if known_plan is None:
+            self._plan_seq = self._writer.next_seq
+            await self._append([(Kind.PLAN, part.payload()) for part in split_plan(rows)])
+        else:
+            self._plan_seq = known_plan
+            await self._flush()
+
+    async def run(self) -> None:
+        """Write entries as they fall due, until cancelled. Raises StoreError."""
+        while True:
+            wait_ms = self._batch.due_ms - self._clock.monotonic_ms()
+            with trio.move_on_after(max(0, wait_ms) / 1_000):
+                await self._wake.wait()
+            self._wake = trio.Event()
+            if self._clock.monotonic_ms() >= self._batch.due_ms:
+                await self._flush()
+
+    async def say_bye(self, bye: Bye) -> None:
+        """Write what is waiting, then take leave."""
+        await self._flush()
+        await self._append([(Kind.BYE, bye.payload())])
+
+    async def _flush(self) -> None:
+        """One entry with what is waiting, or without: then it is the heartbeat."""
+        await self._append_results(self._batch.take(self._clock.monotonic_ms()))
+
+    async def _append_results(self, results: tuple[Result, ...]) -> None:
+        try:
+            await self._append([(Kind.RESULTS, Results(self._plan_seq, results))])
+        except EntryError:
+            # Many long details: two entries hold what one cannot, and a single result always fits.
+            middle = len(results) // 2
+            await self._append_results(results[:middle])
+            await self._append_results(results[middle:])
+
+    async def _append(self, contents: Sequence[tuple[Kind, Value | Results]]) -> None:
+        """Write, store, mark, show and publish one entry for each of `contents`, all at one time."""
+        async with self._one_at_a_time:
+            wall_ms, up_ms = self._clock.wall_ms(), self._clock.up_ms()
+            entries: list[Entry] = []
+            for kind, content in contents:
+                payload = content.payload(up_ms) if isinstance(content, Results) else content
+                next_ms = self._batch.promise_ms
+                entries.append(self._writer.write(kind, payload, wall_ms=wall_ms, up_ms=up_ms, next_ms=next_ms))
+            with trio.CancelScope(shield=True):  # once signed, an entry is stored
+                self._logs.append_own(entries)
+                owner = self._logs.get(self._writer.log)
+                assert owner is not None
+                await self._storage.commit(
+                    entries, public_keys={self._writer.log: owner.public_key}, received_ms=wall_ms, own=True
+                )
+                self._marker(Marker(self._clock.boot8, self._store_file, self._writer.log, entries[-1].head))
+            for entry in entries:
+                self._shown(entry)
+            ENTRIES_WRITTEN.inc(len(entries))
+            await self._publish(entries)
+
+    def _result(self, run: Run) -> Result:
+        """The run as the log keeps it: certificate and address only when they changed, or were not told for a while."""
+        result = run.result
+        facts = (result.certificate_expires_s, result.address)
+        told, now_ms = self._told[run.check], self._clock.monotonic_ms()
+        tell = facts != told.facts or now_ms - told.at_ms >= limits.CERTIFICATE_EXPIRY_REPEAT_MS
+        if tell:
+            self._told[run.check] = _Told(facts, now_ms)
+        return Result(
+            check=run.check,
+            up_ms=run.up_ms,
+            outcome=result.outcome,
+            latency_us=result.latency_us,
+            detail=result.detail,
+            certificate_expires_s=facts[0] if tell else None,
+            address=facts[1] if tell else None,
+            lateness_ms=run.lateness_ms,
+        )
