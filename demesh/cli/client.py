@@ -1,0 +1,58 @@
+"""Asks a running node over its Unix socket or at a URL."""
+
+import http.client
+import json
+import socket
+from typing import Any
+from urllib.parse import urlsplit
+
+from demesh import limits
+from demesh.errors import NodeNotRunning, UsageError
+from demesh.home import find_home, find_running
+
+
+class _UnixConnection(http.client.HTTPConnection):
+    def __init__(self, path: str) -> None:
+        super().__init__("localhost", timeout=limits.API_CLIENT_SECONDS_MAX)
+        self._path = path
+
+    def connect(self) -> None:
+        self.sock = socket.socket(socket.AF_UNIX)
+        self.sock.settimeout(self.timeout)
+        self.sock.connect(self._path)
+
+
+def ask(path: str, data_dir: str | None, node_url: str | None) -> Any:
+    """The JSON that the node answers at `path`. Raises UsageError, NodeNotRunning."""
+    if node_url:
+        where, connection = node_url, _connect_url(node_url)
+    else:
+        running = find_running(find_home(data_dir))
+        where, connection = running.socket, _UnixConnection(running.socket)
+    try:
+        connection.request("GET", path)
+        response = connection.getresponse()
+        body = response.read()
+        if response.status != 200:
+            raise NodeNotRunning(f"What answers at {where} is no node that can help: HTTP status {response.status}.")
+        return json.loads(body)
+    except PermissionError:
+        raise UsageError(
+            f"No permission to use {where}; ask as the user that runs the node, or use --node URL."
+        ) from None
+    except (OSError, http.client.HTTPException, ValueError) as error:
+        raise NodeNotRunning(f"The node at {where} does not answer: {str(error) or type(error).__name__}.") from None
+    finally:
+        connection.close()
+
+
+def _connect_url(url: str) -> http.client.HTTPConnection:
+    try:
+        parts = urlsplit(url)
+        host, port = parts.hostname, parts.port
+    except ValueError:
+        host, port, parts = None, None, urlsplit("")
+    if parts.scheme not in ("http", "https") or not host:
+        raise UsageError(f"{url!r} is not the URL of a node's API; one looks like http://127.0.0.1:8470.")
+    kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
+    return kind(host, port, timeout=limits.API_CLIENT_SECONDS_MAX)

@@ -1,0 +1,89 @@
+"""`demesh node run|id`."""
+
+import click
+
+from demesh.cli import options
+
+
+@click.group()
+def node() -> None:
+    """Run a node, or show which one lives here."""
+
+
+@node.command()
+@click.argument("targets", nargs=-1)
+@click.option(
+    "--config", metavar="FILE", help="The configuration [default: demesh.toml in the data directory, if there]."
+)
+@click.option("--name", metavar="NAME", help="The node's name [default: this machine's host name].")
+@click.option(
+    "--listen", metavar="HOST:PORT", multiple=True, help="Where other nodes connect [default: port 8471, everywhere]."
+)
+@click.option("--advertise", metavar="HOST:PORT", multiple=True, help="What to tell other nodes to dial.")
+@click.option("--api", metavar="HOST:PORT", help="The API's address, or `none` [default: 127.0.0.1:8470].")
+@click.option(
+    "--peer", "peers", metavar="ADDRESS", multiple=True, help="Another node of the mesh: host:port or multiaddr."
+)
+@click.option(
+    "--swarm-key-file",
+    metavar="FILE",
+    envvar="DEMESH_SWARM_KEY_FILE",
+    help="The mesh's swarm key [default: swarm.key in the data directory].",
+)
+@click.option("--alertmanager", "alertmanagers", metavar="URL", multiple=True, help="An Alertmanager to tell.")
+@click.option("-v", "--verbose", count=True, help="Say more; twice: say everything.")
+@options.data_dir
+def run(
+    targets: tuple[str, ...],
+    config: str | None,
+    name: str | None,
+    listen: tuple[str, ...],
+    advertise: tuple[str, ...],
+    api: str | None,
+    peers: tuple[str, ...],
+    swarm_key_file: str | None,
+    alertmanagers: tuple[str, ...],
+    verbose: int,
+    data_dir: str | None,
+) -> None:
+    """Run a node that watches TARGETS (http:// or https:// URLs) and what its configuration names.
+
+    Without a configuration it makes a data directory, a node key and a swarm key, and founds a mesh. A second node joins
+    with a copy of that swarm key and --peer.
+
+    \b
+    Examples:
+      demesh node run https://example.org
+      demesh node run --peer vps1.example.net:8471 --swarm-key-file swarm.key
+    """
+    from demesh.cli.run import Overrides, run_node
+
+    run_node(
+        Overrides(
+            data_dir=data_dir,
+            config=config,
+            name=name,
+            listen=listen,
+            advertise=advertise,
+            api=api,
+            peers=peers,
+            swarm_key_file=swarm_key_file,
+            alertmanagers=alertmanagers,
+            targets=targets,
+            verbose=verbose,
+        )
+    )
+
+
+@node.command("id")
+@options.data_dir
+def show_id(data_dir: str | None) -> None:
+    """Print the peer id of the node in the data directory."""
+    from demesh.errors import NodeNotRunning
+    from demesh.home import find_home
+    from demesh.identity import peer_id, read_or_make_node_key
+
+    home = find_home(data_dir)
+    if not home.exists:
+        raise NodeNotRunning(f"There is no node at {home.path}. `demesh init` or `demesh node run` makes one.")
+    click.echo(peer_id(bytes(read_or_make_node_key(home.node_key).verify_key)))

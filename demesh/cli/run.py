@@ -1,0 +1,225 @@
+"""What `demesh node run` does: settings, keys, lock and store first, each problem a sentence; then the real edges; then run."""
+
+import logging
+import os
+import random
+import secrets
+import signal
+import socket
+import sys
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import NoReturn
+
+import click
+import trio
+from nacl.signing import SigningKey
+
+from demesh import __version__
+from demesh.address import parse_host_port, parse_peer
+from demesh.api.server import ApiServer
+from demesh.clock import SystemClock
+from demesh.config.load import Settings, read_config, settings_of
+from demesh.config.tables import ConfigFile
+from demesh.curl import CurlEngine, fetch
+from demesh.errors import DemeshError, UsageError
+from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, make_runtime_directory
+from demesh.identity import (
+    SwarmKey,
+    new_swarm_key,
+    peer_id,
+    read_or_make_node_key,
+    read_swarm_key,
+    write_secret,
+)
+from demesh.limits import ALERT_POST_SECONDS_MAX
+from demesh.log.storage import ThreadStorage
+from demesh.log.store import Store
+from demesh.mesh.gossip import topic
+from demesh.mesh.libp2p.host import Libp2pNetwork
+from demesh.node import Edges, Node
+from demesh.probes.http import HttpProbe
+
+_PORT = 8471
+
+
+@dataclass(frozen=True, slots=True)
+class Overrides:
+    """The options of `demesh node run`; what is empty leaves the configuration as it is."""
+
+    data_dir: str | None = None
+    config: str | None = None
+    name: str | None = None
+    listen: tuple[str, ...] = ()
+    advertise: tuple[str, ...] = ()
+    api: str | None = None
+    peers: tuple[str, ...] = ()
+    swarm_key_file: str | None = None
+    alertmanagers: tuple[str, ...] = ()
+    targets: tuple[str, ...] = ()
+    verbose: int = 0
+
+
+def run_node(overrides: Overrides) -> NoReturn:
+    """Run a node until SIGTERM or SIGINT, then exit. Raises DemeshError."""
+    if sys.platform != "linux":
+        raise UsageError("A node runs on Linux only; the other commands work here with --node URL.")
+    _set_up_logging(overrides.verbose)
+    home = find_home(overrides.data_dir)
+    settings = _settings(home, overrides)
+    home.make()
+    lock = HomeLock(home)
+    swarm_key = _swarm_key(home, settings)
+    key = read_or_make_node_key(home.node_key)
+    mesh_id = _mesh_id(home, swarm_key)
+    api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
+    api = ApiServer(settings.api, api_socket)
+    lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None))
+    with Store(home.log_db, mesh_id=mesh_id) as store:
+        try:
+            trio.run(_run, settings, home, key, swarm_key, mesh_id, store, api)
+        except* DemeshError as group:
+            raise _first(group) from group
+    sys.exit(0)
+
+
+async def _run(
+    settings: Settings, home: Home, key: SigningKey, swarm_key: SwarmKey, mesh_id: bytes, store: Store, api: ApiServer
+) -> None:
+    clock, curl = SystemClock(), CurlEngine()
+    marker = MarkerFile(make_runtime_directory(), home)
+    listen = settings.listen or _default_listen()
+
+    async def post(url: str, document: bytes) -> int:
+        return (await fetch(curl, url, timeout_ms=ALERT_POST_SECONDS_MAX * 1_000, json=document)).status
+
+    edges = Edges(
+        clock=clock,
+        store=store,
+        storage=ThreadStorage(store),
+        network=Libp2pNetwork(bytes(key), swarm_key, topic(mesh_id), listen),
+        probes={"http": HttpProbe(curl, clock.wall_ms)},
+        post=post,
+        read_marker=marker.read,
+        write_marker=marker.write,
+        rng=random.Random(secrets.randbits(64)),
+        epoch_nonce=secrets.token_bytes(8),
+    )
+    node = Node(settings, key, mesh_id, edges)
+    stop = trio.Event()
+    async with trio.open_nursery() as nursery:
+        await nursery.start(curl.run)
+        nursery.start_soon(_stop_on_signal, stop)
+        nursery.start_soon(_greet, node, settings, home, swarm_key)
+        await node.run(stop, [api.run])
+        nursery.cancel_scope.cancel()
+
+
+async def _stop_on_signal(stop: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
+        async for _ in signals:
+            if stop.is_set():
+                os._exit(130)  # asked twice: the log is durable as it is, only the farewell is lost
+            stop.set()
+
+
+async def _greet(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> None:
+    await node.ready.wait()
+    click.echo(f"demesh {__version__}: node {settings.name} ({peer_id(node.key)}) in mesh {node.mesh}")
+    click.echo(f"  home       {home.path} (swarm key {swarm_key.fingerprint})")
+    click.echo(f"  swarm      {', '.join(node.listening())}")
+    click.echo(f"  API        {_url(settings.api) if settings.api else 'on the Unix socket only'}")
+    click.echo(f"  checks     {len(settings.checks)}; ask with: demesh status")
+    told = ", ".join(settings.alertmanagers)
+    click.echo(
+        f"  tells      {told}"
+        if told
+        else "  tells      nobody: name an --alertmanager to be told when something fails"
+    )
+
+
+def _settings(home: Home, overrides: Overrides) -> Settings:
+    """The configuration with the command line's options over it. Raises UsageError."""
+    path = Path(overrides.config) if overrides.config else home.config
+    config = read_config(path) if overrides.config or path.exists() else ConfigFile()
+    settings = settings_of(config, path.parent, overrides.targets)
+    api = settings.api
+    if overrides.api:
+        api = None if overrides.api == "none" else parse_host_port(overrides.api)
+    return replace(
+        settings,
+        name=_valid_name(overrides.name) if overrides.name else settings.name,
+        listen=tuple(map(parse_host_port, overrides.listen)) or settings.listen,
+        advertise=tuple(map(parse_host_port, overrides.advertise)) or settings.advertise,
+        api=api,
+        peers=settings.peers + tuple(map(parse_peer, overrides.peers)),
+        swarm_key_file=Path(overrides.swarm_key_file) if overrides.swarm_key_file else settings.swarm_key_file,
+        alertmanagers=tuple(url.rstrip("/") for url in overrides.alertmanagers) or settings.alertmanagers,
+    )
+
+
+def _swarm_key(home: Home, settings: Settings) -> SwarmKey:
+    """The mesh's swarm key; made if this node founds a mesh. Raises UsageError."""
+    path = settings.swarm_key_file or home.swarm_key
+    if settings.swarm_key_file is None and not path.exists():
+        if settings.peers:
+            raise UsageError(
+                f"There is no swarm key at {path}, and without the mesh's own nobody answers. Copy swarm.key there from a "
+                "node of the mesh, or name it with --swarm-key-file."
+            )
+        write_secret(path, new_swarm_key().text())
+    return read_swarm_key(path)
+
+
+def _mesh_id(home: Home, swarm_key: SwarmKey) -> bytes:
+    """The mesh id in the data directory, put there from the swarm key on the first start. Raises UsageError."""
+    if not home.mesh_id.exists():
+        write_secret(home.mesh_id, swarm_key.first_mesh_id().hex() + "\n")
+    try:
+        mesh_id = bytes.fromhex(home.mesh_id.read_text("ascii").strip())
+    except (OSError, ValueError):
+        mesh_id = b""
+    if len(mesh_id) != 16:
+        raise UsageError(f"{home.mesh_id} must hold 32 hex digits; restore it from a backup.")
+    return mesh_id
+
+
+def _default_listen() -> tuple[tuple[str, int], ...]:
+    """Every address of this machine; one socket takes IPv4 too where there is IPv6."""
+    try:
+        with socket.socket(socket.AF_INET6) as probe:
+            probe.bind(("::1", 0))
+    except OSError:
+        return (("0.0.0.0", _PORT),)
+    return (("0.0.0.0", _PORT), ("::", _PORT))
+
+
+def _valid_name(name: str) -> str:
+    from pydantic import ValidationError
+
+    from demesh.config.tables import NodeTable
+
+    try:
+        return NodeTable(name=name).name or name
+    except ValidationError as error:
+        raise UsageError(f"--name: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None
+
+
+def _set_up_logging(verbose: int) -> None:
+    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
+    logging.basicConfig(
+        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
+    )
+    logging.getLogger("demesh").setLevel(level)
+
+
+def _url(address: tuple[str, int]) -> str:
+    host, port = address
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _first(group: BaseExceptionGroup[DemeshError]) -> DemeshError:
+    """One of the errors in a group, however deep."""
+    for error in group.exceptions:
+        return _first(error) if isinstance(error, BaseExceptionGroup) else error
+    raise AssertionError("an empty group")

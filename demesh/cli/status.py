@@ -1,0 +1,123 @@
+"""`demesh status`: what the mesh knows, from this machine."""
+
+import json
+import sys
+from datetime import datetime
+from typing import Any
+
+import click
+
+from demesh.cli import options
+from demesh.cli.client import ask
+from demesh.config.duration import format_duration
+
+_GLYPHS = {"up": ("✔", "green"), "down": ("✖", "bold red"), "partial": ("◐", "yellow"), "unknown": ("?", "dim")}
+_VOTES = {"pass": "✔", "fail": "✖", "unseen": "·"}
+_PRESENCE = {"alive": ("✔", "green"), "suspect": ("?", "yellow"), "silent": ("✖", "bold red"), "away": ("☾", "dim")}
+_EXIT_CODES = {"up": 0, "partial": 1, "down": 2, "unknown": 3}
+
+
+@click.command()
+@options.as_json
+@options.node_url
+@options.data_dir
+def status(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
+    """What the mesh knows now: checks, nodes, incidents. The same on every node.
+
+    Exits like a Nagios plug-in: 0 all up, 1 partial or a node silent, 2 down, 3 unknown or no node to ask.
+
+    \b
+    Examples:
+      demesh status
+      demesh status --json
+    """
+    answer = ask("/api/v1/status", data_dir, node_url)
+    if as_json:
+        click.echo(json.dumps(answer, indent=2))
+    else:
+        _print(answer)
+    sys.exit(exit_code(answer))
+
+
+def exit_code(answer: dict[str, Any]) -> int:
+    """2 if anything is down, else 1 if anything is partial or a node silent, else 3 if anything is unknown, else 0."""
+    codes = {_EXIT_CODES.get(check["state"], 3) for check in answer["checks"]}
+    if any(node["presence"] == "silent" for node in answer["nodes"]):
+        codes.add(1)
+    return next((code for code in (2, 1, 3) if code in codes), 0)
+
+
+def _print(answer: dict[str, Any]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    console = Console(highlight=False)
+    now = datetime.fromisoformat(answer["as_of"])
+    settling = "" if answer["settled"] else " · still settling"
+    console.print(f"mesh {answer['mesh']} · {_counts(answer)} · asked: {answer['node']}{settling}\n")
+    if answer["checks"]:
+        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+        for column in ("CHECK", "STATE", "SEEN BY", "LATENCY", "SINCE", "CERTIFICATE", ""):
+            table.add_column(column, no_wrap=column in ("CHECK", "STATE"), overflow="fold")
+        for check in answer["checks"]:
+            table.add_row(*(Text.assemble(cell) for cell in _check_cells(check, now)))
+        console.print(table)
+    else:
+        console.print(
+            "No checks yet. Name targets: demesh node run https://example.org, or add [[check]] to demesh.toml."
+        )
+    nodes = Text("\nnodes  ")
+    for node in answer["nodes"]:
+        glyph, style = _PRESENCE[node["presence"]]
+        quiet = f" {_ago(node['seen_at'], now)}" if node["presence"] != "alive" else ""
+        nodes.append(f"{node['name']} {glyph} {node['presence']}{quiet}", style).append("   ")
+    console.print(nodes)
+    for incident in answer["incidents"]:
+        since = _ago(incident["since"], now)
+        console.print(Text(f"! {incident['name']} {incident['subject']}, since {since}", "bold red"))
+
+
+def _check_cells(check: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
+    glyph, style = _GLYPHS[check["state"]]
+    seen = " ".join(f"{each['node']}{_VOTES[each['vote']]}" for each in check["vantages"])
+    latencies = [each["latency_ms"] for each in check["vantages"] if each["vote"] == "pass" and each["latency_ms"]]
+    details = {each["detail"]: None for each in check["vantages"] if each["assigned"] and each["detail"]}
+    expires = _time(check["certificate_expires_at"])
+    return [
+        (f"{glyph} {check['name']}", style),
+        (check["state"], style),
+        (seen, ""),
+        (f"{sorted(latencies)[len(latencies) // 2]:.0f} ms" if latencies else "", ""),
+        (_ago(check["since"], now), ""),
+        (_expiry(expires, now) if expires else "", ""),
+        ("; ".join(details), ""),
+    ]
+
+
+def _counts(answer: dict[str, Any]) -> str:
+    def count(items: list[dict[str, Any]], key: str) -> str:
+        found: dict[str, int] = {}
+        for item in items:
+            found[item[key]] = found.get(item[key], 0) + 1
+        return ", ".join(f"{number} {state}" for state, number in sorted(found.items()))
+
+    nodes, checks = answer["nodes"], answer["checks"]
+    return (
+        f"{len(nodes)} node{'s' * (len(nodes) != 1)} ({count(nodes, 'presence')}) · "
+        f"{len(checks)} check{'s' * (len(checks) != 1)}{': ' + count(checks, 'state') if checks else ''}"
+    )
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None
+
+
+def _ago(text: str | None, now: datetime) -> str:
+    then = _time(text)
+    return format_duration(round((now - then).total_seconds() * 1_000)) if then else ""
+
+
+def _expiry(expires: datetime, now: datetime) -> str:
+    left_ms = round((expires - now).total_seconds() * 1_000)
+    return format_duration(left_ms) if left_ms > 0 else "expired"

@@ -1,0 +1,193 @@
+"""Real processes for end-to-end tests: nodes, an Alertmanager, and a web server that does what it is told."""
+
+import json
+import os
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+import urllib.request
+from collections.abc import Callable, Generator
+from contextlib import contextmanager, suppress
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
+from typing import Any, TypeVar
+
+import pytest
+
+_T = TypeVar("_T")
+POLL_SECONDS = 0.1
+
+
+def eventually(read: Callable[[], _T], accept: Callable[[_T], bool], seconds: float, what: str) -> _T:
+    """What `read` gives once `accept` holds for it; fails with the last value when `seconds` are over."""
+    deadline = time.monotonic() + seconds
+    last: Any = None
+    while time.monotonic() < deadline:
+        with suppress(OSError, ValueError):
+            last = read()
+            if accept(last):
+                return last
+        time.sleep(POLL_SECONDS)  # other processes tell nobody when they are done
+    raise AssertionError(f"not within {seconds} s: {what}; last seen: {json.dumps(last, indent=1, default=str)}")
+
+
+def require(program: str) -> str:
+    """The path of a program; where it is missing the test is skipped, in CI it fails."""
+    path = shutil.which(program)
+    if path is None and os.environ.get("CI") == "true":
+        pytest.fail(f"{program} is not installed")
+    if path is None:
+        pytest.skip(f"{program} is not installed")
+    return path
+
+
+def free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def get_json(url: str) -> Any:
+    with urllib.request.urlopen(url, timeout=5) as answer:
+        return json.load(answer)
+
+
+class WebServer:
+    """Answers GET with `status`, and remembers what is posted to it as JSON."""
+
+    def __init__(self) -> None:
+        self.status = 200
+        self.posted: list[Any] = []
+        outer = self
+
+        class Handler(BaseHTTPRequestHandler):
+            def do_GET(self) -> None:
+                body = b"Welcome\n"
+                self.send_response(outer.status)
+                self.send_header("Content-Length", str(len(body)))
+                self.end_headers()
+                self.wfile.write(body)
+
+            def do_POST(self) -> None:
+                outer.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                self.send_response(200)
+                self.send_header("Content-Length", "0")
+                self.end_headers()
+
+            def log_message(self, *_: object) -> None:
+                pass
+
+        self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
+        self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
+        self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def __enter__(self) -> "WebServer":
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.shutdown()
+        self._server.server_close()
+        self._thread.join()
+
+
+class Alertmanager:
+    """A real one, which tells `hook` of everything as soon as it can."""
+
+    def __init__(self, directory: Path, hook: str) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        config = directory / "alertmanager.yml"
+        config.write_text(
+            "route: {receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}\n"
+            f"receivers: [{{name: hook, webhook_configs: [{{url: '{hook}', send_resolved: true}}]}}]\n"
+        )
+        self._command = [
+            require("prometheus-alertmanager"),
+            f"--config.file={config}",
+            f"--storage.path={directory / 'alertmanager'}",
+            f"--web.listen-address={self.url.removeprefix('http://')}",
+            "--cluster.listen-address=",
+            "--log.level=error",
+        ]
+
+    @contextmanager
+    def running(self) -> Generator["Alertmanager"]:
+        process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        try:
+            eventually(
+                lambda: urllib.request.urlopen(f"{self.url}/-/ready").status, lambda s: s == 200, 20, "Alertmanager"
+            )
+            yield self
+        finally:
+            process.kill()
+            process.wait()
+
+    def alerts(self) -> list[dict[str, Any]]:
+        return get_json(f"{self.url}/api/v2/alerts")
+
+
+class NodeProcess:
+    """A node with a home of its own, run by the installed command."""
+
+    def __init__(self, home: Path, name: str, config: str = "", swarm_key: Path | None = None) -> None:
+        self.home = home
+        self.name = name
+        self.swarm = f"127.0.0.1:{free_port()}"
+        self.api = f"127.0.0.1:{free_port()}"
+        self._swarm_key = swarm_key
+        self._process: subprocess.Popen[bytes] | None = None
+        home.mkdir(parents=True, exist_ok=True)
+        (home / "runtime").mkdir(exist_ok=True)
+        (home / "demesh.toml").write_text(config)
+        self.environment = {**os.environ, "XDG_RUNTIME_DIR": str(home / "runtime"), "DEMESH_HOME": str(home)}
+        self.environment.pop("DEMESH_SWARM_KEY_FILE", None)
+
+    def start(self, *arguments: str) -> None:
+        key = ("--swarm-key-file", str(self._swarm_key)) if self._swarm_key else ()
+        command = [
+            *(sys.executable, "-m", "demesh", "node", "run"),
+            *("--name", self.name, "--listen", self.swarm, "--api", self.api, *key, *arguments),
+        ]
+        with (self.home / "output").open("ab") as output:
+            self._process = subprocess.Popen(command, stdout=output, stderr=output, env=self.environment)
+
+    def wait_ready(self) -> None:
+        eventually(self.status, lambda answer: bool(answer["node"]), 20, f"node {self.name} answers; {self.output()}")
+
+    def status(self) -> dict[str, Any]:
+        return get_json(f"http://{self.api}/api/v1/status")
+
+    def heads(self) -> list[dict[str, Any]]:
+        return get_json(f"http://{self.api}/api/v1/log/heads")
+
+    def output(self) -> str:
+        return (self.home / "output").read_text()
+
+    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+        """Run another demesh command for this node."""
+        command = [sys.executable, "-m", "demesh", *arguments]
+        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30, check=False)
+
+    def kill(self) -> None:
+        """As a power cut would end it."""
+        assert self._process is not None
+        self._process.kill()
+        self._process.wait()
+
+    def stop(self) -> int:
+        """As an operator would; returns the exit code."""
+        assert self._process is not None
+        if self._process.poll() is None:
+            self._process.send_signal(signal.SIGTERM)
+        return self._process.wait(10)
+
+    def __enter__(self) -> "NodeProcess":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self._process is not None and self._process.poll() is None:
+            self.kill()
