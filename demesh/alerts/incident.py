@@ -13,7 +13,8 @@ What is unknown closes nothing. A check that no member's plan names any more tak
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-from demesh.view.fold import CheckView, Member, View, name_of
+from demesh.view.fold import CheckView, Member, View
+from demesh.view.names import shown_names
 from demesh.view.presence import Presence
 from demesh.view.verdict import Verdict
 from demesh.view.vote import Vote
@@ -86,12 +87,15 @@ class Incidents:
 
 def look(view: View, mesh: str, extra: Labels, now_ms: int, wall_ms: int) -> list[Seen]:
     """Everything that could be an incident, as the view has it at `now_ms`. `extra` are the configured labels."""
-    found = [_check(check, mesh, extra, wall_ms) for check in view.checks(now_ms)]
-    found.extend(_node(view, member, mesh, extra, now_ms, wall_ms) for member in view.members())
+    names = shown_names(view.members())
+    found = [_check(check, names, mesh, extra, wall_ms) for check in view.checks(now_ms)]
+    found.extend(
+        _node(view, member, names[member.public_key], mesh, extra, now_ms, wall_ms) for member in view.members()
+    )
     return found
 
 
-def _check(check: CheckView, mesh: str, extra: Labels, wall_ms: int) -> Seen:
+def _check(check: CheckView, names: dict[bytes, str], mesh: str, extra: Labels, wall_ms: int) -> Seen:
     name, row = "DemeshCheckDown", check.row
     wrong = None
     if check.verdict == Verdict.DOWN:
@@ -104,15 +108,15 @@ def _check(check: CheckView, mesh: str, extra: Labels, wall_ms: int) -> Seen:
             "type": row.type,
             "severity": row.severity,
         }
-        wrong = Incident(name, row.name, check.since_ms or wall_ms, _pairs(labels), _check_annotations(check))
+        wrong = Incident(name, row.name, check.since_ms or wall_ms, _pairs(labels), _check_annotations(check, names))
     return Seen(name, row.name, wrong, check.tally.proves_not_down)
 
 
-def _check_annotations(check: CheckView) -> Labels:
+def _check_annotations(check: CheckView, names: dict[bytes, str]) -> Labels:
     failing = [each for each in check.vantages if each.assigned and each.vote == Vote.FAIL]
     assigned = sum(each.assigned for each in check.vantages)
     details = "; ".join(
-        f"{name_of(each.member)}: {each.state.counted.result.detail}" for each in failing if each.state.counted
+        f"{names[each.member.public_key]}: {each.state.counted.result.detail}" for each in failing if each.state.counted
     )
     return _pairs(
         {
@@ -122,8 +126,8 @@ def _check_annotations(check: CheckView) -> Labels:
     )
 
 
-def _node(view: View, member: Member, mesh: str, extra: Labels, now_ms: int, wall_ms: int) -> Seen:
-    name, subject = "DemeshNodeSilent", name_of(member)
+def _node(view: View, member: Member, subject: str, mesh: str, extra: Labels, now_ms: int, wall_ms: int) -> Seen:
+    name = "DemeshNodeSilent"
     state = view.presence(member, now_ms)
     wrong = None
     if state == Presence.SILENT:

@@ -181,6 +181,12 @@ def _mesh_id(home: Home, swarm_key: SwarmKey) -> bytes:
         mesh_id = b""
     if len(mesh_id) != 16:
         raise UsageError(f"{home.mesh_id} must hold 32 hex digits; restore it from a backup.")
+    if mesh_id != swarm_key.first_mesh_id():
+        raise UsageError(
+            f"The data directory {home.path} belongs to mesh {mesh_id.hex()[:8]}, but this swarm key (fingerprint "
+            f"{swarm_key.fingerprint}) is of mesh {swarm_key.first_mesh_id().hex()[:8]}. Use that mesh's key, or give this "
+            f"node another --data-dir. To leave the old mesh for good, move {home.mesh_id} and {home.log_db} away."
+        )
     return mesh_id
 
 

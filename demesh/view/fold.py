@@ -112,8 +112,8 @@ class View:
         return self._members.get(public_key)
 
     def members(self) -> list[Member]:
-        """All members, this node included, by name and key."""
-        return sorted(self._members.values(), key=lambda member: (name_of(member), member.public_key))
+        """All members, this node included, in order of their keys."""
+        return [self._members[key] for key in sorted(self._members)]
 
     def load(self, public_key: bytes, entries: Iterable[Entry]) -> None:
         """Fold entries of one log from the store: history, no signs of life."""
@@ -207,12 +207,6 @@ class View:
         member = self._members.get(public_key)
         if member and member.current.newest:
             member.sign = _sign(member.current, member.current.newest, self._listening_since_ms)
-
-
-def name_of(member: Member) -> str:
-    """The name a member gives itself, or the start of its key in hex before its hello is known."""
-    hello = member.current.hello
-    return hello.name if hello else member.public_key.hex()[:12]
 
 
 def _sign(view: LogView, entry: Entry, at_ms: int) -> LastSign:

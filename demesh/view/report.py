@@ -9,7 +9,8 @@ from typing import Any
 
 from demesh.identity import peer_id
 from demesh.log.chain import LogState
-from demesh.view.fold import CheckView, Member, Vantage, View, name_of
+from demesh.view.fold import CheckView, Member, Vantage, View
+from demesh.view.names import shown_names
 from demesh.view.presence import Presence
 
 Json = dict[str, Any]
@@ -25,20 +26,22 @@ def iso(wall_ms: int | None) -> str | None:
 def status(view: View, mesh: str, own_key: bytes, now_ms: int, wall_ms: int) -> Json:
     """The whole answer but for the incidents: mesh, who answers and when, checks and nodes."""
     own = view.member(own_key)
-    names = _shown_names(view.members())
+    names = shown_names(view.members())
     return {
         "mesh": mesh,
         "node": names[own_key] if own else None,
         "as_of": iso(wall_ms),
         "settled": view.settled(now_ms),
         "checks": [_check(check, names) for check in view.checks(now_ms)],
-        "nodes": [_node(view, member, names, now_ms, wall_ms) for member in view.members()],
+        "nodes": sorted(
+            (_node(view, member, names, now_ms, wall_ms) for member in view.members()), key=lambda node: node["name"]
+        ),
     }
 
 
 def heads(view: View, states: Iterable[LogState]) -> list[Json]:
     """`demesh log heads --json`: every log with its member and newest entry, by log id."""
-    names = _shown_names(view.members())
+    names = shown_names(view.members())
     return [
         {
             "log": state.log.hex(),
@@ -49,13 +52,6 @@ def heads(view: View, states: Iterable[LogState]) -> list[Json]:
         }
         for state in states
     ]
-
-
-def _shown_names(members: list[Member]) -> dict[bytes, str]:
-    """Each member's name, made distinct as `name~id6` where several members use the same one."""
-    plain = {member.public_key: name_of(member) for member in members}
-    used = list(plain.values())
-    return {key: name if used.count(name) == 1 else f"{name}~{peer_id(key)[-6:]}" for key, name in plain.items()}
 
 
 def _check(check: CheckView, names: dict[bytes, str]) -> Json:
@@ -69,7 +65,7 @@ def _check(check: CheckView, names: dict[bytes, str]) -> Json:
         "severity": check.row.severity,
         "interval_ms": check.row.interval_ms,
         "certificate_expires_at": iso(min(expiries) * 1_000) if expiries else None,
-        "vantages": [_vantage(vantage, names) for vantage in check.vantages],
+        "vantages": sorted((_vantage(each, names) for each in check.vantages), key=lambda vantage: vantage["node"]),
     }
 
 
