@@ -51,6 +51,7 @@ DIAL_BACKOFF_SECONDS_MAX = 60
 # Checks and probes
 CHECKS_MAX = 10_000
 PROBES_IN_FLIGHT_MAX = 64
+LOOKUPS_MAX = 256  # threads that look up names; those given up count until they end
 HTTP_BODY_BYTES_MAX = 1_048_576
 HTTP_REDIRECTS_MAX = 5
 INTERVAL_MS_MIN = 1_000

@@ -4,6 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 
+from demesh import limits
+
 
 class Outcome(IntEnum):
     """How one run ended; the numbers are the wire's (docs/protocol.md).
@@ -38,3 +40,11 @@ class ProbeResult:
     certificate_expires_s: int | None = None
     address: str | None = None
     status: int | None = None
+
+
+def fit_detail(text: str) -> str:
+    """`text` cut to DETAIL_BYTES_MAX bytes of UTF-8, between characters, with an ellipsis where something is missing."""
+    raw = text.encode("utf-8", "replace")
+    if len(raw) <= limits.DETAIL_BYTES_MAX:
+        return raw.decode()
+    return raw[: limits.DETAIL_BYTES_MAX - 3].decode("utf-8", "ignore") + "…"

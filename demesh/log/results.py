@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.codec import Fields, Value, values
-from demesh.outcome import Outcome
+from demesh.outcome import Outcome, fit_detail
 
 _TEXT, _CERTIFICATE, _ADDRESS, _LATENESS = range(4)
 _LATENCY_UNIT_US = 100
@@ -115,7 +115,7 @@ def _details(results: Sequence[Result]) -> Value:
     found: list[Value] = []
     for index, result in enumerate(results):
         if result.detail:
-            found.append([index, _TEXT, shorten(result.detail)])
+            found.append([index, _TEXT, fit_detail(result.detail)])
         if result.certificate_expires_s is not None:
             found.append([index, _CERTIFICATE, max(0, result.certificate_expires_s)])
         if result.address is not None:
@@ -145,11 +145,3 @@ def _read_details(details: Sequence[Value], length: int) -> dict[int, _Details]:
                 continue
         found[index] = (text, certificate, address, lateness)
     return found
-
-
-def shorten(text: str, bytes_max: int = limits.DETAIL_BYTES_MAX) -> str:
-    """`text` cut to at most `bytes_max` bytes of UTF-8, between characters, with an ellipsis where something is missing."""
-    raw = text.encode("utf-8", "replace")
-    if len(raw) <= bytes_max:
-        return raw.decode()
-    return raw[: bytes_max - 3].decode("utf-8", "ignore") + "…"
