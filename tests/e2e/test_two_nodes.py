@@ -51,6 +51,7 @@ def _notified(web: WebServer, name: str, status: str) -> list[dict[str, Any]]:
 
 
 @pytest.mark.slow
+@pytest.mark.e2e
 def test_two_nodes_agree_alert_once_and_hold_the_same_logs(tmp_path: Path) -> None:
     swarm_key = tmp_path / "swarm.key"
     write_secret(swarm_key, new_swarm_key().text())

@@ -1,0 +1,279 @@
+"""`Libp2pNetwork`: `demesh.mesh.network.Network` for real meshes.
+
+The tree of tasks, all inside `run`:
+
+    _serve           shielded: ends a moment after a cancellation, when the peers have been told
+      nursery        one task per connection (peers), closing streams (stream), renewing lost gossip streams (_tend)
+      swarm          libp2p's connections, their readers, the handlers of inbound streams
+        pubsub       gossip's readers and writers, one of each per peer
+          router     gossip's heartbeat
+
+libp2p's listeners and the handlers of accepted connections hang on trio's system nursery; `Parts.close` ends them.
+
+Guaranteed: `run` returns by cancellation or by NetworkError only, and leaves no task, socket or thread behind; it may
+then be called again. Not guaranteed: that it mends itself when a service of the library dies; whoever calls it does
+that.
+"""
+
+import errno
+import ipaddress
+import logging
+import os
+import socket
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import cast
+
+import trio
+from libp2p.abc import INetStream, ISecureConn
+from libp2p.custom_types import TProtocol
+from libp2p.peer.id import ID
+from libp2p.tools.anyio_service import background_trio_service
+from multiaddr import Multiaddr
+
+from demesh import limits
+from demesh.clock import Clock, SystemClock
+from demesh.errors import DialError, NetworkError
+from demesh.identity import SwarmKey, peer_id
+from demesh.mesh.libp2p.build import Parts, build
+from demesh.mesh.libp2p.dial import address_text
+from demesh.mesh.libp2p.identity import id_of, key_of
+from demesh.mesh.libp2p.peers import Peers
+from demesh.mesh.libp2p.quiet import quieten
+from demesh.mesh.libp2p.stream import PeerStream
+from demesh.mesh.network import Handler, Stream
+from demesh.metrics import REFUSED
+
+logger = logging.getLogger(__name__)
+
+SYNC_PROTOCOL = TProtocol("/demesh/sync/1")
+TEND_SECONDS = 30
+
+
+@dataclass(frozen=True, slots=True)
+class _Running:
+    """What exists only while `run` does."""
+
+    parts: Parts
+    peers: Peers
+    nursery: trio.Nursery
+
+
+class Libp2pNetwork:
+    """The network of one node.
+
+    `seed` is the node key's 32-byte Ed25519 seed, `topic` the gossip topic of the mesh, `listen` the (IP address, port)
+    pairs to accept connections at: none for a node that only dials, port 0 for any free one.
+    """
+
+    def __init__(
+        self,
+        seed: bytes,
+        swarm_key: SwarmKey,
+        topic: str,
+        listen: Sequence[tuple[str, int]],
+        *,
+        connections_max: int = limits.PEER_CONNECTIONS_MAX,
+        clock: Clock | None = None,
+    ) -> None:
+        quieten()
+        self._seed = seed
+        self._swarm_key = swarm_key
+        self._topic = topic
+        self._listen = tuple(listen)
+        self._connections_max = connections_max
+        self._clock = clock or SystemClock()
+        self._running: _Running | None = None
+
+    def peers(self) -> frozenset[bytes]:
+        return self._running.peers.names() if self._running else frozenset()
+
+    def listen_addresses(self) -> Sequence[str]:
+        return [str(address) for address in self._running.parts.host.get_transport_addrs()] if self._running else []
+
+    def inbound_slots_taken(self) -> int:
+        """How many of the `connections_max` slots accepted connections hold now."""
+        return self._running.parts.swarm.inbound_slots_taken() if self._running else 0
+
+    async def broadcast(self, data: bytes) -> None:
+        if len(data) > limits.GOSSIP_MESSAGE_BYTES_MAX:
+            raise NetworkError(
+                f"A broadcast of {len(data)} bytes is too long: {limits.GOSSIP_MESSAGE_BYTES_MAX} are allowed."
+            )
+        await self._now().parts.pubsub.publish(self._topic, data)
+
+    async def open_stream(self, peer: bytes) -> Stream:
+        running = self._now()
+        try:
+            stream = await running.parts.host.new_stream(id_of(peer), [SYNC_PROTOCOL])
+        except Exception as error:  # the library has no common base for what can go wrong here
+            raise NetworkError(f"No stream to {peer_id(peer)} could be opened.") from error
+        return PeerStream(peer, stream, running.nursery)
+
+    async def dial(self, host: str, port: int, expected: bytes | None = None) -> bytes:
+        """See `Network.dial`. A peer that is connected already is not connected to again."""
+        running = self._now()
+        if expected is not None and expected in running.peers.names():
+            return expected
+        try:
+            with trio.fail_after(limits.DIAL_SECONDS_MAX):
+                remote, secured = await running.parts.dialler.meet(host, port, expected)
+                if remote in running.peers.names():
+                    await secured.close()
+                else:
+                    await self._join(running.parts, secured, address_text(host, port))
+                return remote
+        except trio.TooSlowError:
+            where = address_text(host, port)
+            raise DialError(f"{where} could not be connected to within {limits.DIAL_SECONDS_MAX} s.") from None
+
+    async def _join(self, parts: Parts, secured: ISecureConn, where: str) -> None:
+        """Make a dialled connection one of the swarm. Raises DialError."""
+        try:
+            multiplexed = await parts.upgrader.upgrade_connection(secured, secured.get_remote_peer())
+            await parts.swarm.add_conn(multiplexed, direction="outbound")
+        except trio.Cancelled:
+            with trio.CancelScope(shield=True):
+                await secured.close()
+            raise
+        except Exception as error:  # the library has no common base for what can go wrong here
+            await secured.close()
+            if parts.swarm.get_total_connections() >= self._connections_max:
+                raise DialError(f"{where} is one too many: there are {self._connections_max} connections.") from error
+            raise DialError(f"{where} has our swarm key, but broke off the connection.") from error
+
+    async def run(self, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        addresses = [_listen_address(host, port) for host, port in self._listen]
+        failures: list[BaseException] = []
+        try:
+            async with trio.open_nursery() as nursery:
+                # The library's tasks must outlive a cancellation for as long as saying farewell takes, so they run in a
+                # shielded task that this one stops.
+                stop = trio.Event()
+                nursery.start_soon(self._serve, handler, addresses, stop, task_status)
+                try:
+                    await trio.sleep_forever()
+                finally:
+                    stop.set()
+        except* Exception as group:  # noqa: BLE001 - whatever ended a service of the library is raised below
+            failures.extend(_leaves(group))
+        for failure in failures:
+            if isinstance(failure, NetworkError):
+                raise failure
+            raise NetworkError(f"The peer-to-peer service stopped: {failure!r}.") from failure
+
+    async def _serve(
+        self, handler: Handler, addresses: list[Multiaddr], stop: trio.Event, task_status: trio.TaskStatus[None]
+    ) -> None:
+        with trio.CancelScope(shield=True):
+            async with trio.open_nursery() as nursery:
+                running = self._assembled(handler, nursery)
+                parts = running.parts
+                try:
+                    async with (
+                        background_trio_service(parts.swarm),
+                        background_trio_service(parts.pubsub),
+                        background_trio_service(parts.router),
+                    ):
+                        try:
+                            await parts.pubsub.wait_until_ready()
+                            await parts.pubsub.subscribe(self._topic)
+                            await _listen(parts, addresses)
+                            self._running = running
+                            nursery.start_soon(self._tend, running)
+                            task_status.started()
+                            await stop.wait()
+                        finally:
+                            self._running = None
+                            await parts.close()
+                finally:
+                    parts.pubsub.seen_messages.stop()  # its thread
+                    nursery.cancel_scope.cancel()
+
+    def _assembled(self, handler: Handler, nursery: trio.Nursery) -> _Running:
+        peers = Peers(handler, nursery)
+        parts = build(
+            seed=self._seed,
+            swarm_key=self._swarm_key,
+            topic=self._topic,
+            seqno=self._clock.wall_ms() * 1_000_000,
+            connections_max=self._connections_max,
+            on_stream=peers.note,
+            on_message=handler.message,
+        )
+        parts.swarm.register_notifee(peers)
+        parts.host.set_stream_handler(SYNC_PROTOCOL, lambda stream: _serve_stream(handler, stream, nursery))
+        return _Running(parts, peers, nursery)
+
+    async def _tend(self, running: _Running) -> None:
+        """Renew what the library gives up: it does not retry a gossip stream whose negotiation failed."""
+        without_gossip: frozenset[ID] = frozenset()
+        while True:
+            await trio.sleep(TEND_SECONDS)
+            pubsub = running.parts.pubsub
+            missing = frozenset(map(id_of, running.peers.names())) - pubsub.peers.keys()
+            for peer in missing & without_gossip:  # a new connection may be about to open its own
+                running.nursery.start_soon(pubsub.ensure_peer_stream, peer)
+            without_gossip = missing
+            running.parts.router.forget_expired(self._clock.wall_ms() // 1000)
+
+    def _now(self) -> _Running:
+        if self._running is None:
+            raise NetworkError("The network is not running.")
+        return self._running
+
+
+async def _serve_stream(handler: Handler, stream: INetStream, nursery: trio.Nursery) -> None:
+    peer = key_of(stream.muxed_conn.peer_id)
+    assert peer is not None, "PeerNoise lets only Ed25519 identities pass"
+    inbound = PeerStream(peer, stream, nursery)
+    try:
+        await handler.stream(inbound)
+        await inbound.close()
+    except BaseException as error:
+        await inbound.reset()
+        if not isinstance(error, Exception):
+            raise
+        logger.exception("The handler of a sync stream failed.")
+        REFUSED.labels("network", "handler_failed").inc()
+
+
+async def _listen(parts: Parts, addresses: list[Multiaddr]) -> None:
+    if addresses:
+        await parts.swarm.listen(*addresses)
+    for address in addresses:  # the library is content if one of them works
+        if str(address) not in parts.swarm.listeners:
+            raise NetworkError(f"Cannot listen at {address}.")
+
+
+def _listen_address(host: str, port: int) -> Multiaddr:
+    """The multiaddr of a host and port that can be listened at now. Raises NetworkError.
+
+    The library listens with SO_REUSEPORT, so two nodes would share a port, each getting half of the connections. A bind
+    without it fails when anyone listens there.
+    """
+    where = address_text(host, port)
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        raise NetworkError(f"Cannot listen at {where}: {host} is not an IP address.") from None
+    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
+            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier run may still fade
+            probe.bind((host, port))
+            probe.listen(1)
+    except OSError as error:
+        if error.errno == errno.EADDRINUSE:
+            raise NetworkError(
+                f"{where} is taken by another process (a second node?). Choose another port with `--listen HOST:PORT`."
+            ) from None
+        raise NetworkError(f"Cannot listen at {where}: {os.strerror(error.errno or 0)}.") from None
+    return Multiaddr(f"/ip{ip.version}/{host}/tcp/{port}")
+
+
+def _leaves(error: BaseException) -> list[BaseException]:
+    if isinstance(error, BaseExceptionGroup):
+        group = cast(BaseExceptionGroup[BaseException], error)
+        return [leaf for member in group.exceptions for leaf in _leaves(member)]
+    return [error]

@@ -1,0 +1,85 @@
+"""Which peers are connected, and who is told.
+
+A peer is connected while it has at least one registered connection; two nodes that dial each other at the same time
+have two. Guaranteed: `peer_connected` comes before anything else of that peer, `peer_lost` when its last connection has
+ended for whatever reason (also when the network stops), and the two alternate.
+
+The library's own `disconnected` notice is not used: it comes late, and not at all when the closing task is cancelled.
+Each connection has a task here instead that waits for its end.
+"""
+
+import logging
+from typing import cast
+
+import trio
+from libp2p.abc import INetConn, INetStream, INetwork, INotifee
+from libp2p.network.connection.swarm_connection import SwarmConn
+from multiaddr import Multiaddr
+
+from demesh import limits
+from demesh.mesh.libp2p.identity import key_of
+from demesh.mesh.network import Handler
+from demesh.metrics import REFUSED
+
+logger = logging.getLogger(__name__)
+
+
+class Peers(INotifee):
+    """The connected peers. `nursery` owns one task for each connection."""
+
+    def __init__(self, handler: Handler, nursery: trio.Nursery) -> None:
+        self._handler = handler
+        self._nursery = nursery
+        self._connections: dict[bytes, set[SwarmConn]] = {}
+
+    def names(self) -> frozenset[bytes]:
+        return frozenset(self._connections)
+
+    def note(self, connection: SwarmConn) -> None:
+        """There is such a connection. Harmless to repeat; to be called before anything that came over it is handled."""
+        peer = key_of(connection.muxed_conn.peer_id)
+        if peer is None or connection.is_closed:
+            return
+        known = self._connections.get(peer)
+        if known is None:
+            self._connections[peer] = {connection}
+            self._tell("peer_connected", peer)
+        elif connection in known:
+            return
+        elif len(known) >= limits.CONNECTIONS_PER_PEER_MAX:
+            REFUSED.labels("network", "connections_per_peer").inc()
+            self._nursery.start_soon(connection.close)
+            return
+        else:
+            known.add(connection)
+        self._nursery.start_soon(self._watch, peer, connection)
+
+    async def _watch(self, peer: bytes, connection: SwarmConn) -> None:
+        try:
+            await connection.event_closed.wait()
+        finally:
+            known = self._connections[peer]
+            known.remove(connection)
+            if not known:
+                del self._connections[peer]
+                self._tell("peer_lost", peer)
+
+    def _tell(self, event: str, peer: bytes) -> None:
+        try:
+            getattr(self._handler, event)(peer)
+        except Exception:  # a bug of the handler must not become the end of the network
+            logger.exception("The handler of %s failed.", event)
+            REFUSED.labels("network", "handler_failed").inc()
+
+    async def connected(self, network: INetwork, conn: INetConn) -> None:
+        self.note(cast(SwarmConn, conn))
+
+    async def disconnected(self, network: INetwork, conn: INetConn) -> None: ...
+
+    async def opened_stream(self, network: INetwork, stream: INetStream) -> None: ...
+
+    async def closed_stream(self, network: INetwork, stream: INetStream) -> None: ...
+
+    async def listen(self, network: INetwork, multiaddr: Multiaddr) -> None: ...
+
+    async def listen_close(self, network: INetwork, multiaddr: Multiaddr) -> None: ...
