@@ -41,7 +41,7 @@ def parse_host_port(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         host = ""
-    if not colon or not host or not port.isdecimal() or not int(port) <= 65_535:
+    if not colon or not host or not _is_port(port):
         raise UsageError(f"{text!r} is not an address; write host:port, with IPv6 in brackets ([::1]:8471).")
     return host, int(port)
 
@@ -67,10 +67,14 @@ def is_routable(text: str) -> bool:
 
 def _parse_multiaddr(text: str) -> PeerAddress:
     parts = text.split("/")[1:]
-    fits = len(parts) in (4, 6) and parts[0] in _MULTIADDR_HOSTS and parts[2] == "tcp" and parts[3].isdecimal()
-    if not fits or not int(parts[3]) <= 65_535 or (len(parts) == 6 and parts[4] != "p2p"):
+    fits = len(parts) in (4, 6) and parts[0] in _MULTIADDR_HOSTS and parts[2] == "tcp" and _is_port(parts[3])
+    if not fits or (len(parts) == 6 and parts[4] != "p2p"):
         raise UsageError(
             f"{text!r} is not a multiaddr that demesh dials; write /ip4/ADDRESS/tcp/PORT or add /p2p/PEER_ID."
         )
     expected = public_key_of(parts[5]) if len(parts) == 6 else None
     return PeerAddress(text, parts[1], int(parts[3]), expected=expected)
+
+
+def _is_port(text: str) -> bool:
+    return text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65_535

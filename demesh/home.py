@@ -13,6 +13,7 @@ import json
 import os
 import secrets
 import stat
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -20,6 +21,9 @@ from typing import cast
 from demesh.errors import DemeshError, NodeNotRunning, UsageError
 from demesh.log.entry import Head
 from demesh.log.epoch import Marker
+
+_LOCK_TRIES = 5
+_LOCK_TRY_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +58,11 @@ class Home:
 
     @property
     def exists(self) -> bool:
-        return self.node_key.exists()
+        """Whether a node lives there, as far as this user may know."""
+        try:
+            return self.node_key.exists()
+        except PermissionError:
+            return True
 
     @property
     def runtime_id(self) -> str:
@@ -97,10 +105,14 @@ class HomeLock:
     def __init__(self, home: Home) -> None:
         """Raises UsageError when another process holds it."""
         self._home = home
-        descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except OSError:
+            descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        except OSError as error:
+            raise UsageError(
+                f"Cannot lock the data directory {home.path}: {error.strerror}. Run as the user it belongs to, or name "
+                "another with --data-dir."
+            ) from None
+        if not _locked(descriptor):
             os.close(descriptor)
             other = running_node(home)
             who = f" (pid {other.pid})" if other else ""
@@ -117,6 +129,18 @@ class HomeLock:
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+
+def _locked(descriptor: int) -> bool:
+    """Take the exclusive lock. Tried a few times: a command that looks whether a node is running holds it for a moment."""
+    for _ in range(_LOCK_TRIES):
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            time.sleep(_LOCK_TRY_SECONDS)
+        else:
+            return True
+    return False
 
 
 def running_node(home: Home) -> Running | None:

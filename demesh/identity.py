@@ -119,7 +119,7 @@ def write_secret(path: Path, text: str) -> None:
         raise UsageError(f"{path} exists and is not overwritten.") from None
     except OSError as error:
         raise UsageError(f"Cannot create {path}: {_reason(error)}.") from None
-    with os.fdopen(descriptor, "w", encoding="ascii") as file:
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())

@@ -18,15 +18,16 @@ def public_target(target: str) -> str:
 def check_target(target: str, schemes: tuple[str, ...]) -> None:
     """Raises UsageError unless `target` is a URL of one of `schemes` with a host and a valid port; repeats no secrets."""
     allowed = ", ".join(f"{scheme}://" for scheme in schemes)
+    # What is no proper URL has no proper place for its secrets either: only what can hold none is repeated.
+    shown = f"The target {target!r}" if target.isascii() and not set(target) & set("@?#") else "The target"
     try:
         parts = urlsplit(target)
         host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise UsageError(f"The target is not a URL that can be read: {error}.") from None
-    if parts.scheme not in schemes:
-        said = f"{parts.scheme}://" if "://" in target else "no scheme"
-        raise UsageError(f"The target {public_target(target)!r} has {said}; supported are {allowed}.")
+    except ValueError:
+        raise UsageError(f"{shown} is not a URL that can be read: its host or its port is wrong.") from None
+    if parts.scheme not in schemes or "://" not in target:
+        raise UsageError(f"{shown} must begin with one of {allowed}.")
     if not host:
-        raise UsageError(f"The target {public_target(target)!r} names no host.")
+        raise UsageError(f"{shown} names no host.")
     if any(c.isspace() or not c.isprintable() for c in target):
-        raise UsageError(f"The target {public_target(target)!r} contains white space or a control character.")
+        raise UsageError(f"{shown} contains white space or a control character.")

@@ -99,6 +99,8 @@ def _check(check: CheckView, names: dict[bytes, str], mesh: str, extra: Labels, 
     name, row = "DemeshCheckDown", check.row
     wrong = None
     if check.verdict == Verdict.DOWN:
+        said_ms = check.since_ms
+        onset_ms = said_ms if said_ms is not None and 0 < said_ms <= wall_ms else wall_ms
         labels = {
             **dict(extra),
             **dict(row.labels),
@@ -108,7 +110,7 @@ def _check(check: CheckView, names: dict[bytes, str], mesh: str, extra: Labels, 
             "type": row.type,
             "severity": row.severity,
         }
-        wrong = Incident(name, row.name, check.since_ms or wall_ms, _pairs(labels), _check_annotations(check, names))
+        wrong = Incident(name, row.name, onset_ms, _pairs(labels), _check_annotations(check, names))
     return Seen(name, row.name, wrong, check.tally.proves_not_down)
 
 

@@ -5,6 +5,7 @@ that a page in a browser cannot reach a node by a name of its own (DNS rebinding
 """
 
 from collections.abc import Awaitable, Callable, MutableMapping
+from ipaddress import ip_address
 from typing import Any
 
 from fastapi import FastAPI, Response
@@ -16,7 +17,6 @@ from demesh.node import Node
 
 _Scope = MutableMapping[str, Any]
 _Asgi = Callable[[_Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
-_LOCAL_HOSTS = frozenset({"localhost", "127.0.0.1", "[::1]"})
 
 
 def make_app(node: Node) -> _Asgi:
@@ -51,7 +51,7 @@ def _only_local_hosts(app: Any) -> _Asgi:
     ) -> None:
         if scope["type"] == "http":
             hosts = [value.decode("latin-1") for key, value in scope["headers"] if key == b"host"]
-            if any(_without_port(host).lower() not in _LOCAL_HOSTS for host in hosts):
+            if not all(map(_is_local, hosts)):
                 REFUSED.labels("api", "host").inc()
                 refused = Response("This node answers to localhost only.\n", 421, media_type="text/plain")
                 await refused(scope, receive, send)
@@ -61,6 +61,11 @@ def _only_local_hosts(app: Any) -> _Asgi:
     return guarded
 
 
-def _without_port(host: str) -> str:
+def _is_local(host: str) -> bool:
+    """Whether a Host header, with its port or without, is localhost or a loopback address."""
     name, colon, port = host.rpartition(":")
-    return name if colon and port.isdecimal() else host
+    name = name if colon and port.isdecimal() else host
+    try:
+        return name.lower() == "localhost" or ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
+    except ValueError:
+        return False

@@ -22,8 +22,8 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(path: str, data_dir: str | None, node_url: str | None) -> Any:
-    """The JSON that the node answers at `path`. Raises UsageError, NodeNotRunning."""
+def ask(path: str, data_dir: str | None, node_url: str | None, kind: type) -> Any:
+    """The JSON of type `kind` that the node answers at `path`. Raises UsageError, NodeNotRunning."""
     if node_url:
         where, connection = node_url, _connect_url(node_url)
     else:
@@ -35,7 +35,10 @@ def ask(path: str, data_dir: str | None, node_url: str | None) -> Any:
         body = response.read()
         if response.status != 200:
             raise NodeNotRunning(f"What answers at {where} is no node that can help: HTTP status {response.status}.")
-        return json.loads(body)
+        answer = json.loads(body)
+        if not isinstance(answer, kind):
+            raise NodeNotRunning(f"What answers at {where} is no demesh node.")
+        return answer
     except PermissionError:
         raise UsageError(
             f"No permission to use {where}; ask as the user that runs the node, or use --node URL."

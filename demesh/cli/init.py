@@ -5,7 +5,7 @@ from pathlib import Path
 import click
 
 from demesh.cli import options
-from demesh.config.load import default_name
+from demesh.config.load import check_name, default_name
 from demesh.errors import UsageError
 from demesh.home import find_home
 from demesh.identity import new_swarm_key, peer_id, read_or_make_node_key, read_swarm_key, write_secret
@@ -48,12 +48,13 @@ def init(name: str | None, swarm_key_file: str | None, data_dir: str | None) -> 
     home = find_home(data_dir)
     if home.config.exists():
         raise UsageError(f"{home.path} holds a node already; edit {home.config}.")
+    name = check_name(name) if name else default_name()
     given = read_swarm_key(Path(swarm_key_file)) if swarm_key_file else None
     home.make()
     if given or not home.swarm_key.exists():
         write_secret(home.swarm_key, (given or new_swarm_key()).text())
     key = read_or_make_node_key(home.node_key)
-    write_secret(home.config, _CONFIG.format(name=name or default_name()))
+    write_secret(home.config, _CONFIG.format(name=name))
     swarm = read_swarm_key(home.swarm_key)
     click.echo(f"Made {home.path}")
     click.echo(f"  node       {peer_id(bytes(key.verify_key))}")

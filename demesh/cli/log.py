@@ -7,6 +7,7 @@ from typing import Any
 import click
 
 from demesh.cli import options
+from demesh.cli.terminal import count, printable
 from demesh.errors import NodeNotRunning
 from demesh.home import Home, find_home, running_node
 
@@ -31,13 +32,13 @@ def heads(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
     if node_url or running_node(home):
         from demesh.cli.client import ask
 
-        rows = ask("/api/v1/log/heads", data_dir, node_url)
+        rows = ask("/api/v1/log/heads", data_dir, node_url, list)
     else:
         rows = _stored_heads(home)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
         return
-    for row in rows:
+    for row in printable(rows):
         click.echo(f"{row['log']}  {row['node'] or '?':<16} seq {row['seq']:>8}  {row['hash'][:16]}")
 
 
@@ -67,7 +68,8 @@ def verify(as_json: bool, data_dir: str | None) -> None:
     else:
         for fault in faults:
             click.echo(f"log {fault['log'][:8]} entry {fault['seq']}: {fault['fault']}")
-        click.echo(f"{len(states)} logs, {entries} entries: {f'{len(faults)} faults' if faults else 'all intact'}")
+        found = count(len(faults), "fault") if faults else "all intact"
+        click.echo(f"{count(len(states), 'log')}, {count(entries, 'entry', 'entries')}: {found}")
     sys.exit(1 if faults else 0)
 
 

@@ -19,8 +19,8 @@ from demesh import __version__
 from demesh.address import parse_host_port, parse_peer
 from demesh.api.server import ApiServer
 from demesh.clock import SystemClock
-from demesh.config.load import Settings, read_config, settings_of
-from demesh.config.tables import ConfigFile
+from demesh.config.load import Settings, check_name, parse_api, read_config, settings_of
+from demesh.config.tables import ConfigFile, check_http_url
 from demesh.curl import CurlEngine, fetch
 from demesh.errors import DemeshError, UsageError
 from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, make_runtime_directory
@@ -69,11 +69,11 @@ def run_node(overrides: Overrides) -> NoReturn:
     settings = _settings(home, overrides)
     home.make()
     lock = HomeLock(home)
+    api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
+    api = ApiServer(settings.api, api_socket)
     swarm_key = _swarm_key(home, settings)
     key = read_or_make_node_key(home.node_key)
     mesh_id = _mesh_id(home, swarm_key)
-    api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
-    api = ApiServer(settings.api, api_socket)
     lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None))
     with Store(home.log_db, mesh_id=mesh_id) as store:
         try:
@@ -143,18 +143,15 @@ def _settings(home: Home, overrides: Overrides) -> Settings:
     path = Path(overrides.config) if overrides.config else home.config
     config = read_config(path) if overrides.config or path.exists() else ConfigFile()
     settings = settings_of(config, path.parent, overrides.targets)
-    api = settings.api
-    if overrides.api:
-        api = None if overrides.api == "none" else parse_host_port(overrides.api)
     return replace(
         settings,
-        name=_valid_name(overrides.name) if overrides.name else settings.name,
+        name=check_name(overrides.name) if overrides.name else settings.name,
         listen=tuple(map(parse_host_port, overrides.listen)) or settings.listen,
         advertise=tuple(map(parse_host_port, overrides.advertise)) or settings.advertise,
-        api=api,
+        api=parse_api(overrides.api) if overrides.api else settings.api,
         peers=settings.peers + tuple(map(parse_peer, overrides.peers)),
         swarm_key_file=Path(overrides.swarm_key_file) if overrides.swarm_key_file else settings.swarm_key_file,
-        alertmanagers=tuple(url.rstrip("/") for url in overrides.alertmanagers) or settings.alertmanagers,
+        alertmanagers=tuple(map(_valid_url, overrides.alertmanagers)) or settings.alertmanagers,
     )
 
 
@@ -200,15 +197,12 @@ def _default_listen() -> tuple[tuple[str, int], ...]:
     return (("0.0.0.0", _PORT), ("::", _PORT))
 
 
-def _valid_name(name: str) -> str:
-    from pydantic import ValidationError
-
-    from demesh.config.tables import NodeTable
-
+def _valid_url(url: str) -> str:
     try:
-        return NodeTable(name=name).name or name
-    except ValidationError as error:
-        raise UsageError(f"--name: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None
+        check_http_url(url)
+    except UsageError as error:
+        raise UsageError(f"--alertmanager: {error}.") from None
+    return url.rstrip("/")
 
 
 def _set_up_logging(verbose: int) -> None:

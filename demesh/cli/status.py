@@ -9,7 +9,9 @@ import click
 
 from demesh.cli import options
 from demesh.cli.client import ask
+from demesh.cli.terminal import count, printable
 from demesh.config.duration import format_duration
+from demesh.errors import NodeNotRunning
 
 _GLYPHS = {"up": ("✔", "green"), "down": ("✖", "bold red"), "partial": ("◐", "yellow"), "unknown": ("?", "dim")}
 _VOTES = {"pass": "✔", "fail": "✖", "unseen": "·"}
@@ -31,11 +33,13 @@ def status(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
       demesh status
       demesh status --json
     """
-    answer = ask("/api/v1/status", data_dir, node_url)
+    answer: dict[str, Any] = ask("/api/v1/status", data_dir, node_url, dict)
+    if not {"as_of", "checks", "nodes", "incidents"} <= answer.keys():
+        raise NodeNotRunning("What answers there is no demesh node: its answer is not a status.")
     if as_json:
         click.echo(json.dumps(answer, indent=2))
     else:
-        _print(answer)
+        _print(printable(answer))
     sys.exit(exit_code(answer))
 
 
@@ -69,7 +73,7 @@ def _print(answer: dict[str, Any]) -> None:
         )
     nodes = Text("\nnodes  ")
     for node in answer["nodes"]:
-        glyph, style = _PRESENCE[node["presence"]]
+        glyph, style = _PRESENCE.get(node["presence"], _GLYPHS["unknown"])
         quiet = f" {_ago(node['seen_at'], now)}" if node["presence"] != "alive" else ""
         nodes.append(f"{node['name']} {glyph} {node['presence']}{quiet}", style).append("   ")
     console.print(nodes)
@@ -79,8 +83,8 @@ def _print(answer: dict[str, Any]) -> None:
 
 
 def _check_cells(check: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
-    glyph, style = _GLYPHS[check["state"]]
-    seen = " ".join(f"{each['node']}{_VOTES[each['vote']]}" for each in check["vantages"])
+    glyph, style = _GLYPHS.get(check["state"], _GLYPHS["unknown"])  # a newer node may know more states
+    seen = " ".join(f"{each['node']}{_VOTES.get(each['vote'], '·')}" for each in check["vantages"])
     latencies = [each["latency_ms"] for each in check["vantages"] if each["vote"] == "pass" and each["latency_ms"]]
     details = {each["detail"]: None for each in check["vantages"] if each["assigned"] and each["detail"]}
     expires = _time(check["certificate_expires_at"])
@@ -96,7 +100,7 @@ def _check_cells(check: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
 
 
 def _counts(answer: dict[str, Any]) -> str:
-    def count(items: list[dict[str, Any]], key: str) -> str:
+    def tell(items: list[dict[str, Any]], key: str) -> str:
         found: dict[str, int] = {}
         for item in items:
             found[item[key]] = found.get(item[key], 0) + 1
@@ -104,8 +108,8 @@ def _counts(answer: dict[str, Any]) -> str:
 
     nodes, checks = answer["nodes"], answer["checks"]
     return (
-        f"{len(nodes)} node{'s' * (len(nodes) != 1)} ({count(nodes, 'presence')}) · "
-        f"{len(checks)} check{'s' * (len(checks) != 1)}{': ' + count(checks, 'state') if checks else ''}"
+        f"{count(len(nodes), 'node')} ({tell(nodes, 'presence')}) · "
+        f"{count(len(checks), 'check')}{': ' + tell(checks, 'state') if checks else ''}"
     )
 
 

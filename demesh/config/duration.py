@@ -3,7 +3,7 @@
 import re
 
 _UNITS_MS = {"ms": 1, "s": 1_000, "m": 60_000, "h": 3_600_000, "d": 86_400_000}
-_PATTERN = re.compile(r"(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)")
+_PATTERN = re.compile(r"(\d{1,15}(?:\.\d{1,15})?)\s*(ms|s|m|h|d)")
 
 
 def parse_duration(text: str) -> int:
@@ -15,7 +15,9 @@ def parse_duration(text: str) -> int:
 
 
 def format_duration(ms: int) -> str:
-    """The two largest units of a duration: `3d 4h`, `12m 5s`, `0s`."""
+    """The two largest units of a duration: `3d 4h`, `12m 5s`, `250ms`, `0s`."""
+    if 0 < ms < 1_000:
+        return f"{ms}ms"
     seconds = max(0, ms) // 1_000
     parts: list[str] = []
     for unit, size in (("d", 86_400), ("h", 3_600), ("m", 60), ("s", 1)):

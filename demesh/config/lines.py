@@ -20,10 +20,13 @@ def key_lines(text: str) -> dict[Path, int]:
     for number, line in enumerate(text.splitlines(), 1):
         if header := _HEADER.match(line):
             name = header[2]
-            table = tuple(_names(name))
             if header[1] == "[[":
                 counts[name] = counts.get(name, -1) + 1
-                table += (counts[name],)
+            table = ()
+            for part in _names(name):
+                table += (part,)
+                dotted = ".".join(each for each in table if isinstance(each, str))
+                table += (counts[dotted],) if dotted in counts else ()
             lines.setdefault(table, number)
         elif key := _KEY.match(line):
             lines.setdefault(table + tuple(_names(key[1])), number)

@@ -21,13 +21,15 @@ from demesh import limits
 from demesh.address import PeerAddress, parse_host_port, parse_peer
 from demesh.checks.check import Check
 from demesh.config import lines as where
-from demesh.config.tables import CheckTable, ConfigFile, DefaultsTable, ExpectTable
+from demesh.config.tables import CheckTable, ConfigFile, DefaultsTable, ExpectTable, NodeTable
 from demesh.errors import ConfigError, UsageError
 from demesh.probes.base import Expect, ProbeSpec
 from demesh.target import check_target
 
 TYPE_OF_SCHEME = {"http": "http", "https": "http"}
 """The probe type that follows from a target's scheme."""
+
+_TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)")
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,7 +61,10 @@ def read_config(path: Path) -> ConfigFile:
     except UnicodeDecodeError as error:
         raise ConfigError([f"{path}: not UTF-8 text (byte {error.start})."]) from None
     except tomllib.TOMLDecodeError as error:
-        raise ConfigError([f"{path}: not TOML: {error}."]) from None
+        said, line = str(error), 1
+        if place := _TOML_PLACE.search(said):
+            said, line = said[: place.start()], int(place[1])
+        raise ConfigError([f"{path}:{line}: not TOML: {said[:1].lower()}{said[1:]}."]) from None
     places = where.key_lines(text)
     try:
         config = ConfigFile.model_validate(content)
@@ -77,9 +82,9 @@ def read_config(path: Path) -> ConfigFile:
     return config
 
 
-def build_checks(config: ConfigFile, targets: Sequence[str] = ()) -> tuple[Check, ...]:
+def build_checks(config: ConfigFile, targets: Sequence[str] = (), base: Path = Path()) -> tuple[Check, ...]:
     """The checks of a file and those for targets given on the command line. Raises UsageError for a bad target."""
-    checks = [_check(table, config.defaults) for table in config.check]
+    checks = [_check(table, config.defaults, base) for table in config.check]
     names = {check.name for check in checks}
     for target in targets:
         check_target(target, tuple(TYPE_OF_SCHEME))
@@ -87,7 +92,7 @@ def build_checks(config: ConfigFile, targets: Sequence[str] = ()) -> tuple[Check
         if name in names:
             raise UsageError(f"Two checks would be named {name!r}; name them in the configuration file.")
         names.add(name)
-        checks.append(_check(CheckTable(name=name, target=target), config.defaults))
+        checks.append(_check(CheckTable(name=name, target=target), config.defaults, base))
     return tuple(checks)
 
 
@@ -102,11 +107,24 @@ def settings_of(config: ConfigFile, base: Path, targets: Sequence[str] = ()) -> 
         listen=tuple(parse_host_port(each) for each in config.mesh.listen),
         advertise=tuple(parse_host_port(each) for each in config.mesh.advertise),
         swarm_key_file=base / key_file if key_file else None,
-        api=parse_host_port(config.api.listen),
+        api=parse_api(config.api.listen),
         alertmanagers=tuple(url.rstrip("/") for url in config.alerts.alertmanager),
         alert_labels=tuple(sorted(config.alerts.labels.items())),
-        checks=build_checks(config, targets),
+        checks=build_checks(config, targets, base),
     )
+
+
+def parse_api(text: str) -> tuple[str, int] | None:
+    """Where the API listens besides its Unix socket: `host:port`, or `none`. Raises UsageError."""
+    return None if text == "none" else parse_host_port(text)
+
+
+def check_name(name: str) -> str:
+    """The name of a node as given on the command line. Raises UsageError."""
+    try:
+        return NodeTable(name=name).name or name
+    except ValidationError as error:
+        raise UsageError(f"--name: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None
 
 
 def default_name() -> str:
@@ -115,7 +133,7 @@ def default_name() -> str:
     return re.sub(r"[^\w.-]", "-", short)[: limits.NAME_CHARS_MAX] or "node"
 
 
-def _check(table: CheckTable, defaults: DefaultsTable) -> Check:
+def _check(table: CheckTable, defaults: DefaultsTable, base: Path) -> Check:
     def setting(key: str, otherwise: Any) -> Any:
         own = getattr(table, key)
         return own if own is not None else getattr(defaults, key) if getattr(defaults, key) is not None else otherwise
@@ -129,7 +147,7 @@ def _check(table: CheckTable, defaults: DefaultsTable) -> Check:
             timeout_ms=timeout_ms,
             expect=_expect(table.expect),
             verify_tls=table.verify_tls,
-            ca_file=table.ca_file,
+            ca_file=str(base / table.ca_file) if table.ca_file else None,
         ),
         interval_ms=setting("interval", 60_000),
         retry_interval_ms=setting("retry_interval", 10_000),
@@ -155,10 +173,11 @@ def _expect(table: ExpectTable) -> Expect:
 
 
 def _name_for(target: str) -> str:
-    """A check's name from its target: host, port if it is unusual, and path."""
+    """A check's name from its target: host, port if it is unusual, and path, with what no name may hold as a dash."""
     parts = urlsplit(target)
+    host = re.sub(r"^:", "0:", parts.hostname or "")  # ::1 is 0::1
     port = f":{parts.port}" if parts.port else ""
-    return f"{parts.hostname}{port}{parts.path.rstrip('/')}"[: limits.NAME_CHARS_MAX]
+    return re.sub(r"[^\w.:@+ /-]", "-", f"{host}{port}{parts.path.rstrip('/')}")[: limits.NAME_CHARS_MAX]
 
 
 def _check_problems(tables: Sequence[CheckTable]) -> Iterator[tuple[int, str, str]]:
@@ -180,7 +199,8 @@ def _check_problems(tables: Sequence[CheckTable]) -> Iterator[tuple[int, str, st
 def _problem(error: dict[str, Any]) -> str:
     """One pydantic error as a sentence."""
     path = cast(tuple[str | int, ...], error["loc"])
-    place = "".join(f"[{each + 1}]" if isinstance(each, int) else f".{each}" for each in path).lstrip(".")
+    named = [each for each in path if each != "[key]"]  # pydantic's mark for the key itself
+    place = "".join(f"[{each + 1}]" if isinstance(each, int) else f".{each}" for each in named).lstrip(".")
     if error["type"] == "extra_forbidden":
         near = difflib.get_close_matches(str(path[-1]), _known_keys(path[:-1]), 1)
         return f"{place}: there is no such key{f'; did you mean {near[0]!r}?' if near else '.'}"

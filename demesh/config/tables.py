@@ -5,20 +5,27 @@ Everything that can be set is a field here; a key that is none is refused (`deme
 
 import re
 from typing import Annotated, Any
+from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from demesh import limits
 from demesh.address import parse_host_port, parse_peer
-from demesh.config.duration import parse_duration
+from demesh.config.duration import format_duration, parse_duration
 from demesh.errors import UsageError
 from demesh.log.plan import QUORUM_ALL, QUORUM_MAJORITY
 
 
-def _duration(value: object) -> int:
-    if not isinstance(value, str):
-        raise ValueError('a duration is text with its unit, such as "30s"')
-    return parse_duration(value)
+def _duration_between(least_ms: int, most_ms: int) -> BeforeValidator:
+    def validate(value: object) -> int:
+        if not isinstance(value, str):
+            raise ValueError('a duration is text with its unit, such as "30s"')
+        ms = parse_duration(value)
+        if not least_ms <= ms <= most_ms:
+            raise ValueError(f"{value!r} must lie between {format_duration(least_ms)} and {format_duration(most_ms)}")
+        return ms
+
+    return BeforeValidator(validate)
 
 
 def _sentence(check: Any) -> Any:
@@ -46,9 +53,22 @@ def _quorum(value: object) -> int:
 def _pattern(value: str) -> str:
     try:
         re.compile(value)
-    except re.error as error:
+    except (re.error, OverflowError, RecursionError) as error:
         raise ValueError(f"not a regular expression: {error}") from None
     return value
+
+
+def check_http_url(url: str) -> None:
+    """Raises UsageError, which does not repeat `url`: it may hold a password."""
+    try:
+        parts = urlsplit(url)
+        fits = (
+            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+        )
+    except ValueError:
+        fits = False
+    if not fits:
+        raise UsageError("not the URL of an HTTP server; one looks like http://127.0.0.1:9093")
 
 
 def _name(value: str) -> str:
@@ -57,18 +77,36 @@ def _name(value: str) -> str:
     return value
 
 
+def _label_name(value: str) -> str:
+    if not re.fullmatch(r"[a-zA-Z_][a-zA-Z0-9_]*", value) or len(value) > limits.NAME_CHARS_MAX:
+        raise ValueError(f"a label's name has 1 to {limits.NAME_CHARS_MAX} letters, digits or _, no digit first")
+    return value
+
+
+def _api_listen(value: str) -> None:
+    if value != "none":
+        parse_host_port(value)
+
+
+def _selector(value: str) -> str:
+    if not value.removeprefix("tag:").strip():
+        raise ValueError('a selector is "*", the name of a node, or "tag:" and a tag')
+    return value
+
+
 def _one_or_many(value: object) -> object:
     return [value] if isinstance(value, str | int) else value
 
 
-Milliseconds = Annotated[int, BeforeValidator(_duration)]
-Interval = Annotated[Milliseconds, Field(ge=limits.INTERVAL_MS_MIN, le=limits.INTERVAL_MS_MAX)]
-Timeout = Annotated[Milliseconds, Field(ge=limits.TIMEOUT_MS_MIN, le=limits.TIMEOUT_MS_MAX)]
+Interval = Annotated[int, _duration_between(limits.INTERVAL_MS_MIN, limits.INTERVAL_MS_MAX)]
+Timeout = Annotated[int, _duration_between(limits.TIMEOUT_MS_MIN, limits.TIMEOUT_MS_MAX)]
+Flush = Annotated[int, _duration_between(limits.FLUSH_INTERVAL_MS_MIN, limits.FLUSH_INTERVAL_MS_MAX)]
+Lifetime = Annotated[int, _duration_between(1_000, 3_650 * 86_400_000)]
 Quorum = Annotated[int, BeforeValidator(_quorum)]
 Name = Annotated[str, AfterValidator(_name)]
-LabelName = Annotated[str, Field(pattern=r"^[a-zA-Z_][a-zA-Z0-9_]*$", max_length=limits.NAME_CHARS_MAX)]
+LabelName = Annotated[str, AfterValidator(_label_name)]
 Labels = Annotated[dict[LabelName, str], Field(max_length=limits.LABELS_MAX // 2)]
-HttpUrl = Annotated[str, Field(pattern=r"^https?://[^\s/]+")]
+HttpUrl = Annotated[str, _sentence(check_http_url)]
 Texts = Annotated[list[str], BeforeValidator(_one_or_many)]
 
 
@@ -79,9 +117,7 @@ class Table(BaseModel):
 class NodeTable(Table):
     name: Name | None = None
     tags: Annotated[list[Name], Field(max_length=limits.TAGS_MAX)] = []
-    flush_interval: Annotated[Milliseconds, Field(ge=limits.FLUSH_INTERVAL_MS_MIN, le=limits.FLUSH_INTERVAL_MS_MAX)] = (
-        limits.FLUSH_INTERVAL_MS_DEFAULT
-    )
+    flush_interval: Flush = limits.FLUSH_INTERVAL_MS_DEFAULT
 
 
 class MeshTable(Table):
@@ -97,14 +133,14 @@ class AlertsTable(Table):
 
 
 class ApiTable(Table):
-    listen: Annotated[str, _sentence(parse_host_port)] = "127.0.0.1:8470"
+    listen: Annotated[str, _sentence(_api_listen)] = "127.0.0.1:8470"
 
 
 class ExpectTable(Table):
     status: Annotated[list[Annotated[int, Field(ge=100, le=599)]] | None, BeforeValidator(_one_or_many)] = None
     body: Annotated[str, AfterValidator(_pattern)] | None = None
-    response_time: Milliseconds | None = None
-    cert_expires_in: Milliseconds | None = None
+    response_time: Timeout | None = None
+    cert_expires_in: Lifetime | None = None
 
 
 class DefaultsTable(Table):
@@ -115,7 +151,7 @@ class DefaultsTable(Table):
     recover_after: Annotated[int, Field(ge=1, le=100)] | None = None
     quorum: Quorum | None = None
     severity: Annotated[str, Field(min_length=1, max_length=limits.NAME_CHARS_MAX)] | None = None
-    nodes: Annotated[list[str], Field(min_length=1)] | None = None
+    nodes: Annotated[list[Annotated[str, AfterValidator(_selector)]], Field(min_length=1)] | None = None
 
 
 class CheckTable(DefaultsTable):

@@ -5,8 +5,9 @@ deep. Maps, floats, tags, negative numbers, booleans, indefinite lengths, longer
 are refused. So equal values have equal bytes, and a hash over bytes is a hash over the value.
 """
 
-from collections.abc import Sequence
-from typing import cast
+from collections.abc import Callable, Sequence
+from itertools import repeat
+from typing import Any, Never, cast
 
 import cbor2
 
@@ -17,6 +18,20 @@ Value = int | bytes | str | list["Value"]
 _UINT_MAX = 2**64 - 1
 
 
+def _refuse_tag(*_: object) -> Never:
+    raise ValueError("a tag")
+
+
+class _NoTags(dict[int, Callable[[Any, bool], Any]]):
+    """Refuses every tag as it is met: references, followed, make a few bytes endless."""
+
+    def __missing__(self, tag: int) -> Callable[[Any, bool], Any]:
+        return _refuse_tag
+
+
+_NO_TAGS = _NoTags()
+
+
 def encode(value: Value) -> bytes:
     return cbor2.dumps(value)
 
@@ -24,18 +39,20 @@ def encode(value: Value) -> bytes:
 def decode(data: bytes, *, depth_max: int = limits.ENTRY_DEPTH_MAX) -> Value:
     """The value in `data`. Raises EntryError("malformed") for anything that `encode` would not have written."""
     try:
-        value = cbor2.loads(data, allow_indefinite=False, allow_duplicate_keys=False, max_depth=depth_max)
+        value = cbor2.loads(
+            data, allow_indefinite=False, strict_hashable_types=True, max_depth=depth_max, semantic_decoders=_NO_TAGS
+        )
     except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError) as error:
         raise EntryError("malformed", f"not acceptable CBOR: {error}") from None
-    if not _is_plain(value) or cbor2.dumps(value) != data:
+    if not _is_plain(value, depth_max) or cbor2.dumps(value) != data:
         raise EntryError("malformed", "not canonical CBOR of unsigned integers, byte strings, text and arrays")
     return cast(Value, value)
 
 
-def _is_plain(value: object) -> bool:
+def _is_plain(value: object, depth_max: int) -> bool:
     kind = type(value)
     if kind is list:
-        return all(map(_is_plain, cast(list[object], value)))
+        return depth_max > 0 and all(map(_is_plain, cast(list[object], value), repeat(depth_max - 1)))
     if kind is int:
         return 0 <= cast(int, value) <= _UINT_MAX
     return kind is bytes or kind is str

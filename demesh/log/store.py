@@ -54,6 +54,8 @@ CREATE TABLE entry (
 CREATE INDEX entry_of_kind ON entry (log, kind, seq) WHERE kind <> 3;
 """
 _BUSY_TIMEOUT_MS = 5_000
+# A damaged row may have lost its type, and text that is none could not even be read.
+_ROW = "seq, CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB)"
 
 
 class Store:
@@ -138,8 +140,8 @@ class Store:
         """
         entries: list[Entry] = []
         size = 0
-        rows = self._db.execute(
-            "SELECT seq, hash, body, signature FROM entry WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq",
+        rows = self._rows(
+            f"SELECT {_ROW} FROM entry WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq",
             (self._numbers.get(log, -1), first, last),
         )
         for seq, stored_hash, body, signature in rows:
@@ -147,7 +149,7 @@ class Store:
             if entry is None or entry.log != log or entry.seq != seq:
                 return entries, [BadRow(log, cast(int, seq))]
             size += entry.size
-            if entries and (size > bytes_max or seq != entries[-1].seq + 1):
+            if seq != first + len(entries) or (entries and size > bytes_max):
                 break
             entries.append(entry)
         return entries, []
@@ -182,9 +184,7 @@ class Store:
 
     def each(self, log: bytes) -> Iterator[Entry | BadRow]:
         """Every row of a log in order, intact or not."""
-        rows = self._db.execute(
-            "SELECT seq, hash, body, signature FROM entry WHERE log = ? ORDER BY seq", (self._numbers.get(log, -1),)
-        )
+        rows = self._rows(f"SELECT {_ROW} FROM entry WHERE log = ? ORDER BY seq", (self._numbers.get(log, -1),))
         for seq, stored_hash, body, signature in rows:
             entry = _intact(cast(bytes, body), cast(bytes | None, signature), cast(bytes, stored_hash))
             yield entry if entry and entry.log == log and entry.seq == seq else BadRow(log, cast(int, seq))
@@ -224,8 +224,11 @@ class Store:
             )
 
     def _query(self, sql: str, bindings: tuple[_SqlValue, ...] = ()) -> list[tuple[_SqlValue, ...]]:
+        return list(self._rows(sql, bindings))
+
+    def _rows(self, sql: str, bindings: tuple[_SqlValue, ...]) -> Iterator[tuple[_SqlValue, ...]]:
         try:
-            return list(self._db.execute(sql, bindings))
+            yield from self._db.execute(sql, bindings)
         except apsw.Error as error:
             raise StoreError(f"The store {self.path} could not be read: {error}.") from error
 

@@ -46,9 +46,9 @@ async def _keep_dialling_one(peer: PeerAddress, network: Network, own_key: bytes
             log.log(
                 logging.WARNING if problem else logging.INFO, problem or f"Connected to {_names(found)} at {peer.text}."
             )
-        if not found:
-            await trio.sleep(delay_seconds * rng.uniform(0.7, 1.3))
-            delay_seconds = min(2 * delay_seconds, limits.DIAL_BACKOFF_SECONDS_MAX)
+        # Found is not yet connected: who answers and hangs up is not dialled again without a pause either.
+        await trio.sleep(_LOOK_SECONDS if found else delay_seconds * rng.uniform(0.7, 1.3))
+        delay_seconds = min(2 * delay_seconds, limits.DIAL_BACKOFF_SECONDS_MAX)
 
 
 async def _dial_all(peer: PeerAddress, network: Network) -> tuple[set[bytes], str]:

@@ -65,9 +65,10 @@ class Intake:
             taken = self._logs.offer(entries)
             if taken.accepted:
                 owners = {entry.log: self._owner(entry.log) for entry in taken.accepted}
-                await self._storage.commit(
-                    taken.accepted, public_keys=owners, received_ms=self._clock.wall_ms(), own=False
-                )
+                with trio.CancelScope(shield=True):  # the heads have moved on: what they stand for is stored
+                    await self._storage.commit(
+                        taken.accepted, public_keys=owners, received_ms=self._clock.wall_ms(), own=False
+                    )
                 for entry in taken.accepted:
                     owner = owners[entry.log]
                     self._accepted(owner, entry, received_ms, first_hand(entry, owner))

@@ -185,6 +185,10 @@ class Puller:
             entries = [entry_of(each) for each in fields.array("envelopes", limits.SYNC_PAGE_BYTES_MAX)]
         except EntryError as error:
             raise SyncError(f"the peer sent a bad page: {error}") from None
+        size = sum(entry.size for entry in entries)
+        if len(entries) > limits.SYNC_PAGE_ENTRIES_MAX or size > limits.SYNC_PAGE_BYTES_MAX:
+            # Its last signature may vouch for all of it, and no page of ours would ever reach that far.
+            raise SyncError("the peer sent a page longer than can be passed on")
         for offset, entry in enumerate(entries):
             if entry.log != asked.log or entry.seq != asked.first + offset or entry.seq > asked.last:
                 raise SyncError("the peer sent entries that were not asked for")

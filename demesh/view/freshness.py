@@ -5,11 +5,14 @@ up time) that we ever saw is the best guess of the distance between the two cloc
 so far, so ages come out too small by at most that. With it, every up time of that boot becomes a time on our own clock.
 
 A log is *live* once an entry of it came over its author's own connection, or once it advanced twice, at about its own
-pace, since we began to listen. Only a live log gives signs of life: history that arrives late never looks fresh.
+pace, since we began to listen. What arrives within a second of the last advance is none: entries that were made close
+together, as the first ones of every log, also arrive together when they are history. Only a live log gives signs of life:
+history that arrives late never looks fresh.
 """
 
 _PACE_SLACK_MS = 2_000
 _ADVANCES_TO_LIVE = 2
+_ADVANCE_MS_MIN = 1_000
 
 
 class LogClock:
@@ -35,9 +38,12 @@ class LogClock:
         self._offset_ms = offset_ms if self._offset_ms is None else min(self._offset_ms, offset_ms)
         if first_hand:
             self.live = True
-        elif self._last is not None:
+        if self._last is not None:
             last_up_ms, last_received_ms = self._last
-            at_pace = 2 * (up_ms - last_up_ms) <= 3 * (received_ms - last_received_ms) + 2 * _PACE_SLACK_MS
+            passed_ms = received_ms - last_received_ms
+            at_pace = 2 * (up_ms - last_up_ms) <= 3 * passed_ms + 2 * _PACE_SLACK_MS
+            if at_pace and passed_ms < _ADVANCE_MS_MIN:
+                return
             self._advances = self._advances + 1 if at_pace else 0
             self.live = self.live or self._advances >= _ADVANCES_TO_LIVE
         self._last = (up_ms, received_ms)

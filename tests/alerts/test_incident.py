@@ -1,0 +1,270 @@
+"""What opens and closes an incident, and what it is called."""
+
+from dataclasses import dataclass, field
+
+import pytest
+
+from demesh.alerts.incident import Closed, Incident, Incidents, Opened, Seen, look
+from demesh.identity import peer_id
+from demesh.log.entry import Entry
+from demesh.log.plan import PlanRow
+from demesh.outcome import Outcome
+from demesh.view.fold import View
+from tests.view.build import (
+    ERROR,
+    FAIL,
+    PASS,
+    WALL_MS,
+    MemberLog,
+    deliver,
+    new_view,
+    presence_of,
+    result,
+    row,
+    three_vantages,
+)
+
+_CHECK_DOWN, _NODE_SILENT = "DemeshCheckDown", "DemeshNodeSilent"
+
+
+@dataclass
+class _Watch:
+    """A view and the incidents that follow from it. `now_ms` is also every author's up time."""
+
+    view: View = field(default_factory=new_view)
+    incidents: Incidents = field(default_factory=Incidents)
+    extra: tuple[tuple[str, str], ...] = ()
+    now_ms: int = 0
+
+    def hear(self, author: MemberLog, *entries: Entry) -> None:
+        deliver(self.view, author, entries, self.now_ms)
+
+    def say(self, outcome: Outcome, *authors: MemberLog, times: int = 2) -> None:
+        for author in authors:
+            self.hear(author, author.outcomes(self.now_ms, *[outcome] * times))
+
+    def look(self, now_ms: int | None = None) -> list[tuple[str, str, str]]:
+        """What opens and closes now, as (opened or closed, name, subject)."""
+        self.now_ms = self.now_ms if now_ms is None else now_ms
+        self.view.tick(self.now_ms)
+        seen = look(self.view, "0a1b2c3d", self.extra, self.now_ms, WALL_MS + self.now_ms)
+        changes = self.incidents.update(seen, WALL_MS + self.now_ms)
+        return [(type(each).__name__.lower(), each.incident.name, each.incident.subject) for each in changes]
+
+    def open(self) -> Incident:
+        (incident,) = self.incidents.open()
+        return incident
+
+
+def _down(*rows: PlanRow, extra: tuple[tuple[str, str], ...] = ()) -> tuple[_Watch, list[MemberLog]]:
+    """A watch with members a, b and c, who all said that their first check fails; looked at."""
+    watch = _Watch(extra=extra)
+    members = three_vantages(watch.view, *(rows or (row(),)))
+    watch.say(FAIL, *members)
+    assert watch.look() == [("opened", _CHECK_DOWN, "web")]
+    return watch, members
+
+
+def test_a_check_that_is_down_opens_one_incident_once() -> None:
+    watch, members = _down()
+    assert watch.look(1_000) == []
+    watch.say(FAIL, *members)
+    assert watch.look(2_000) == []
+    assert watch.open().subject == "web"
+
+
+def test_a_minority_that_fails_opens_nothing() -> None:
+    watch = _Watch()
+    a, b, c = three_vantages(watch.view, row())
+    watch.say(PASS, b, c)
+    watch.say(FAIL, a)
+    assert watch.look() == []
+
+
+def test_recovery_closes_it_and_a_new_failure_opens_it_again() -> None:
+    watch, (a, b, c) = _down()
+    watch.say(PASS, a)
+    assert watch.look(1_000) == [], "two of three still fail"
+    watch.say(PASS, b)
+    assert watch.look(2_000) == [("closed", _CHECK_DOWN, "web")]
+    watch.say(FAIL, a, c)
+    assert watch.look(3_000) == [("opened", _CHECK_DOWN, "web")]
+
+
+def test_the_close_is_dated() -> None:
+    incidents = Incidents()
+    watch, (a, b, _) = _down()
+    incidents.update(look(watch.view, "m", (), 0, WALL_MS), WALL_MS)
+    watch.say(PASS, a, b)
+    (closed,) = incidents.update(look(watch.view, "m", (), 5_000, WALL_MS + 5_000), WALL_MS + 5_000)
+    assert isinstance(closed, Closed)
+    assert closed.resolved_ms == WALL_MS + 5_000
+
+
+def test_what_is_unknown_closes_nothing() -> None:
+    watch, members = _down(row(interval_ms=10_000))
+    for author in members:
+        deliver(watch.view, author, author.results(51_000), 51_000)
+    assert watch.view.checks(51_000)[0].verdict == "unknown"
+    assert watch.look(51_000) == []
+
+
+def test_a_check_that_only_fails_to_run_stays_down() -> None:
+    watch, members = _down()
+    watch.say(ERROR, *members)
+    assert watch.look(1_000) == []
+
+
+def test_a_partial_recovery_with_a_vantage_unseen_closes_nothing() -> None:
+    watch, (a, b, c) = _down(row(interval_ms=10_000))
+    watch.now_ms = 51_000
+    watch.hear(a, a.results(51_000))
+    watch.say(FAIL, b)
+    watch.say(PASS, c)
+    assert watch.view.checks(51_000)[0].verdict == "partial"
+    assert watch.look() == [], "a may still see it down"
+    watch.say(PASS, a)
+    assert watch.look() == [("closed", _CHECK_DOWN, "web")]
+
+
+def test_the_silence_of_all_vantages_closes_nothing() -> None:
+    watch, _ = _down()
+    assert ("closed", _CHECK_DOWN, "web") not in watch.look(10_000_000)
+
+
+def test_the_onset_never_moves_later() -> None:
+    watch, (a, b, c) = _down()
+    assert watch.open().onset_ms == WALL_MS
+    watch.now_ms = 60_000
+    watch.say(PASS, a)
+    watch.say(FAIL, b, c)
+    watch.look()
+    assert watch.open().onset_ms == WALL_MS
+    watch.now_ms = 70_000
+    watch.hear(a, a.results(70_000, result(FAIL, 70_000), result(FAIL, 70_000)))
+    watch.look()
+    assert watch.open().onset_ms == WALL_MS
+
+
+def test_an_earlier_onset_that_becomes_known_later_counts() -> None:
+    incidents = Incidents()
+    for onset_ms, kept_ms in ((5_000, 5_000), (9_000, 5_000), (2_000, 2_000), (7_000, 2_000)):
+        wrong = Incident("X", "s", onset_ms, (("alertname", "X"),), ())
+        incidents.update([Seen("X", "s", wrong, right=False)], 10_000)
+        assert incidents.open()[0].onset_ms == kept_ms
+
+
+def test_an_open_incident_keeps_its_labels_so_that_the_sink_takes_it_for_the_same() -> None:
+    incidents = Incidents()
+    for severity in ("critical", "warning"):
+        wrong = Incident("X", "s", 5_000, (("severity", severity),), (("summary", severity),))
+        incidents.update([Seen("X", "s", wrong, right=False)], 10_000)
+    (open_,) = incidents.open()
+    assert open_.labels == (("severity", "critical"),)
+    assert open_.annotations == (("summary", "warning"),)
+
+
+def test_a_check_that_no_plan_names_any_more_takes_its_incident_with_it() -> None:
+    watch, members = _down()
+    for author in members:
+        watch.hear(author, author.plan(1_000, row("other")))
+    assert watch.look(1_000) == [("closed", _CHECK_DOWN, "web")]
+
+
+def test_the_labels_name_the_subject_and_never_a_reporter_or_an_error() -> None:
+    watch, _ = _down(row(labels=(("team", "ops"),)), extra=(("env", "test"),))
+    incident = watch.open()
+    assert dict(incident.labels) == {
+        "alertname": _CHECK_DOWN,
+        "mesh": "0a1b2c3d",
+        "check": "web",
+        "type": "http",
+        "severity": "critical",
+        "team": "ops",
+        "env": "test",
+    }
+    assert list(incident.labels) == sorted(incident.labels)
+    annotations = dict(incident.annotations)
+    assert annotations["summary"] == "web is down: 3 of 3 vantages agree"
+    assert "a: said fail" in annotations["description"]
+    assert "https://web.example.net/" in annotations["description"]
+
+
+def test_configured_labels_never_hide_the_subject() -> None:
+    mine = tuple((key, "mine") for key in ("alertname", "mesh", "check", "type", "severity"))
+    watch, _ = _down(row(labels=mine), extra=mine)
+    assert "mine" not in dict(watch.open().labels).values()
+
+
+def test_every_node_describes_the_same_outage_by_the_same_labels() -> None:
+    watch, (a, b, _) = _down()
+    before = watch.open().labels
+    watch.say(PASS, a)
+    watch.hear(b, b.hello(1_000, name="renamed"), b.outcomes(1_000, Outcome.TIMEOUT))
+    watch.look(1_000)
+    assert watch.open().labels == before
+    assert "said timeout" in dict(watch.open().annotations)["description"]
+
+
+def test_a_silent_member_opens_an_incident_that_its_voice_closes() -> None:
+    watch, a = _Watch(), MemberLog("a")
+    watch.hear(a, *a.start(0))
+    assert watch.look(35_000) == []
+    assert watch.look(35_001) == [("opened", _NODE_SILENT, "a")]
+    incident = watch.open()
+    assert dict(incident.labels) == {"alertname": _NODE_SILENT, "mesh": "0a1b2c3d", "node": "a", "severity": "critical"}
+    assert incident.onset_ms == WALL_MS, "when it was last heard"
+    assert "35 s" in dict(incident.annotations)["description"]
+    watch.look(90_000)
+    assert watch.open().onset_ms == WALL_MS
+    watch.hear(a, a.results(90_000))
+    assert watch.look() == [("closed", _NODE_SILENT, "a")]
+
+
+def test_taking_leave_closes_the_silence_of_a_member() -> None:
+    watch, a = _Watch(), MemberLog("a")
+    watch.hear(a, *a.start(0))
+    watch.look(40_000)
+    watch.hear(a, a.bye(40_000))
+    assert watch.look() == [("closed", _NODE_SILENT, "a")]
+    assert watch.look(600_000) == []
+
+
+def test_suspicion_neither_opens_nor_closes() -> None:
+    watch, a = _Watch(), MemberLog("a")
+    watch.hear(a, *a.start(0))
+    assert watch.look(30_000) == []
+    assert watch.look(40_000) == [("opened", _NODE_SILENT, "a")]
+    watch.hear(a, a.results(12_000))
+    assert presence_of(watch.view, a, 40_000) == "suspect"
+    assert watch.look() == []
+    assert watch.open().subject == "a"
+
+
+def test_the_silence_of_one_of_two_members_of_one_name_does_not_flap() -> None:
+    watch, one, other = _Watch(), MemberLog("one"), MemberLog("other")
+    for author in (one, other):
+        watch.hear(author, author.hello(0, name="nas"))
+    changes = []
+    for at_ms in range(0, 120_000, 10_000):
+        deliver(watch.view, other, other.results(at_ms), at_ms)
+        changes.extend(watch.look(at_ms))
+    assert changes == [("opened", _NODE_SILENT, f"nas~{peer_id(one.key)[-6:]}")]
+
+
+@pytest.mark.parametrize("skew_ms", [-WALL_MS, 10**15], ids=["1970", "far ahead"])
+def test_a_failing_vantage_with_an_absurd_clock_still_opens(skew_ms: int) -> None:
+    watch, a = _Watch(), MemberLog("a", skew_ms=skew_ms)
+    watch.hear(a, *a.start(0, row()), a.results(1, result(FAIL, 0), result(FAIL, 1)))
+    assert watch.look() == [("opened", _CHECK_DOWN, "web")]
+
+
+def test_opened_and_closed_tell_of_the_same_incident() -> None:
+    incidents = Incidents()
+    watch, (a, b, c) = _down()
+    (opened,) = incidents.update(look(watch.view, "m", (), 0, WALL_MS), WALL_MS)
+    watch.say(PASS, a, b, c)
+    (closed,) = incidents.update(look(watch.view, "m", (), 1, WALL_MS + 1), WALL_MS + 1)
+    assert isinstance(opened, Opened)
+    assert opened.incident == closed.incident
+    assert incidents.open() == []

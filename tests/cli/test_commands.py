@@ -1,0 +1,115 @@
+"""What every command does: helps, exits as documented, and starts without the heavy libraries."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import click
+import pytest
+
+from demesh import __version__
+from demesh.cli import root
+from tests.cli.harness import demesh
+
+
+def _commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[str, ...]]:
+    yield path
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from _commands(found, (*path, name))
+
+
+_ALL = list(_commands(root))
+
+
+def test_these_are_the_commands() -> None:
+    assert {" ".join(path) for path in _ALL} == {
+        "",
+        "init",
+        "log",
+        "log heads",
+        "log verify",
+        "node",
+        "node id",
+        "node run",
+        "status",
+        "swarm-key",
+        "swarm-key fingerprint",
+        "swarm-key new",
+    }
+
+
+@pytest.mark.parametrize("path", _ALL, ids=" ".join)
+@pytest.mark.parametrize("option", ["--help", "-h"])
+def test_every_command_helps(path: tuple[str, ...], option: str, tmp_path: Path) -> None:
+    ran = demesh(tmp_path / "home", *path, option)
+    assert ran.code == 0
+    assert ran.out.startswith("Usage: ")
+    assert "--help" in ran.out
+    assert ran.err == ""
+
+
+@pytest.mark.parametrize("path", [("init",), ("node", "run"), ("status",), ("log", "heads"), ("swarm-key", "new")])
+def test_the_help_shows_an_example_that_is_a_command(path: tuple[str, ...], tmp_path: Path) -> None:
+    assert f"\n    demesh {' '.join(path)}" in demesh(tmp_path / "home", *path, "--help").out
+
+
+def test_the_version_is_told(tmp_path: Path) -> None:
+    ran = demesh(tmp_path / "home", "--version")
+    assert ran.out == f"demesh, version {__version__}\n"
+
+
+def test_no_command_shows_the_help_and_an_unknown_one_is_refused(tmp_path: Path) -> None:
+    alone = demesh(tmp_path / "home")
+    assert alone.code == 2
+    assert "Usage: " in alone.err
+    unknown = demesh(tmp_path / "home", "statsu")
+    assert unknown.code == 2
+    assert "'statsu'" in unknown.err
+
+
+@pytest.mark.parametrize(
+    "arguments", [("status",), ("status", "--json"), ("node", "id"), ("log", "heads"), ("log", "verify")]
+)
+def test_without_a_node_a_command_says_so_and_what_to_do(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    ran = demesh(home, *arguments)
+    assert ran.code == 3
+    assert str(home) in ran.err
+    assert "demesh node run" in ran.err
+    assert ran.err.count("\n") == 1
+    assert ran.out == ""
+    assert not home.exists()
+
+
+def test_a_home_without_a_running_node_is_told_from_none(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    assert demesh(home, "init", "--name", "nas").code == 0
+    ran = demesh(home, "status")
+    assert ran.code == 3
+    assert ran.err.startswith(f"No node is running on {home}.")
+
+
+def test_no_command_but_node_run_loads_the_heavy_libraries(tmp_path: Path) -> None:
+    lines = [[*path, "--help"] for path in _ALL] + [["init"], ["node", "id"], ["status"], ["swarm-key", "fingerprint"]]
+    program = f"""
+import sys
+from demesh.cli import main
+for line in {lines!r}:
+    sys.argv = ["demesh", *line]
+    try:
+        main()
+    except SystemExit as end:
+        print("code", end.code, line, file=sys.stderr)
+print()
+print(sorted({{"libp2p", "trio", "fastapi", "hypercorn", "pycurl", "rich"}} & set(sys.modules)))
+"""
+    environment = {"DEMESH_HOME": str(tmp_path / "home"), "PATH": ""}
+    ran = subprocess.run([sys.executable, "-c", program], env=environment, capture_output=True, text=True, check=True)
+    assert ran.stdout.splitlines()[-1] == "[]"
+    codes = [line.split()[1] for line in ran.stderr.splitlines() if line.startswith("code ")]
+    assert codes == ["0"] * (len(_ALL) + 2) + ["3", "0"]

@@ -1,0 +1,108 @@
+"""What `demesh node run` refuses before anything runs, each with a sentence."""
+
+import socket
+from pathlib import Path
+
+import pytest
+
+from demesh.home import Home, HomeLock, Running
+from tests.cli.harness import Ran, demesh
+
+
+def _run(home: Path, *arguments: str) -> Ran:
+    return demesh(home, "node", "run", "--api", "none", *arguments)
+
+
+def _runs(home: Path, *arguments: str) -> None:
+    with pytest.raises(AssertionError, match="the node would run"):
+        _run(home, *arguments)
+
+
+def test_a_node_needs_nothing_but_a_target(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    _runs(home, "https://example.org/")
+    assert {"node.key", "swarm.key", "mesh.id", "log.db", "lock"} <= {path.name for path in home.iterdir()}
+    assert home.stat().st_mode & 0o777 == 0o700
+    assert {(home / name).stat().st_mode & 0o777 for name in ("node.key", "swarm.key")} == {0o600}
+
+
+def test_a_second_node_on_one_data_directory_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    lock = HomeLock(Home(home))
+    lock.announce(Running(4242, "/run/x.sock", None))
+    ran = _run(home)
+    lock.release()
+    assert ran.code == 2
+    assert ran.err.startswith(f"Another node (pid 4242) is running on {home}.")
+    assert "--data-dir" in ran.err
+    assert not (home / "node.key").exists()
+
+
+def test_joining_without_the_swarm_key_is_refused_and_founds_nothing(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    ran = _run(home, "--peer", "vps.example.net:8471")
+    assert ran.code == 2
+    assert f"There is no swarm key at {home / 'swarm.key'}" in ran.err
+    assert "--swarm-key-file" in ran.err
+    assert not (home / "swarm.key").exists()
+    demesh(home, "swarm-key", "new")
+    _runs(home, "--peer", "vps.example.net:8471")
+
+
+def test_the_swarm_key_may_come_by_option_by_environment_or_by_the_file(tmp_path: Path) -> None:
+    key = tmp_path / "swarm.key"
+    demesh(tmp_path / "home", "swarm-key", "new", str(key))
+    _runs(tmp_path / "a", "--peer", "vps:1", "--swarm-key-file", str(key))
+    with pytest.raises(AssertionError, match="the node would run"):
+        demesh(tmp_path / "b", "node", "run", "--api", "none", "--peer", "vps:1", DEMESH_SWARM_KEY_FILE=str(key))
+    (tmp_path / "c").mkdir()
+    (tmp_path / "c/demesh.toml").write_text('[mesh]\npeers = ["vps:1"]\nswarm_key_file = "../swarm.key"\n')
+    _runs(tmp_path / "c")
+    assert len({(tmp_path / name / "mesh.id").read_text() for name in "abc"}) == 1
+
+
+def test_a_data_directory_of_another_mesh_is_refused(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    _runs(home)
+    demesh(home, "swarm-key", "new", str(tmp_path / "other.key"))
+    ran = _run(home, "--swarm-key-file", str(tmp_path / "other.key"))
+    assert ran.code == 2
+    assert f"The data directory {home} belongs to mesh " in ran.err
+
+
+@pytest.mark.parametrize("content", ["", "zz", "00" * 15])
+def test_a_broken_mesh_id_is_refused(content: str, tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "mesh.id").write_text(content)
+    ran = _run(home)
+    assert ran.code == 2
+    assert str(home / "mesh.id") in ran.err
+
+
+@pytest.mark.parametrize("host", ["127.0.0.1", "[::1]"])
+def test_a_busy_api_port_is_named_with_its_remedy(host: str, tmp_path: Path) -> None:
+    family = socket.AF_INET6 if "[" in host else socket.AF_INET
+    with socket.socket(family) as busy:
+        busy.bind((host.strip("[]"), 0))
+        busy.listen()
+        address = f"{host}:{busy.getsockname()[1]}"
+        ran = demesh(tmp_path / "home", "node", "run", "--api", address)
+    assert ran.code == 2
+    assert ran.err.startswith(f"The API cannot listen on {address}: Address already in use.")
+    assert "--api" in ran.err
+
+
+@pytest.mark.parametrize("api", ["0.0.0.0:8470", "192.0.2.7:8470", "[2001:db8::1]:8470", "example.org:8470"])
+def test_an_api_that_others_could_reach_is_refused(api: str, tmp_path: Path) -> None:
+    ran = demesh(tmp_path / "home", "node", "run", "--api", api)
+    assert ran.code == 2
+    assert ran.err.startswith(f"The API cannot listen on {api}: it serves this machine only.")
+
+
+def test_elsewhere_than_on_linux_it_says_what_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("sys.platform", "darwin")
+    ran = _run(tmp_path / "home")
+    assert ran.code == 2
+    assert "--node URL" in ran.err

@@ -1,0 +1,180 @@
+"""`demesh status`: the facts on one screen, and an exit code as Nagios takes it."""
+
+import json
+from copy import deepcopy
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from demesh.cli.status import exit_code
+from tests.cli.answering import node_answering, url_answering
+from tests.cli.harness import Ran, demesh
+
+_PATH = "/api/v1/status"
+
+
+def _vantage(node: str, vote: str = "pass", **changed: Any) -> dict[str, Any]:
+    fields = {"assigned": True, "outcome": "pass", "detail": "", "latency_ms": 12.3, "address": None, "at": None}
+    return {"node": node, "vote": vote, **fields, **changed}
+
+
+def _check(name: str, state: str, *vantages: dict[str, Any], **changed: Any) -> dict[str, Any]:
+    fields = {"target": f"https://{name}/", "type": "http", "severity": "critical", "interval_ms": 60_000}
+    times = {"since": "2026-03-01T10:00:00Z", "certificate_expires_at": None}
+    return {"name": name, "state": state, **fields, **times, "vantages": list(vantages), **changed}
+
+
+def _node(name: str, presence: str = "alive", **changed: Any) -> dict[str, Any]:
+    fields = {"peer_id": "12D3KooWx", "seen_at": "2026-03-01T11:57:00Z", "version": "1", "tags": [], "addresses": []}
+    return {"name": name, "presence": presence, **fields, **changed}
+
+
+_FULL = {
+    "mesh": "0a1b2c3d",
+    "node": "nas",
+    "as_of": "2026-03-01T12:00:00Z",
+    "settled": True,
+    "checks": [
+        _check("blog", "up", _vantage("nas"), _vantage("vps"), certificate_expires_at="2026-03-15T12:00:00Z"),
+        _check("shop", "down", _vantage("nas", "fail", detail="status 503"), _vantage("vps", "unseen")),
+        _check("old", "up", _vantage("nas"), certificate_expires_at="2026-02-01T00:00:00Z"),
+    ],
+    "nodes": [_node("nas"), _node("vps", "silent")],
+    "incidents": [{"name": "DemeshCheckDown", "subject": "shop", "since": "2026-03-01T10:00:00Z", "state": "open"}],
+}
+
+
+def _answer(**changed: Any) -> dict[str, Any]:
+    return {**deepcopy(_FULL), "checks": [], "nodes": [_node("nas")], "incidents": [], **changed}
+
+
+def _shown(tmp_path: Path, answer: Any, *options: str, **environment: str) -> Ran:
+    with url_answering({_PATH: answer}) as url:
+        return demesh(tmp_path / "home", "status", "--node", url, *options, **environment)
+
+
+def test_the_screen_holds_the_facts(tmp_path: Path) -> None:
+    ran = _shown(tmp_path, _FULL)
+    assert ran.code == 2
+    lines = ran.out.splitlines()
+    assert lines[0] == "mesh 0a1b2c3d · 2 nodes (1 alive, 1 silent) · 3 checks: 1 down, 2 up · asked: nas"
+    blog, shop, old = (next(line for line in lines if f" {name} " in line) for name in ("blog", "shop", "old"))
+    assert [word for word in blog.split() if word not in "✔✖·"] == [
+        "blog",
+        "up",
+        "nas✔",
+        "vps✔",
+        "12",
+        "ms",
+        "2h",
+        "14d",
+    ]
+    assert "down" in shop
+    assert "nas✖ vps·" in shop
+    assert "status 503" in shop
+    assert "expired" in old
+    assert any("vps ✖ silent 3m" in line for line in lines)
+    assert "! DemeshCheckDown shop, since 2h" in lines
+
+
+def test_json_is_the_answer_itself(tmp_path: Path) -> None:
+    ran = _shown(tmp_path, _FULL, "--json")
+    assert json.loads(ran.out) == _FULL
+    assert ran.code == 2
+
+
+def test_the_node_of_the_data_directory_is_asked_over_its_socket(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    with node_answering(home, {_PATH: _answer()}):
+        ran = demesh(home, "status", "--json")
+        assert demesh(tmp_path / "other", "status", "--data-dir", str(home), "--json") == ran
+    assert json.loads(ran.out) == _answer()
+    assert ran.code == 0
+
+
+def test_without_checks_it_says_how_to_add_some(tmp_path: Path) -> None:
+    assert "No checks yet." in _shown(tmp_path, _answer()).out
+
+
+def test_while_settling_it_says_so(tmp_path: Path) -> None:
+    assert "still settling" in _shown(tmp_path, _answer(settled=False)).out
+    assert "settling" not in _shown(tmp_path, _answer()).out
+
+
+def test_a_state_of_a_later_version_is_shown_and_not_fatal(tmp_path: Path) -> None:
+    checks = [_check("web", "flapping", _vantage("nas", "abstain"))]
+    ran = _shown(tmp_path, _answer(checks=checks, nodes=[_node("nas", "left", seen_at=None)]))
+    assert ran.code == 3
+    assert "flapping" in ran.out
+    assert "left" in ran.out
+
+
+def test_a_narrow_screen_hides_no_name_of_a_check(tmp_path: Path) -> None:
+    name = "www.a-rather-long-name.example.net:8443/health"
+    ran = _shown(tmp_path, _answer(checks=[_check(name, "up", _vantage("nas"))]), COLUMNS="80")
+    assert name in ran.out
+
+
+@pytest.mark.parametrize("text", ["[/]", "[bold]x[/bold]", "[link=http://a]b", "[nas]"])
+def test_what_others_call_themselves_is_no_markup(text: str, tmp_path: Path) -> None:
+    check = _check(text, "down", _vantage(text, "fail", detail=text))
+    incident = {"name": "DemeshNodeSilent", "subject": text, "since": None}
+    ran = _shown(tmp_path, _answer(checks=[check], nodes=[_node(text)], incidents=[incident]))
+    assert ran.out.count(text) >= 4
+
+
+@pytest.mark.parametrize(
+    ("checks", "presences", "code"),
+    [
+        ([], ["alive"], 0),
+        (["up", "up"], ["alive"], 0),
+        (["up", "partial"], ["alive"], 1),
+        (["up"], ["alive", "silent"], 1),
+        (["up"], ["suspect", "away"], 0),
+        (["up", "down"], ["alive"], 2),
+        (["partial", "down", "unknown"], ["silent"], 2),
+        (["unknown"], ["alive"], 3),
+        (["unknown", "up"], ["alive"], 3),
+        (["unknown", "partial"], ["alive"], 1),
+        (["unknown"], ["silent"], 1),
+        (["of a later version"], ["alive"], 3),
+    ],
+)
+def test_the_exit_code_is_the_worst_there_is(checks: list[str], presences: list[str], code: int) -> None:
+    answer = _answer(checks=[_check("web", state) for state in checks], nodes=[_node("n", each) for each in presences])
+    assert exit_code(answer) == code
+
+
+@pytest.mark.parametrize(
+    "url", ["127.0.0.1:8470", "ftp://127.0.0.1", "http://", "http://[::1", "http://127.0.0.1:99999"]
+)
+def test_what_is_no_url_is_refused(url: str, tmp_path: Path) -> None:
+    ran = demesh(tmp_path / "home", "status", "--node", url)
+    assert ran.code == 2
+    assert "is not the URL of a node's API; one looks like http://127.0.0.1:8470." in ran.err
+
+
+def test_a_node_that_does_not_answer_is_named(tmp_path: Path) -> None:
+    with url_answering({}) as url:
+        pass
+    ran = demesh(tmp_path / "home", "status", "--node", url)
+    assert ran.code == 3
+    assert ran.err.startswith(f"The node at {url} does not answer: ")
+
+
+@pytest.mark.parametrize(("answers", "said"), [({}, "HTTP status 404"), ({_PATH: b"<html>"}, "does not answer")])
+def test_something_else_that_answers_is_no_node(answers: dict[str, Any], said: str, tmp_path: Path) -> None:
+    with url_answering(answers) as url:
+        ran = demesh(tmp_path / "home", "status", "--node", url)
+    assert ran.code == 3
+    assert said in ran.err
+    assert ran.out == ""
+
+
+@pytest.mark.parametrize("document", [{}, [], "up", {"checks": [], "nodes": []}])
+def test_something_else_at_the_url_is_said_to_be_no_node(document: object, tmp_path: Path) -> None:
+    with url_answering({_PATH: document}) as url:
+        ran = demesh(tmp_path, "status", "--node", url)
+    assert ran.code == 3
+    assert "no demesh node" in ran.err
