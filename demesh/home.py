@@ -104,7 +104,6 @@ class HomeLock:
 
     def __init__(self, home: Home) -> None:
         """Raises UsageError when another process holds it."""
-        self._home = home
         try:
             descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:

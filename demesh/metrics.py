@@ -11,4 +11,7 @@ ENTRIES_WRITTEN = Counter("demesh_entries_written_total", "Entries that this nod
 RESULTS = Counter("demesh_results_total", "Results of this node's checks, by outcome.", ["outcome"])
 SYNCS = Counter("demesh_syncs_total", "Sync sessions that this node began, by how they ended.", ["outcome"])
 ALERT_POSTS = Counter("demesh_alert_posts_total", "Posts of alerts to a sink, by how they ended.", ["sink", "outcome"])
+ENTRIES_SKIPPED = Gauge(
+    "demesh_entries_skipped", "Stored entries of known kinds that the view cannot read and leaves out."
+)
 PEERS = Gauge("demesh_peers", "Peers connected now.")

@@ -39,7 +39,7 @@ from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import Network, Stream
 from demesh.mesh.syncer import Syncer
-from demesh.metrics import PEERS
+from demesh.metrics import ENTRIES_SKIPPED, PEERS
 from demesh.probes.base import Probe
 from demesh.view import report
 from demesh.view.fold import View
@@ -246,6 +246,7 @@ class Node:
 
     def _conclude(self, now_ms: int, wall_ms: int) -> None:
         self.view.tick(now_ms)
+        ENTRIES_SKIPPED.set(self.view.skipped)
         seen = look(self.view, self.mesh, self.settings.alert_labels, now_ms, wall_ms)
         changes = self._incidents.update(seen, wall_ms)
         self._outbox.update(self._incidents.open(), changes, now_ms)

@@ -26,16 +26,6 @@ class Check:
     labels: tuple[tuple[str, str], ...] = ()
     expectations: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def deadline_ms(self) -> int:
-        """How long a real outage may last before it must have been noticed."""
-        return (
-            self.interval_ms
-            + (self.fail_after - 1) * self.retry_interval_ms
-            + self.fail_after * self.probe.timeout_ms
-            + 30_000
-        )
-
     def runs_on(self, name: str, tags: tuple[str, ...]) -> bool:
         """Whether the node of this name and these tags is a vantage."""
         return any(each in ("*", name) or (each.startswith("tag:") and each[4:] in tags) for each in self.nodes)

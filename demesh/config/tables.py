@@ -107,7 +107,6 @@ Name = Annotated[str, AfterValidator(_name)]
 LabelName = Annotated[str, AfterValidator(_label_name)]
 Labels = Annotated[dict[LabelName, str], Field(max_length=limits.LABELS_MAX // 2)]
 HttpUrl = Annotated[str, _sentence(check_http_url)]
-Texts = Annotated[list[str], BeforeValidator(_one_or_many)]
 
 
 class Table(BaseModel):

@@ -101,10 +101,6 @@ class View:
         self._members: dict[bytes, Member] = {}
         self.skipped = 0
 
-    @property
-    def listening_since_ms(self) -> int:
-        return self._listening_since_ms
-
     def log(self, log: bytes) -> LogView | None:
         return self._logs.get(log)
 

@@ -44,10 +44,3 @@ def presence(sign: LastSign, now_ms: int) -> Presence:
     if quiet_ms <= sign.next_ms + limits.SILENT_AFTER_SUSPECT_MS:
         return Presence.SUSPECT
     return Presence.AWAY if sign.roaming and quiet_ms <= _ROAMING_AWAY_MS else Presence.SILENT
-
-
-def silent_at_ms(sign: LastSign) -> int:
-    """When the member will be silent if nothing more comes (roaming aside)."""
-    if sign.back_by_ms is not None:
-        return sign.at_ms + sign.back_by_ms
-    return sign.at_ms + sign.next_ms + limits.SILENT_AFTER_SUSPECT_MS

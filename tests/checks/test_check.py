@@ -39,11 +39,6 @@ def test_nodes_select_the_vantages_by_name_and_tag(nodes: tuple[str, ...], runs:
     assert replace(_CHECK, nodes=nodes).runs_on("nas", ("eu", "home")) == runs
 
 
-def test_the_deadline_is_what_an_outage_needs_to_be_noticed() -> None:
-    check = replace(_CHECK, interval_ms=60_000, retry_interval_ms=10_000, fail_after=3)
-    assert check.deadline_ms == 60_000 + 2 * 10_000 + 3 * 10_000 + 30_000
-
-
 def test_a_plan_tells_all_but_the_secrets_of_a_target() -> None:
     row = _CHECK.row(_MESH, False)
     assert row.target == "https://example.org:8443/health"

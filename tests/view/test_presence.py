@@ -4,7 +4,7 @@ import pytest
 
 from demesh import limits
 from demesh.log.hello import PresenceProfile
-from demesh.view.presence import LastSign, Presence, presence, silent_at_ms
+from demesh.view.presence import LastSign, presence
 from tests.view.build import NEXT_MS, OWN, PASS, MemberLog, deliver, new_view, presence_of, row, votes_of
 
 _SILENT_MS = NEXT_MS + limits.SILENT_AFTER_SUSPECT_MS
@@ -36,12 +36,6 @@ _ROAMING = LastSign(1_000, 25_000, roaming=True)
 )
 def test_presence_follows_from_the_promise_and_the_time_since(sign: LastSign, quiet_ms: int, expected: str) -> None:
     assert presence(sign, sign.at_ms + quiet_ms) == expected
-
-
-@pytest.mark.parametrize("sign", [_STEADY, _BYE])
-def test_the_moment_of_silence_is_known_ahead(sign: LastSign) -> None:
-    assert presence(sign, silent_at_ms(sign)) != Presence.SILENT
-    assert presence(sign, silent_at_ms(sign) + 1) == Presence.SILENT
 
 
 def test_a_live_entry_ends_suspicion_and_silence() -> None:
