@@ -123,6 +123,8 @@ class Author:
         try:
             await self._append([(Kind.RESULTS, Results(self._plan_seq, results))])
         except EntryError:
+            if len(results) <= 1:
+                raise
             # Many long details: two entries hold what one cannot, and a single result always fits.
             middle = len(results) // 2
             await self._append_results(results[:middle])

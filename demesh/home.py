@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import cast
 
 from demesh.errors import DemeshError, NodeNotRunning, UsageError
-from demesh.log.entry import Head
 from demesh.log.epoch import Marker
+from demesh.log.head import Head
 
 _LOCK_TRIES = 5
 _LOCK_TRY_SECONDS = 0.05

@@ -27,8 +27,9 @@ from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.log.bye import Bye
 from demesh.log.chain import Gap, Logs
-from demesh.log.entry import Entry, Head, log_id
+from demesh.log.entry import Entry, log_id
 from demesh.log.epoch import Continue, Marker, decide_epoch
+from demesh.log.head import Head
 from demesh.log.hello import Hello
 from demesh.log.replay import startup_entries
 from demesh.log.storage import Storage
@@ -191,6 +192,7 @@ class Node:
             marker=self._edges.read_marker(),
             boot8=self._clock.boot8,
             store_file=store.file_identity(),
+            same_place=store.is_where_own_log_began(),
             had_peers=any(state.public_key != self.key for state in store.logs()),
             hash_at=lambda seq: store.hash_at(own[0], seq) if own else None,
         )

@@ -26,8 +26,8 @@ from demesh.home import (
     running_node,
     runtime_directory,
 )
-from demesh.log.entry import Head
 from demesh.log.epoch import Marker
+from demesh.log.head import Head
 
 _RUNNING = Running(4242, "/run/demesh/x.sock", "http://127.0.0.1:8470")
 _MARKER = Marker(b"boot0000", "64769:131", b"l" * 16, Head(2**53 - 1, b"h" * 32))

@@ -19,7 +19,8 @@ from dataclasses import dataclass, field
 from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.codec import Value, encode
-from demesh.log.entry import KINDS_UNSIGNED, Entry, Head, verify
+from demesh.log.entry import KINDS_UNSIGNED, Entry, verify
+from demesh.log.head import Head
 from demesh.log.hello import read_hello
 
 _RECENT_HASHES = 64  # so far back a repeated entry is told from a fork without asking the store

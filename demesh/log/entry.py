@@ -24,6 +24,7 @@ from nacl.signing import SigningKey
 from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.codec import Fields, Value, decode, encode
+from demesh.log.head import Head
 
 FORMAT = 1
 SIGNATURE_BYTES = 64
@@ -49,14 +50,6 @@ class Kind(IntEnum):
 KINDS_UNDERSTOOD = (Kind.HELLO, Kind.PLAN, Kind.RESULTS, Kind.BYE)
 KINDS_UNSIGNED = (Kind.RESULTS, Kind.ROLLUP)
 """The kinds whose signature may be left out inside a page that ends at a signed entry."""
-
-
-@dataclass(frozen=True, slots=True)
-class Head:
-    """The position of one entry in its log."""
-
-    seq: int
-    hash: bytes
 
 
 @dataclass(frozen=True, slots=True)

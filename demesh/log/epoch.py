@@ -7,7 +7,8 @@ plan, and which loses nothing, since name, presence and history belong to the ke
 
 The proof is a marker in the runtime directory (see `demesh.home`), written after an entry is durable and before it is
 published. It holds for the same boot, the same store file, and a store that has the marked entry. Without the marker the
-log goes on only if no peer was ever there to hear of it.
+log goes on only if no peer was ever there to hear of it, and the store is where this epoch of it began: the same file on
+the same machine, not a copy that may already have gone on elsewhere.
 
 Stated limit: turning back a running machine's memory and disk together cannot be noticed.
 """
@@ -15,7 +16,7 @@ Stated limit: turning back a running machine's memory and disk together cannot b
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from demesh.log.entry import Head
+from demesh.log.head import Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,14 +49,19 @@ def decide_epoch(
     boot8: bytes,
     store_file: str,
     had_peers: bool,
+    same_place: bool,
     hash_at: Callable[[int], bytes | None],
 ) -> Continue | NewEpoch:
-    """Decide for the newest epoch in the store, `own_log`; `hash_at` reads the hash of its entry at a sequence number."""
+    """Decide for the newest epoch in the store, `own_log`.
+
+    `same_place`: the store is the file, on the machine, where that epoch began. `hash_at` reads the hash of the epoch's entry
+    at a sequence number.
+    """
     if own_log is None:
         return NewEpoch("This node has no log yet.")
     log, head = own_log
     if marker is None or marker.boot8 != boot8:
-        if not had_peers:
+        if same_place and not had_peers:
             return Continue(log, head)
         return NewEpoch(
             "The machine was restarted, or the data came from elsewhere; peers may know more of the old log.", own_log

@@ -12,7 +12,8 @@ from enum import IntEnum
 from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.codec import Fields, Value, values
-from demesh.log.entry import FORMAT, KINDS_UNDERSTOOD, Entry, Head, Kind, log_id
+from demesh.log.entry import FORMAT, KINDS_UNDERSTOOD, Entry, Kind, log_id
+from demesh.log.head import Head
 
 
 class PresenceProfile(IntEnum):

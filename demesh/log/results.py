@@ -118,7 +118,7 @@ def _details(results: Sequence[Result]) -> Value:
             found.append([index, _TEXT, fit_detail(result.detail)])
         if result.certificate_expires_s is not None:
             found.append([index, _CERTIFICATE, max(0, result.certificate_expires_s)])
-        if result.address is not None:
+        if result.address is not None and len(result.address) <= limits.NAME_CHARS_MAX:
             found.append([index, _ADDRESS, result.address])
         if result.lateness_ms:
             found.append([index, _LATENESS, result.lateness_ms])

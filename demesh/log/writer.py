@@ -3,7 +3,8 @@
 from nacl.signing import SigningKey
 
 from demesh.log.codec import Value
-from demesh.log.entry import NO_HASH, Entry, Head, Kind, decode_body, encode_body, sign
+from demesh.log.entry import NO_HASH, Entry, Kind, decode_body, encode_body, sign
+from demesh.log.head import Head
 
 
 class Writer:

@@ -1,14 +1,16 @@
 """Dialer: keeps trying to be connected to every configured peer.
 
 Each address has a task of its own, with a delay that doubles from one second to a minute and is spread by chance, so that
-a mesh that comes back does not come back all at once. An address that is this node's own is left alone. The diagnostic
-log tells transitions, not attempts.
+a mesh that comes back does not come back all at once. A `dns:` peer is every address of its name: those that nobody is
+known to be connected at are tried again every minute, and the name is looked up anew. The diagnostic log tells
+transitions, not attempts.
 """
 
 import logging
+import math
 import random
 import socket
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 import trio
 
@@ -30,15 +32,19 @@ async def keep_dialling(peers: Sequence[PeerAddress], network: Network, own_key:
 
 
 async def _keep_dialling_one(peer: PeerAddress, network: Network, own_key: bytes, rng: random.Random) -> None:
-    known: set[bytes] = set()
+    known: dict[str, bytes] = {}
     delay_seconds: float = limits.DIAL_BACKOFF_SECONDS_MIN
+    dialled_at = -math.inf
     said = ""
     while True:
-        if known and known <= network.peers() | {own_key}:
+        connected = network.peers() | {own_key}
+        again = peer.every and trio.current_time() - dialled_at >= limits.DIAL_BACKOFF_SECONDS_MAX
+        if known and connected.issuperset(known.values()) and not again:
             delay_seconds = limits.DIAL_BACKOFF_SECONDS_MIN
             await trio.sleep(_LOOK_SECONDS)
             continue
-        found, problem = await _dial_all(peer, network)
+        dialled_at = trio.current_time()
+        found, problem = await _dial_all(peer, network, {at: key for at, key in known.items() if key in connected})
         if found:
             known = found
         if problem != said:
@@ -51,17 +57,19 @@ async def _keep_dialling_one(peer: PeerAddress, network: Network, own_key: bytes
         delay_seconds = min(2 * delay_seconds, limits.DIAL_BACKOFF_SECONDS_MAX)
 
 
-async def _dial_all(peer: PeerAddress, network: Network) -> tuple[set[bytes], str]:
-    """Dial the addresses of `peer`; returns who was found, and a sentence if nobody was."""
+async def _dial_all(
+    peer: PeerAddress, network: Network, connected: Mapping[str, bytes]
+) -> tuple[dict[str, bytes], str]:
+    """Dial the addresses of `peer` but those in `connected`; returns who is at each, and a sentence if nobody is."""
     try:
         resolved = await trio.socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
     except OSError as error:
-        return set(), f"The peer {peer.text} cannot be found: {error.strerror}."
-    found: set[bytes] = set()
+        return {}, f"The peer {peer.text} cannot be found: {error.strerror}."
+    found: dict[str, bytes] = {}
     problems: list[str] = []
     for address in dict.fromkeys(str(each[4][0]) for each in resolved):
         try:
-            found.add(await network.dial(address, peer.port, peer.expected))
+            found[address] = connected.get(address) or await network.dial(address, peer.port, peer.expected)
         except DialError as error:
             problems.append(str(error))
         if found and not peer.every:
@@ -69,5 +77,5 @@ async def _dial_all(peer: PeerAddress, network: Network) -> tuple[set[bytes], st
     return found, "" if found else f"Cannot connect to {peer.text}: {' '.join(problems)}"
 
 
-def _names(keys: set[bytes]) -> str:
-    return ", ".join(sorted(peer_id(key) for key in keys))
+def _names(found: Mapping[str, bytes]) -> str:
+    return ", ".join(sorted(peer_id(key) for key in found.values()))

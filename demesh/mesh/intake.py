@@ -36,6 +36,7 @@ class Intake:
         self._accepted = accepted
         self._gaps = gaps
         self._one_at_a_time = trio.Lock()
+        self._told: set[tuple[bytes, str]] = set()
         self._put, self._get = trio.open_memory_channel[tuple[bytes, bytes, int]](limits.INTAKE_QUEUE_BATCHES_MAX)
 
     def message(self, forwarder: bytes, data: bytes) -> None:
@@ -80,10 +81,12 @@ class Intake:
         assert state is not None
         return state.public_key
 
-    @staticmethod
-    def _count(taken: Taken) -> None:
+    def _count(self, taken: Taken) -> None:
         ENTRIES.labels("accepted").inc(len(taken.accepted))
         ENTRIES.labels("repeated").inc(taken.repeated)
         for refusal in taken.refusals:
             REFUSED.labels("chain", refusal.reason).inc()
-            log.warning("Refused entry %d of log %s: %s", refusal.seq, refusal.log.hex()[:8], refusal.reason)
+            about = (refusal.log, refusal.reason)
+            if about not in self._told and len(self._told) < limits.REFUSALS_TOLD_MAX:
+                self._told.add(about)
+                log.warning("Refused entry %d of log %s: %s", refusal.seq, refusal.log.hex()[:8], refusal.reason)

@@ -1,6 +1,9 @@
 """One sync session over a stream: frames in and out, around the decisions of `demesh.mesh.sync`."""
 
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from contextlib import contextmanager
+
+import trio
 
 from demesh import limits
 from demesh.errors import NetworkError, SyncError
@@ -17,14 +20,15 @@ TakePage = Callable[[Sequence[Entry], int], Awaitable[bool]]
 
 
 class Frames:
-    """Length-prefixed messages on a byte stream."""
+    """Length-prefixed messages on a byte stream. A peer that lets us wait for SYNC_IDLE_SECONDS_MAX has broken off."""
 
     def __init__(self, stream: Stream) -> None:
         self._stream = stream
         self._buffer = bytearray()
 
     async def send(self, message: bytes) -> None:
-        await self._stream.send(len(message).to_bytes(LENGTH_BYTES, "big") + message)
+        with _patience():
+            await self._stream.send(len(message).to_bytes(LENGTH_BYTES, "big") + message)
 
     async def receive(self) -> bytes | None:
         """The next message; None if the peer has closed between two. Raises NetworkError, SyncError."""
@@ -48,7 +52,8 @@ class Frames:
 
     async def _exactly(self, count: int) -> bytes | None:
         while len(self._buffer) < count:
-            piece = await self._stream.receive()
+            with _patience():
+                piece = await self._stream.receive()
             if not piece:
                 if self._buffer:
                     raise NetworkError("the peer closed the stream inside a message")
@@ -88,3 +93,11 @@ async def pull(stream: Stream, mesh_id: bytes, states: Iterable[LogState], take:
             if entries and not await take(entries, puller.head_seq(entries[0].log)):
                 puller.skip(entries[0].log)
     return puller
+
+
+@contextmanager
+def _patience() -> Generator[None]:
+    with trio.move_on_after(limits.SYNC_IDLE_SECONDS_MAX) as waiting:
+        yield
+    if waiting.cancelled_caught:
+        raise NetworkError(f"the peer did nothing for {limits.SYNC_IDLE_SECONDS_MAX} s")

@@ -8,6 +8,7 @@ session that takes longer than SYNC_SESSION_SECONDS_MAX is given up and goes on 
 import logging
 import random
 from collections.abc import Sequence
+from contextlib import suppress
 
 import trio
 
@@ -26,7 +27,6 @@ from demesh.metrics import REFUSED, SYNCS
 
 log = logging.getLogger(__name__)
 _SUSPECT_PEERS = 3
-_PULLS_AT_ONCE = 2
 _BAD_SESSION = (NetworkError, SyncError, EntryError)
 
 
@@ -68,7 +68,7 @@ class Syncer:
         """Pull as asked and now and then, until cancelled. Raises StoreError."""
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._ask_now_and_then)
-            places = trio.CapacityLimiter(_PULLS_AT_ONCE)
+            places = trio.CapacityLimiter(limits.SYNC_PULLS_MAX)
             while True:
                 await self._wake.wait()
                 self._wake = trio.Event()
@@ -87,9 +87,13 @@ class Syncer:
                     await session.refuse(stream, Refused.BUSY, "this node serves enough peers at the moment; try later")
                 else:
                     await session.serve(stream, self._mesh_id, self._logs.states(), self._read_page)
-        except _BAD_SESSION as error:
-            REFUSED.labels("sync", "bad_session").inc()
+        except NetworkError as error:
+            log.info("A sync session of %s broke off: %s", peer_id(stream.peer), error)
+        except (SyncError, EntryError) as error:
+            REFUSED.labels("sync", "malformed").inc()
             log.info("A sync session of %s ended early: %s", peer_id(stream.peer), error)
+            with suppress(NetworkError):
+                await session.refuse(stream, Refused.MALFORMED, "this node does not understand that message")
         finally:
             self._serving -= 1
             await stream.close()

@@ -7,7 +7,7 @@ import pytest
 
 from demesh.identity import peer_id
 from demesh.log.chain import LogState
-from demesh.log.entry import Head
+from demesh.log.head import Head
 from demesh.view.fold import View
 from demesh.view.report import heads, iso, status
 from tests.view.build import FAIL, NEXT_MS, OWN, PASS, WALL_MS, MemberLog, deliver, new_view, result, row

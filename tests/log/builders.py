@@ -1,0 +1,231 @@
+"""What tests of logs and of the mesh build on: a clock that is told the time, logs of a given length, storage in memory."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import trio
+from hypothesis import settings
+from nacl.signing import SigningKey
+from prometheus_client import REGISTRY
+
+from demesh.log.bye import Bye
+from demesh.log.chain import Logs, Taken
+from demesh.log.codec import Value
+from demesh.log.entry import BadRow, Entry, Kind, decode_body, encode_body, log_id, sign
+from demesh.log.hello import Hello
+from demesh.log.results import Result, Results
+from demesh.log.store import Store
+from demesh.log.writer import Writer
+from demesh.outcome import Outcome
+
+MESH = bytes(range(16))
+OTHER_MESH = bytes(range(1, 17))
+BOOT8 = b"bootboot"
+START_WALL_MS = 1_700_000_000_000
+START_UP_MS = 5_000_000
+NEXT_MS = 25_000
+NO_LOG = bytes(16)
+"""The own log of a node that only listens."""
+
+Notes = list[tuple[str, Any]]
+"""What happened in which order: a step, and what it was about."""
+
+generated = settings(max_examples=60, deadline=None)
+"""How thorough a hypothesis test is; no deadline, since the machine may be busy."""
+
+
+class FakeClock:
+    """Stands still until `now_ms` is changed. The three clocks show different times, so that none is taken for another."""
+
+    def __init__(self, boot8: bytes = BOOT8) -> None:
+        self.boot8 = boot8
+        self.now_ms = 0
+
+    def monotonic_ms(self) -> int:
+        return self.now_ms
+
+    def up_ms(self) -> int:
+        return START_UP_MS + self.monotonic_ms()
+
+    def wall_ms(self) -> int:
+        return START_WALL_MS + self.monotonic_ms()
+
+
+class TrioClock(FakeClock):
+    """Shows the time of trio's clock, which in tests is virtual."""
+
+    def monotonic_ms(self) -> int:
+        return round(trio.current_time() * 1_000)
+
+
+def key_of(owner: str) -> SigningKey:
+    return SigningKey(owner.encode().ljust(32, b"\0"))
+
+
+def public_key_of(owner: str) -> bytes:
+    return bytes(key_of(owner).verify_key)
+
+
+class Pen:
+    """Writes a log of `owner`; another `epoch` is another log of the same key. One entry a second."""
+
+    def __init__(self, owner: str, epoch: int = 0, mesh_id: bytes = MESH) -> None:
+        self.owner = owner
+        self.mesh_id = mesh_id
+        self.key = key_of(owner)
+        self.public_key = public_key_of(owner)
+        self.nonce = epoch.to_bytes(8, "big")
+        self.log = log_id(self.public_key, self.nonce)
+        self.clock = FakeClock()
+        self.writer = Writer(self.key, mesh_id, BOOT8, self.log, None)
+        self.entries: list[Entry] = []
+
+    def write(self, kind: Kind, payload: Value, next_ms: int = NEXT_MS) -> Entry:
+        self.clock.now_ms += 1_000
+        times = {"wall_ms": self.clock.wall_ms(), "up_ms": self.clock.up_ms()}
+        entry = self.writer.write(kind, payload, **times, next_ms=next_ms)
+        self.entries.append(entry)
+        return entry
+
+    def greeting(self) -> Hello:
+        return Hello(self.public_key, self.nonce, self.owner, "0.1.0")
+
+    def hello(self) -> Entry:
+        return self.write(Kind.HELLO, self.greeting().payload())
+
+    def results(self, *results: Result) -> Entry:
+        """An entry with `results`, or with one pass."""
+        found = results or (Result(0, self.clock.up_ms(), Outcome.PASS, 1_200),)
+        return self.write(Kind.RESULTS, Results(0, found).payload(self.clock.up_ms() + 1_000))
+
+    def bye(self) -> Entry:
+        return self.write(Kind.BYE, Bye("stopped").payload())
+
+    def fill(self, length: int) -> list[Entry]:
+        """The log, grown to `length` entries: a hello, then results."""
+        while len(self.entries) < length:
+            _ = self.results() if self.entries else self.hello()
+        return self.entries[:length]
+
+
+def log_of(owner: str, length: int, *, epoch: int = 0, mesh_id: bytes = MESH) -> list[Entry]:
+    return Pen(owner, epoch, mesh_id).fill(length)
+
+
+def stripped(entry: Entry) -> Entry:
+    return replace(entry, signature=b"")
+
+
+def lean_but_tip(entries: Sequence[Entry]) -> list[Entry]:
+    """Without the signatures that the last one vouches for."""
+    return [stripped(each) if each.kind == Kind.RESULTS and each is not entries[-1] else each for each in entries]
+
+
+def rewritten(
+    entry: Entry,
+    key: SigningKey,
+    *,
+    mesh_id: bytes = MESH,
+    seq: int | None = None,
+    prev: bytes | None = None,
+    kind: int | None = None,
+    payload: Value | None = None,
+) -> Entry:
+    """Another body at the same place (or `seq`), signed by `key`: its wall clock differs, and whatever is given."""
+    body = encode_body(
+        entry.log,
+        entry.seq if seq is None else seq,
+        entry.prev if prev is None else prev,
+        entry.wall_ms + 1,
+        entry.up_ms,
+        entry.boot8,
+        entry.next_ms,
+        entry.kind if kind is None else kind,
+        entry.payload if payload is None else payload,
+    )
+    return decode_body(body, sign(key, mesh_id, body))
+
+
+def fields_of(value: Value) -> list[Value]:
+    """A value that is known to be an array."""
+    assert isinstance(value, list)
+    return value
+
+
+def damaged(signature: bytes) -> bytes:
+    return bytes([signature[0] ^ 1]) + signature[1:]
+
+
+def owners(*logs: Sequence[Entry]) -> dict[bytes, bytes]:
+    """The owner of each log that begins with its hello: what `Store.commit` wants to know."""
+    heads = Logs(MESH, NO_LOG)
+    for entries in logs:
+        heads.offer(entries[:1])
+    return {state.log: state.public_key for state in heads.states()}
+
+
+def put(store: Store, *logs: Sequence[Entry], own: bool = False) -> None:
+    """Store whole logs."""
+    for entries in logs:
+        store.commit(entries, public_keys=owners(entries), received_ms=START_WALL_MS, own=own)
+
+
+class Shelf:
+    """What a node holds, without the node: the heads and the stored entries of `logs`."""
+
+    def __init__(self, *logs: Sequence[Entry]) -> None:
+        self.logs = Logs(MESH, NO_LOG)
+        self.store = Store(Path(":memory:"), mesh_id=MESH)
+        for entries in logs:
+            assert len(self.take(entries).accepted) == len(entries)
+
+    def take(self, entries: Sequence[Entry]) -> Taken:
+        taken = self.logs.offer(entries)
+        keys = {state.log: state.public_key for state in self.logs.states()}
+        self.store.commit(taken.accepted, public_keys=keys, received_ms=START_WALL_MS, own=False)
+        return taken
+
+    def all(self) -> dict[bytes, list[bytes]]:
+        """The hashes of every log, by its id."""
+        return {state.log: [entry.hash for entry in self.stored(state.log)] for state in self.logs.states()}
+
+    def stored(self, log: bytes) -> list[Entry]:
+        return self.store.read(log, 0, 2**53)[0]
+
+
+class DirectStorage:
+    """A `Storage` over a store in memory, without threads: they would escape virtual time.
+
+    `failure`, once set, is what the next commit raises. `gate` holds commits up until it is set. `notes` gets the
+    sequence numbers of each commit, and whether it was one of own entries, which must be durable.
+    """
+
+    def __init__(self, notes: Notes | None = None) -> None:
+        self.store = Store(Path(":memory:"), mesh_id=MESH)
+        self.notes: Notes = [] if notes is None else notes
+        self.failure: Exception | None = None
+        self.gate: trio.Event | None = None
+        self.committing = trio.Event()
+
+    async def commit(
+        self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], received_ms: int, own: bool
+    ) -> None:
+        self.committing.set()
+        await trio.lowlevel.checkpoint()
+        if self.gate is not None:
+            await self.gate.wait()
+        if self.failure:
+            raise self.failure
+        self.store.commit(entries, public_keys=public_keys, received_ms=received_ms, own=own)
+        self.notes.append(("own commit" if own else "commit", [entry.seq for entry in entries]))
+
+    async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
+        await trio.lowlevel.checkpoint()
+        return self.store.read(log, first, last, bytes_max=bytes_max)
+
+
+def counted(metric: str, **labels: str) -> float:
+    """The value of a counter; tests look at how it changes, since the process has only one of each."""
+    return REGISTRY.get_sample_value(metric, labels) or 0.0

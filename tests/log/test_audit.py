@@ -1,0 +1,63 @@
+from collections.abc import Callable
+from dataclasses import replace
+
+import pytest
+
+from demesh.log.audit import audit
+from demesh.log.chain import LogState
+from demesh.log.entry import BadRow, Entry
+from tests.log.builders import (
+    MESH,
+    OTHER_MESH,
+    damaged,
+    key_of,
+    lean_but_tip,
+    log_of,
+    public_key_of,
+    rewritten,
+    stripped,
+)
+
+_LOG = log_of("ann", 6)
+_STATE = LogState(_LOG[0].log, public_key_of("ann"), _LOG[-1].head)
+
+
+def _faults(rows: list[Entry | BadRow], state: LogState = _STATE, mesh_id: bytes = MESH) -> list[tuple[int, str]]:
+    return [(fault.seq, fault.sentence) for fault in audit(mesh_id, state, rows)]
+
+
+def test_whole_log_has_no_fault() -> None:
+    assert _faults([*_LOG]) == []
+    assert _faults([*lean_but_tip(_LOG)]) == []
+
+
+def test_pruned_log_has_no_fault() -> None:
+    pruned = replace(_STATE, pruned_to=3)
+    assert _faults([*_LOG[3:]], pruned) == []
+    assert _faults([*_LOG[4:]], pruned) == [(3, "entries 3 to 3 are missing")]
+
+
+def _with(seq: int, change: Callable[[Entry], Entry | BadRow]) -> list[Entry | BadRow]:
+    return [change(each) if each.seq == seq else each for each in _LOG]
+
+
+@pytest.mark.parametrize(
+    ("rows", "seq", "sentence"),
+    [
+        ([*_LOG[:2], *_LOG[4:]], 2, "entries 2 to 3 are missing"),
+        (_with(2, lambda e: BadRow(e.log, e.seq)), 2, "the stored bytes are damaged"),
+        (_with(2, lambda e: replace(e, signature=damaged(e.signature))), 2, "its signature is wrong"),
+        (_with(0, stripped), 0, "its signature is missing"),
+        (_with(5, stripped), 5, "no later signature vouches for it"),
+        (_with(3, lambda e: rewritten(e, key_of("ann"))), 4, "its link is not the hash of the entry before it"),
+        (_with(5, lambda e: rewritten(e, key_of("ann"))), 5, "the log does not end at its recorded head"),
+        ([*_LOG[:5]], 5, "the log does not end at its recorded head"),
+        ([], 5, "the log does not end at its recorded head"),
+    ],
+)
+def test_fault_is_found_and_named(rows: list[Entry | BadRow], seq: int, sentence: str) -> None:
+    assert _faults(rows) == [(seq, sentence)]
+
+
+def test_log_of_another_mesh_is_all_faults() -> None:
+    assert len(_faults([*_LOG], mesh_id=OTHER_MESH)) == len(_LOG)

@@ -1,0 +1,118 @@
+import shutil
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from demesh.home import Home, MarkerFile
+from demesh.log.epoch import Continue, Marker, NewEpoch, decide_epoch
+from demesh.log.head import Head
+from demesh.log.store import Store
+from tests.log.builders import BOOT8, MESH, log_of, put
+
+_LOG = bytes(16)
+_HEAD = Head(9, b"9" * 32)
+_HASHES = {seq: str(seq).encode() * 32 for seq in range(10)}
+_MARKER = Marker(BOOT8, "1:2", _LOG, _HEAD)
+
+
+def _decide(
+    marker: Marker | None,
+    own_log: tuple[bytes, Head] | None = (_LOG, _HEAD),
+    had_peers: bool = True,
+    same_place: bool = True,
+):
+    return decide_epoch(own_log, marker, BOOT8, "1:2", had_peers, same_place, _HASHES.get)
+
+
+@pytest.mark.parametrize("had_peers", [True, False])
+@pytest.mark.parametrize("marked_seq", [9, 8, 0])
+def test_log_goes_on_when_the_store_has_all_that_was_published(marked_seq: int, had_peers: bool) -> None:
+    marker = replace(_MARKER, head=Head(marked_seq, _HASHES[marked_seq]))
+    assert _decide(marker, had_peers=had_peers) == Continue(_LOG, _HEAD)
+
+
+@pytest.mark.parametrize("marker", [None, replace(_MARKER, boot8=b"another1")], ids=["no marker", "another boot"])
+def test_without_a_marker_of_this_boot_only_a_node_without_peers_goes_on(marker: Marker | None) -> None:
+    assert _decide(marker, had_peers=False) == Continue(_LOG, _HEAD)
+    for decision in (_decide(marker, had_peers=True), _decide(marker, had_peers=False, same_place=False)):
+        assert isinstance(decision, NewEpoch)
+        assert decision.previous == (_LOG, _HEAD)
+
+
+@pytest.mark.parametrize("had_peers", [True, False])
+@pytest.mark.parametrize(
+    ("change", "why"),
+    [
+        ({"store_file": "1:3"}, "another file"),
+        ({"log": b"another log 1234"}, "older than"),
+        ({"head": Head(10, b"10" * 16)}, "older than"),
+        ({"head": Head(9, b"another hash" + bytes(20))}, "older than"),
+        ({"head": Head(8, _HASHES[9])}, "older than"),
+    ],
+    ids=["copied file", "another log", "later head", "another head", "another entry below the head"],
+)
+def test_store_that_is_not_what_was_published_begins_a_new_epoch(change, why: str, had_peers: bool) -> None:
+    decision = _decide(replace(_MARKER, **change), had_peers=had_peers)
+    assert isinstance(decision, NewEpoch)
+    assert decision.previous == (_LOG, _HEAD)
+    assert why in decision.why
+
+
+@pytest.mark.parametrize("marker", [None, _MARKER])
+def test_node_without_a_log_begins_one(marker: Marker | None) -> None:
+    decision = _decide(marker, own_log=None)
+    assert isinstance(decision, NewEpoch)
+    assert decision.previous is None
+
+
+def _decide_for(path: Path, marker: Marker | None, had_peers: bool = True) -> Continue | NewEpoch:
+    with Store(path, mesh_id=MESH) as store:
+        own = store.own_log()
+        assert own
+        return decide_epoch(
+            own_log=own,
+            marker=marker,
+            boot8=BOOT8,
+            store_file=store.file_identity(),
+            had_peers=had_peers,
+            same_place=store.is_where_own_log_began(),
+            hash_at=lambda seq: store.hash_at(own[0], seq),
+        )
+
+
+def test_restored_backup_starts_a_new_epoch(tmp_path: Path) -> None:
+    path, backup, entries = tmp_path / "log.db", tmp_path / "backup.db", log_of("ann", 4)
+    markers = MarkerFile(tmp_path, Home(tmp_path))
+    assert markers.read() is None
+    with Store(path, mesh_id=MESH) as store:
+        put(store, entries[:3], own=True)
+    shutil.copy(path, backup)
+    with Store(path, mesh_id=MESH) as store:
+        store.commit(entries[3:], public_keys={}, received_ms=0, own=True)
+        markers.write(Marker(BOOT8, store.file_identity(), entries[0].log, entries[3].head))
+    assert _decide_for(path, markers.read()) == Continue(entries[0].log, entries[3].head)
+
+    shutil.copyfile(backup, path)  # into the same file: only the missing entry tells
+    restored = _decide_for(path, markers.read())
+    assert isinstance(restored, NewEpoch)
+    assert restored.previous == (entries[0].log, entries[2].head)
+
+
+def test_unreadable_marker_counts_as_none(tmp_path: Path) -> None:
+    markers = MarkerFile(tmp_path, Home(tmp_path))
+    markers.write(_MARKER)
+    assert markers.read() == _MARKER
+    (file,) = tmp_path.glob("*.marker")
+    for text in ("", "{}", "[]", '{"boot8": "zz"}', file.read_text()[:-20]):
+        file.write_text(text)
+        assert markers.read() is None
+
+
+def test_copied_disk_starts_a_new_epoch_even_if_there_never_was_a_peer(tmp_path: Path) -> None:
+    path, copy = tmp_path / "log.db", tmp_path / "copy.db"
+    with Store(path, mesh_id=MESH) as store:
+        put(store, log_of("ann", 3), own=True)
+    shutil.copy(path, copy)
+    assert isinstance(_decide_for(path, None, had_peers=False), Continue)
+    assert isinstance(_decide_for(copy, None, had_peers=False), NewEpoch)

@@ -1,0 +1,120 @@
+"""The frozen vectors, read by a reader that was written from docs/protocol.md and shares no code with demesh."""
+
+import hashlib
+import json
+from pathlib import Path
+from typing import Any
+
+import cbor2
+import pytest
+from nacl.signing import SigningKey, VerifyKey
+
+_FROZEN: dict[str, Any] = json.loads(Path(__file__).with_name("vectors.json").read_text())
+_MESH_ID = bytes.fromhex(_FROZEN["mesh_id"])
+_PUBLIC_KEY = bytes.fromhex(_FROZEN["public_key"])
+_CONTEXT = b"demesh/entry/1"
+
+
+def _blake(data: bytes, size: int, person: bytes = b"") -> bytes:
+    return hashlib.blake2b(data, digest_size=size, person=person).digest()
+
+
+def _body(name: str) -> list[Any]:
+    """The fields of an entry's body."""
+    frozen = next(each for each in _FROZEN["entries"] if each["name"] == name)
+    return cbor2.loads(bytes.fromhex(frozen["body"]))
+
+
+def test_ids_are_made_as_the_protocol_says() -> None:
+    swarm_key, nonce = bytes.fromhex(_FROZEN["swarm_key"]), bytes.fromhex(_FROZEN["epoch_nonce"])
+    assert bytes(SigningKey(bytes.fromhex(_FROZEN["seed"])).verify_key) == _PUBLIC_KEY
+    assert _blake(swarm_key, 16, b"demesh/mesh/1") == _MESH_ID
+    assert _blake(swarm_key, 8, b"demesh/swarm/1").hex() == _FROZEN["swarm_key_fingerprint"]
+    assert _blake(b"demesh/log/1" + _PUBLIC_KEY + nonce, 16).hex() == _FROZEN["log"]
+    assert _FROZEN["topic"] == f"/demesh/1/{_FROZEN['mesh_id']}/entries"
+
+
+@pytest.mark.parametrize("frozen", _FROZEN["entries"], ids=lambda each: each["name"])
+def test_hash_and_signature_are_made_as_the_protocol_says(frozen: dict[str, str]) -> None:
+    body, signature = bytes.fromhex(frozen["body"]), bytes.fromhex(frozen["signature"])
+    assert cbor2.loads(bytes.fromhex(frozen["envelope"])) == [body, signature]
+    assert cbor2.dumps([body, signature]).hex() == frozen["envelope"]
+    assert cbor2.dumps(cbor2.loads(body)) == body
+    assert _blake(body, 32, _CONTEXT).hex() == frozen["hash"]
+    VerifyKey(_PUBLIC_KEY).verify(_CONTEXT + b"\0" + _MESH_ID + body, signature)
+
+
+def test_entries_are_chained_as_the_protocol_says() -> None:
+    before = bytes(32)
+    for seq, frozen in enumerate(_FROZEN["entries"]):
+        form, log, number, prev, wall_ms, up_ms, boot8, next_ms, _, payload = cbor2.loads(bytes.fromhex(frozen["body"]))
+        assert (form, log.hex(), number, prev) == (1, _FROZEN["log"], seq, before)
+        assert (wall_ms, up_ms) == (1_767_225_600_000 + 10_000 * seq, 86_400_000 + 10_000 * seq)
+        assert (boot8.hex(), next_ms, type(payload)) == ("b0071d0000000001", 25_000, list)
+        before = bytes.fromhex(frozen["hash"])
+
+
+def test_vector_digest_is_made_as_the_protocol_says() -> None:
+    newest = bytes.fromhex(_FROZEN["entries"][-1]["hash"])
+    heads = [[bytes.fromhex(_FROZEN["log"]), len(_FROZEN["entries"]) - 1, newest[:8]]]
+    assert _blake(cbor2.dumps(heads), 32, b"demesh/vector/1").hex() == _FROZEN["vector_digest"]
+
+
+def test_hello_is_laid_out_as_the_protocol_says() -> None:
+    assert _body("hello")[8:] == [
+        1,
+        [
+            _PUBLIC_KEY,
+            bytes.fromhex(_FROZEN["epoch_nonce"]),
+            "fra",
+            "0.1.0",
+            [1],
+            [1, 2, 3, 7],
+            ["/demesh/sync/1"],
+            ["eu", "vps"],
+            1,
+            ["/ip4/192.0.2.7/tcp/8471", "/dns/fra.example.net/tcp/8471"],
+            [bytes(range(16)), 41, bytes(range(32, 64))],
+            [bytes(range(96, 128))],
+        ],
+    ]
+
+
+def test_plan_is_laid_out_as_the_protocol_says() -> None:
+    web = [
+        "web",
+        "http",
+        "https://example.org/health",
+        bytes(range(16)),
+        1,
+        60_000,
+        10_000,
+        10_000,
+        2,
+        2,
+        0,
+        "critical",
+    ]
+    web += [["*"], ["team", "ops"], ["status", "[200]", "body", '"Grüß Gott"']]
+    stun = ["stun", "stun", "stun://stun.example.net:3478", bytes(range(16, 32)), 0, 300_000, 3_000, 15_000, 3, 1]
+    stun += [65_535, "warning", ["tag:eu", "home"], [], []]
+    assert _body("plan")[8:] == [2, [0, 1, [web, stun], [bytes(range(128, 144))]]]
+
+
+def test_results_are_laid_out_as_the_protocol_says() -> None:
+    details = [
+        [0, 1, 1_790_000_000],
+        [0, 2, "192.0.2.80"],
+        [1, 0, "no answer within 3000 ms"],
+        [2, 0, "status is 503, not 200"],
+        [3, 0, "no route to the network – überall"],
+        [3, 3, 250],
+        [4, 0, "connection refused"],
+    ]
+    columns = [[9_000, 0, 4_500, 4_480, 20], [0, 1, 0, 1, 0], bytes([0, 3, 2, 4, 1]), [123, 0, 456, 0, 1]]
+    assert _body("results")[8:] == [3, [1, *columns, details]]
+    assert _body("heartbeat")[8:] == [3, [1, [], [], b"", [], []]]
+
+
+def test_bye_is_laid_out_as_the_protocol_says() -> None:
+    assert _body("bye")[8:] == [7, ["upgrade", 300_000]]

@@ -1,0 +1,28 @@
+import json
+
+from demesh.log.bye import read_bye
+from demesh.log.entry import Entry, decode_envelope
+from demesh.log.hello import read_hello
+from demesh.log.plan import read_plan_part
+from demesh.log.results import read_results
+from tests.log import vectors
+
+_FROZEN = json.loads(vectors.FILE.read_text())
+
+
+def _read(name: str) -> Entry:
+    frozen = next(each for each in _FROZEN["entries"] if each["name"] == name)
+    return decode_envelope(bytes.fromhex(frozen["envelope"]))
+
+
+def test_encoding_reproduces_the_frozen_vectors_byte_for_byte() -> None:
+    assert vectors.document() == _FROZEN
+
+
+def test_frozen_vectors_are_read_as_what_was_written() -> None:
+    hello, results, heartbeat = _read("hello"), _read("results"), _read("heartbeat")
+    assert read_hello(hello) == vectors.hello()
+    assert read_plan_part(_read("plan").payload) == vectors.plan()
+    assert read_results(results.payload, results.up_ms) == vectors.results(results.up_ms)
+    assert read_results(heartbeat.payload, heartbeat.up_ms) == vectors.HEARTBEAT
+    assert read_bye(_read("bye").payload) == vectors.BYE

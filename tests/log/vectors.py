@@ -1,0 +1,159 @@
+"""The fixed log whose bytes are frozen in `vectors.json`, for this test suite and for whoever writes another demesh.
+
+`python -m tests.log.vectors` prints the file anew. That is right only for a new entry format: what is in it has been signed
+and stored by nodes out there.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+from nacl.signing import SigningKey
+
+from demesh.identity import SwarmKey
+from demesh.log.bye import Bye
+from demesh.log.chain import LogState, vector_digest
+from demesh.log.codec import Value
+from demesh.log.entry import Entry, Kind, encode_envelope, log_id
+from demesh.log.head import Head
+from demesh.log.hello import Hello, PresenceProfile
+from demesh.log.plan import QUORUM_ALL, PlanPart, PlanRow, split_plan
+from demesh.log.results import Result, Results
+from demesh.log.writer import Writer
+from demesh.mesh.gossip import topic
+from demesh.outcome import Outcome
+
+FILE = Path(__file__).with_name("vectors.json")
+
+_SEED = bytes(range(32))
+_KEY = SigningKey(_SEED)
+_PUBLIC_KEY = bytes(_KEY.verify_key)
+_SWARM_KEY = SwarmKey(bytes(range(64, 96)))
+_EPOCH_NONCE = bytes(range(8))
+_BOOT8 = bytes.fromhex("b0071d0000000001")
+_WALL_MS = 1_767_225_600_000
+_UP_MS = 86_400_000
+_NEXT_MS = 25_000
+
+HEARTBEAT = Results(1, ())
+BYE = Bye("upgrade", 300_000)
+
+
+def hello() -> Hello:
+    return Hello(
+        public_key=_PUBLIC_KEY,
+        epoch_nonce=_EPOCH_NONCE,
+        name="fra",
+        version="0.1.0",
+        tags=("eu", "vps"),
+        presence=PresenceProfile.ROAMING,
+        addresses=("/ip4/192.0.2.7/tcp/8471", "/dns/fra.example.net/tcp/8471"),
+        previous=(bytes(range(16)), Head(41, bytes(range(32, 64)))),
+        formats=(1,),
+        kinds=(1, 2, 3, 7),
+        protocols=("/demesh/sync/1",),
+        fork_proofs=(bytes(range(96, 128)),),
+    )
+
+
+def _rows() -> list[PlanRow]:
+    web = PlanRow(
+        name="web",
+        type="http",
+        target="https://example.org/health",
+        definition=bytes(range(16)),
+        runs=True,
+        interval_ms=60_000,
+        timeout_ms=10_000,
+        retry_interval_ms=10_000,
+        fail_after=2,
+        recover_after=2,
+        quorum=0,
+        severity="critical",
+        labels=(("team", "ops"),),
+        options=(("status", "[200]"), ("body", '"Grüß Gott"')),
+    )
+    stun = PlanRow(
+        name="stun",
+        type="stun",
+        target="stun://stun.example.net:3478",
+        definition=bytes(range(16, 32)),
+        runs=False,
+        interval_ms=300_000,
+        timeout_ms=3_000,
+        retry_interval_ms=15_000,
+        fail_after=3,
+        recover_after=1,
+        quorum=QUORUM_ALL,
+        severity="warning",
+        nodes=("tag:eu", "home"),
+    )
+    return [web, stun]
+
+
+def plan() -> PlanPart:
+    (part,) = split_plan(_rows(), sinks=[bytes(range(128, 144))])
+    return part
+
+
+def results(up_ms: int) -> Results:
+    return Results(
+        1,
+        (
+            Result(0, up_ms - 9_000, Outcome.PASS, 12_300, certificate_expires_s=1_790_000_000, address="192.0.2.80"),
+            Result(1, up_ms - 9_000, Outcome.TIMEOUT, None, "no answer within 3000 ms"),
+            Result(0, up_ms - 4_500, Outcome.MISMATCH, 45_600, "status is 503, not 200"),
+            Result(1, up_ms - 20, Outcome.ERROR, None, "no route to the network – überall", lateness_ms=250),
+            Result(0, up_ms, Outcome.FAIL, 100, "connection refused"),
+        ),
+    )
+
+
+def entries() -> list[tuple[str, Entry]]:
+    """The fixed log, entry by entry with its name."""
+    writer = Writer(_KEY, _SWARM_KEY.first_mesh_id(), _BOOT8, log_id(_PUBLIC_KEY, _EPOCH_NONCE), None)
+    found: list[tuple[str, Entry]] = []
+
+    def write(name: str, kind: Kind, payload: Value) -> None:
+        late_ms = 10_000 * len(found)
+        found.append(
+            (name, writer.write(kind, payload, wall_ms=_WALL_MS + late_ms, up_ms=_UP_MS + late_ms, next_ms=_NEXT_MS))
+        )
+
+    write("hello", Kind.HELLO, hello().payload())
+    write("plan", Kind.PLAN, plan().payload())
+    write("results", Kind.RESULTS, results(_UP_MS + 20_000).payload(_UP_MS + 20_000))
+    write("heartbeat", Kind.RESULTS, HEARTBEAT.payload(_UP_MS + 30_000))
+    write("bye", Kind.BYE, BYE.payload())
+    return found
+
+
+def document() -> dict[str, Any]:
+    """What `vectors.json` holds."""
+    log = entries()
+    last = log[-1][1]
+    return {
+        "seed": _SEED.hex(),
+        "public_key": _PUBLIC_KEY.hex(),
+        "swarm_key": _SWARM_KEY.psk.hex(),
+        "swarm_key_fingerprint": _SWARM_KEY.fingerprint,
+        "mesh_id": _SWARM_KEY.first_mesh_id().hex(),
+        "topic": topic(_SWARM_KEY.first_mesh_id()),
+        "epoch_nonce": _EPOCH_NONCE.hex(),
+        "log": last.log.hex(),
+        "vector_digest": vector_digest([LogState(last.log, _PUBLIC_KEY, last.head)]).hex(),
+        "entries": [
+            {
+                "name": name,
+                "body": entry.body.hex(),
+                "hash": entry.hash.hex(),
+                "signature": entry.signature.hex(),
+                "envelope": encode_envelope(entry).hex(),
+            }
+            for name, entry in log
+        ],
+    }
+
+
+if __name__ == "__main__":
+    print(json.dumps(document(), indent=1))

@@ -1,0 +1,197 @@
+import math
+from collections.abc import Sequence
+
+import pytest
+import trio
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from demesh import limits
+from demesh.errors import NetworkError, SyncError
+from demesh.log import chain
+from demesh.log.chain import LogState
+from demesh.log.codec import encode, values
+from demesh.log.entry import Entry, Kind
+from demesh.log.head import Head
+from demesh.mesh import session
+from demesh.mesh.memory import MemoryStream
+from demesh.mesh.session import Frames
+from demesh.mesh.sync import Message, Refused, Server, Want
+from tests.log.builders import MESH, OTHER_MESH, Pen, Shelf, generated, log_of
+
+_ANN, _BOB = log_of("ann", 9), log_of("bob", 6)
+
+
+class _Pieces:
+    """A stream that hands out what it was given piece by piece, and keeps what is sent."""
+
+    peer = bytes(32)
+
+    def __init__(self, pieces: Sequence[bytes]) -> None:
+        self._pieces = list(pieces)
+        self.sent = b""
+
+    async def send(self, data: bytes) -> None:
+        await trio.lowlevel.checkpoint()
+        self.sent += data
+
+    async def receive(self) -> bytes:
+        await trio.lowlevel.checkpoint()
+        return self._pieces.pop(0) if self._pieces else b""
+
+    async def close(self) -> None: ...
+
+    async def reset(self) -> None: ...
+
+
+def _two_ends() -> tuple[MemoryStream, MemoryStream]:
+    a_out, b_in = trio.open_memory_channel[bytes](math.inf)
+    b_out, a_in = trio.open_memory_channel[bytes](math.inf)
+    return MemoryStream(b"b", a_out, a_in), MemoryStream(b"a", b_out, b_in)
+
+
+def _reader(shelf: Shelf, bytes_max: int) -> session.ReadPage:
+    async def read_page(want: Want, _: int) -> Sequence[Entry]:
+        await trio.lowlevel.checkpoint()
+        return shelf.store.read(want.log, want.first, want.last, bytes_max=bytes_max)[0]
+
+    return read_page
+
+
+def _taker(shelf: Shelf) -> session.TakePage:
+    async def take(entries: Sequence[Entry], head_seq: int) -> bool:
+        await trio.lowlevel.checkpoint()
+        assert entries[-1].seq <= head_seq
+        return not shelf.take(entries).refusals
+
+    return take
+
+
+async def _pull(ours: Shelf, theirs: Shelf, bytes_max: int = limits.SYNC_PAGE_BYTES_MAX, mesh_id: bytes = MESH) -> None:
+    """A whole session over a stream."""
+    our_end, their_end = _two_ends()
+
+    async def serve() -> None:
+        await session.serve(their_end, MESH, theirs.logs.states(), _reader(theirs, bytes_max))
+        await their_end.close()
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(serve)
+            try:
+                await session.pull(our_end, mesh_id, ours.logs.states(), _taker(ours))
+            finally:
+                await our_end.close()
+
+
+@pytest.mark.trio
+async def test_a_session_brings_what_was_missing() -> None:
+    ours, theirs = Shelf(_ANN[:2]), Shelf(_ANN, _BOB)
+    await _pull(ours, theirs, bytes_max=2 * _ANN[1].size)
+    assert ours.all() == theirs.all()
+    await _pull(ours, theirs)
+    assert ours.all() == theirs.all()
+
+
+@pytest.mark.trio
+async def test_nodes_of_different_meshes_exchange_nothing_but_a_sentence() -> None:
+    ours = Shelf()
+    with pytest.raises(ExceptionGroup) as ended:
+        await _pull(ours, Shelf(_ANN), mesh_id=OTHER_MESH)
+    assert ended.group_contains(SyncError, match="this node belongs to mesh 00010203, not to 01020304")
+    assert ours.all() == {}
+
+
+_HELD = st.fixed_dictionaries(
+    {
+        ("ann", 0): st.integers(0, 9),
+        ("ann", 1): st.integers(0, 3),
+        ("bob", 0): st.integers(0, 6),
+        ("cat", 0): st.integers(0, 1),
+    }
+)
+
+
+def _shelf(held: dict[tuple[str, int], int]) -> Shelf:
+    return Shelf(*[log_of(owner, length, epoch=epoch) for (owner, epoch), length in held.items() if length])
+
+
+@settings(generated, max_examples=30)
+@given(_HELD, _HELD, st.integers(0, 5_000))
+def test_any_two_nodes_hold_the_same_after_one_pull_each_way(a_held, b_held, bytes_max: int) -> None:
+    a, b = _shelf(a_held), _shelf(b_held)
+    trio.run(_pull, a, b, bytes_max)
+    trio.run(_pull, b, a, bytes_max)
+    assert a.all() == b.all()
+    assert {log: len(hashes) for log, hashes in a.all().items()} == {
+        log_of(owner, 1, epoch=epoch)[0].log: max(a_held[owner, epoch], b_held[owner, epoch])
+        for owner, epoch in a_held
+        if max(a_held[owner, epoch], b_held[owner, epoch])
+    }
+
+
+@pytest.mark.trio
+async def test_log_whose_page_is_not_taken_is_left_and_the_rest_goes_on() -> None:
+    ours, theirs = Shelf(), Shelf(_ANN, _BOB)
+    our_end, their_end = _two_ends()
+    asked: list[bytes] = []
+
+    async def take(entries: Sequence[Entry], head_seq: int) -> bool:
+        asked.append(entries[0].log)
+        return await _taker(ours)(entries, head_seq) and entries[0].log != _ANN[0].log
+
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.serve, their_end, MESH, theirs.logs.states(), _reader(theirs, 2 * _ANN[1].size))
+            await session.pull(our_end, MESH, [], take)
+            await our_end.close()
+    assert asked.count(_ANN[0].log) == 1
+    assert len(ours.stored(_BOB[0].log)) == len(_BOB)
+
+
+@pytest.mark.trio
+async def test_refusal_reaches_the_puller_with_its_sentence() -> None:
+    our_end, their_end = _two_ends()
+    await session.refuse(their_end, Refused.BUSY, "try later")
+    with trio.fail_after(5), pytest.raises(SyncError, match="try later") as refused:
+        await session.pull(our_end, MESH, [], _taker(Shelf()))
+    assert refused.value.code == Refused.BUSY
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("size", [1, 3, 1_000])
+async def test_messages_are_put_together_from_pieces_of_any_size(size: int) -> None:
+    sending = _Pieces([])
+    messages = [b"", b"a", bytes(700)]
+    for message in messages:
+        await Frames(sending).send(message)
+    pieces = [sending.sent[at : at + size] for at in range(0, len(sending.sent), size)]
+    frames = Frames(_Pieces(pieces))
+    assert [await frames.receive() for _ in messages] == messages
+    assert await frames.receive() is None
+    with pytest.raises(NetworkError, match="before its answer"):
+        await frames.expect()
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("data", [b"\0", b"\0\0\0\5", b"\0\0\0\5abc"])
+async def test_end_inside_a_message_is_an_error(data: bytes) -> None:
+    with pytest.raises(NetworkError, match="inside a message"):
+        await Frames(_Pieces([data])).receive()
+
+
+@pytest.mark.trio
+async def test_message_beyond_its_bound_is_refused_before_it_is_read() -> None:
+    most = limits.SYNC_FRAME_BYTES_MAX
+    assert await Frames(_Pieces([most.to_bytes(4, "big"), bytes(most)])).receive() == bytes(most)
+    with pytest.raises(SyncError, match=str(most + 1)):
+        await Frames(_Pieces([(most + 1).to_bytes(4, "big")])).receive()
+
+
+def test_largest_messages_fit_their_frame() -> None:
+    many = [LogState(bytes(16), bytes(32), Head(limits.SEQ_MAX, bytes(32))) for _ in range(limits.LOGS_MAX)]
+    vector = encode([Message.VECTOR, values(chain.vector(many))])
+    full = Pen("ann").write(Kind.EVENT, [bytes(16_000)])
+    page = Server.page(Want(full.log, 0, 99), [full] * (limits.SYNC_PAGE_BYTES_MAX // full.size))
+    assert len(vector) < limits.SYNC_FRAME_BYTES_MAX
+    assert len(page) < limits.SYNC_FRAME_BYTES_MAX
