@@ -41,7 +41,7 @@ def parse_host_port(text: str) -> tuple[str, int]:
         host = host[1:-1]
     elif ":" in host:
         host = ""
-    if not colon or not host or not _is_port(port):
+    if not colon or not _is_host(host) or not _is_port(port):
         raise UsageError(f"{text!r} is not an address; write host:port, with IPv6 in brackets ([::1]:8471).")
     return host, int(port)
 
@@ -78,3 +78,12 @@ def _parse_multiaddr(text: str) -> PeerAddress:
 
 def _is_port(text: str) -> bool:
     return text.isascii() and text.isdecimal() and len(text) <= 5 and int(text) <= 65_535
+
+
+def _is_host(text: str) -> bool:
+    """Whether `text` can be an address or a host name: labels of 1 to 63 characters."""
+    try:
+        ipaddress.ip_address(text)
+    except ValueError:
+        return bool(text) and all(0 < len(label) <= 63 for label in text.rstrip(".").split(".")) and ":" not in text
+    return True

@@ -82,7 +82,13 @@ class Author:
         result = self._result(run)
         before = self._votes[run.check]
         seen = Observation(result, self._clock.boot8, self._clock.wall_ms())
-        after = self._votes[run.check] = advance(before, seen, check.fail_after, check.recover_after)
+        after = self._votes[run.check] = advance(
+            before,
+            seen,
+            interval_ms=check.interval_ms,
+            fail_after=check.fail_after,
+            recover_after=check.recover_after,
+        )
         self._batch.add(result, self._clock.monotonic_ms(), urgent=before.vote != after.vote)
         self._wake.set()
         return is_turning(after)
@@ -140,13 +146,10 @@ class Author:
                 next_ms = self._batch.promise_ms
                 entries.append(self._writer.write(kind, payload, wall_ms=wall_ms, up_ms=up_ms, next_ms=next_ms))
             with trio.CancelScope(shield=True):  # once signed, an entry is stored
-                self._logs.append_own(entries)
-                owner = self._logs.get(self._writer.log)
-                assert owner is not None
-                await self._storage.commit(
-                    entries, public_keys={self._writer.log: owner.public_key}, received_ms=wall_ms, own=True
-                )
+                owner = {self._writer.log: self._writer.public_key}
+                await self._storage.commit(entries, public_keys=owner, received_ms=wall_ms, own=True)
                 self._marker(Marker(self._clock.boot8, self._store_file, self._writer.log, entries[-1].head))
+                self._logs.append_own(entries)
             for entry in entries:
                 self._shown(entry)
             ENTRIES_WRITTEN.inc(len(entries))

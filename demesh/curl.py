@@ -19,6 +19,7 @@ import select
 from collections.abc import Generator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from email.utils import parsedate_to_datetime
 
 import outcome
 import pycurl
@@ -221,6 +222,8 @@ class Answer:
 
     status: int
     body: bytes
+    date_ms: int | None = None
+    """The server's wall time (Unix, in ms), if its Date header tells it."""
 
 
 async def fetch(
@@ -246,11 +249,20 @@ async def fetch(
         size += len(chunk)
         return -1 if size > body_bytes_max else len(chunk)
 
+    date_ms: int | None = None
+
+    def note(line: bytes) -> None:
+        nonlocal date_ms
+        name, _, value = line.partition(b":")
+        if name.strip().lower() == b"date":
+            date_ms = _date_ms(value.decode("latin-1"))
+
     with engine.handle() as handle:
         try:
             handle.setopt(pycurl.URL, url.encode())
             handle.setopt(pycurl.TIMEOUT_MS, timeout_ms)
             handle.setopt(pycurl.WRITEFUNCTION, keep)
+            handle.setopt(pycurl.HEADERFUNCTION, note)
             if json is not None:
                 # The empty Expect spares a large document the second that libcurl waits for "100 Continue".
                 handle.setopt(pycurl.HTTPHEADER, ["Content-Type: application/json", "Expect:"])
@@ -261,4 +273,12 @@ async def fetch(
         code = await engine.perform(handle)
         if code and not (code == pycurl.E_WRITE_ERROR and size > body_bytes_max):
             raise NetworkError(f"{public_target(url)}: {explain_transfer(handle, code).sentence}.")
-        return Answer(handle.getinfo(pycurl.RESPONSE_CODE), b"".join(chunks)[:body_bytes_max])
+        return Answer(handle.getinfo(pycurl.RESPONSE_CODE), b"".join(chunks)[:body_bytes_max], date_ms)
+
+
+def _date_ms(text: str) -> int | None:
+    """The time in a Date header (RFC 9110, section 5.6.7); None for anything else."""
+    try:
+        return round(parsedate_to_datetime(text).timestamp() * 1_000)
+    except (ValueError, OverflowError):
+        return None

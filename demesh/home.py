@@ -14,6 +14,7 @@ import os
 import secrets
 import stat
 import time
+from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
@@ -232,8 +233,11 @@ class MarkerFile:
         )
         temporary = self._path.with_suffix(f".{secrets.token_hex(4)}")
         try:
+            # A session's runtime directory goes with its last log-in; the node stays.
+            self._path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
             temporary.write_text(text)
             temporary.replace(self._path)
         except OSError as error:
-            temporary.unlink(missing_ok=True)
+            with suppress(OSError):
+                temporary.unlink(missing_ok=True)
             raise DemeshError(f"Cannot write {self._path}: {error.strerror}.") from error

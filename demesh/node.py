@@ -25,6 +25,7 @@ from demesh.author import Author
 from demesh.checks.runner import run_checks
 from demesh.clock import Clock
 from demesh.config.load import Settings
+from demesh.errors import StoreError
 from demesh.log.bye import Bye
 from demesh.log.chain import Gap, Logs
 from demesh.log.entry import Entry, log_id
@@ -49,6 +50,7 @@ from demesh.view.vote import VoteState
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1
+_STALL_MS = 5_000
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
 
 
@@ -85,8 +87,12 @@ class Node:
         self.logs = Logs(mesh_id, writer.log, edges.store.logs())
         self._incidents = Incidents()
         self._outbox = Outbox()
-        self._senders = [AlertmanagerSender(url, edges.post, self._outgoing) for url in settings.alertmanagers]
+        self._senders = [
+            AlertmanagerSender(url, edges.post, self._outgoing, edges.clock.wall_ms) for url in settings.alertmanagers
+        ]
         self._changed = trio.Event()
+        self._store_failure: StoreError | None = None
+        self._store_failed = trio.Event()
         self._asked_about: dict[bytes, int] = {}
         own = self.view.log(writer.log)
         self._known_hello = own.hello if own else None
@@ -117,7 +123,7 @@ class Node:
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._edges.network.run, self)
-            for task in (self._intake.run, self._syncer.run, self._look):
+            for task in (self._intake.run, self._syncer.run, self._look, self._end_with_the_store):
                 nursery.start_soon(task)
             nursery.start_soon(keep_dialling, self.settings.peers, self._edges.network, self.key, self._edges.rng)
             for sender in self._senders:
@@ -173,7 +179,11 @@ class Node:
         self._intake.message(forwarder, data)
 
     async def stream(self, stream: Stream) -> None:
-        await self._syncer.serve(stream)
+        try:
+            await self._syncer.serve(stream)
+        except StoreError as error:
+            self._store_failure = error
+            self._store_failed.set()
 
     # Start
 
@@ -192,8 +202,6 @@ class Node:
             marker=self._edges.read_marker(),
             boot8=self._clock.boot8,
             store_file=store.file_identity(),
-            same_place=store.is_where_own_log_began(),
-            had_peers=any(state.public_key != self.key for state in store.logs()),
             hash_at=lambda seq: store.hash_at(own[0], seq) if own else None,
         )
         if isinstance(decision, Continue):
@@ -238,13 +246,25 @@ class Node:
     def _outgoing(self) -> Sequence[Outgoing]:
         return self._outbox.outgoing(self._clock.monotonic_ms(), self._clock.wall_ms())
 
+    async def _end_with_the_store(self) -> None:
+        """Raise what a handler of the network may not."""
+        await self._store_failed.wait()
+        assert self._store_failure is not None
+        raise self._store_failure
+
     async def _look(self) -> None:
         """Conclude anew whenever something arrived, and every second for what does not."""
+        looked_ms = self._clock.monotonic_ms()
         while True:
             with trio.move_on_after(_LOOK_SECONDS):
                 await self._changed.wait()
             self._changed = trio.Event()
-            self._conclude(self._clock.monotonic_ms(), self._clock.wall_ms())
+            now_ms = self._clock.monotonic_ms()
+            if now_ms - looked_ms > _STALL_MS:
+                log.warning("This node did not run for %d s; it listens anew.", (now_ms - looked_ms) // 1_000)
+                self.view.listen_anew(now_ms)
+            looked_ms = now_ms
+            self._conclude(now_ms, self._clock.wall_ms())
 
     def _conclude(self, now_ms: int, wall_ms: int) -> None:
         self.view.tick(now_ms)

@@ -306,6 +306,12 @@ def test_a_marker_that_cannot_be_written_is_an_error_and_leaves_the_old_one(
     assert len([path for path in tmp_path.iterdir() if path.is_file()]) == 1
 
 
-def test_a_marker_in_a_directory_that_is_gone_is_an_error(home: Home, tmp_path: Path) -> None:
+def test_a_runtime_directory_that_went_with_its_session_is_made_again(home: Home, tmp_path: Path) -> None:
+    MarkerFile(tmp_path / "gone", home).write(_MARKER)
+    assert MarkerFile(tmp_path / "gone", home).read() == _MARKER
+
+
+def test_a_marker_that_cannot_be_written_is_an_error(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
     with pytest.raises(DemeshError, match="Cannot write"):
-        MarkerFile(tmp_path / "gone", home).write(_MARKER)
+        MarkerFile(tmp_path / "file", home).write(_MARKER)

@@ -2,7 +2,9 @@
 
 https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml. An alert's identity is its label set, so any
 number of nodes may post the same one; `endsAt` lies a few resends ahead, so an alert ends by itself when everybody stops
-posting it. An Alertmanager that is away is tried again with growing delays and then gets everything that is open.
+posting it. Both times are told by Alertmanager's clock, which its answers tell: by a clock that is minutes behind, an
+alert would have ended before it began. An Alertmanager that is away is tried again with growing delays and then gets
+everything that is open.
 """
 
 import json
@@ -20,19 +22,27 @@ from demesh.target import public_target
 from demesh.view.report import iso
 
 log = logging.getLogger(__name__)
+_SKEW_MS = 3_000  # less is rounding and the way
 
-Post = Callable[[str, bytes], Awaitable[int]]
-"""(url, JSON document) -> HTTP status. Raises NetworkError when there is no answer in time."""
+Post = Callable[[str, bytes], Awaitable[tuple[int, int | None]]]
+"""(url, JSON document) -> HTTP status, and the server's own wall time in ms if it told it.
+
+Raises NetworkError when there is no answer in time.
+"""
 
 
 class AlertmanagerSender:
     """Keeps one Alertmanager told. `outgoing` gives all there is to tell at this moment."""
 
-    def __init__(self, url: str, post: Post, outgoing: Callable[[], Sequence[Outgoing]]) -> None:
+    def __init__(
+        self, url: str, post: Post, outgoing: Callable[[], Sequence[Outgoing]], wall_ms: Callable[[], int]
+    ) -> None:
         self._url = f"{url}/api/v2/alerts"
         self._name = public_target(url)
         self._post = post
         self._outgoing = outgoing
+        self._wall_ms = wall_ms
+        self._ahead_ms: int | None = None
         self._wake = trio.Event()
 
     def poke(self) -> None:
@@ -58,26 +68,35 @@ class AlertmanagerSender:
 
     async def _post_all(self) -> str:
         """Post everything; returns a sentence if something did not get through."""
-        alerts = [_alert(each) for each in self._outgoing()]
-        for start in range(0, len(alerts), limits.ALERTS_PER_POST_MAX):
-            document = json.dumps(alerts[start : start + limits.ALERTS_PER_POST_MAX]).encode()
-            try:
-                status = await self._post(self._url, document)
-            except NetworkError as error:
-                ALERT_POSTS.labels(self._name, "unreachable").inc()
-                return str(error)
-            if status // 100 != 2:
-                # The valid ones of a refused post are stored all the same; the next post offers the rest again.
-                ALERT_POSTS.labels(self._name, "refused").inc()
-                return f"it answered with status {status}."
-            ALERT_POSTS.labels(self._name, "sent").inc()
+        outgoing = self._outgoing()
+        if outgoing and self._ahead_ms is None and (problem := await self._post_one([])):
+            return problem
+        alerts = [_alert(each, self._ahead_ms or 0) for each in outgoing]
+        chunks = range(0, len(alerts), limits.ALERTS_PER_POST_MAX)
+        # The valid ones of a refused post are stored all the same, and the others' are no reason to hold back the rest.
+        problems = [await self._post_one(alerts[start : start + limits.ALERTS_PER_POST_MAX]) for start in chunks]
+        return next(filter(None, problems), "")
+
+    async def _post_one(self, alerts: list[dict[str, Any]]) -> str:
+        """Post some; returns a sentence if they did not get through. Compares the clocks on the way."""
+        try:
+            status, their_wall_ms = await self._post(self._url, json.dumps(alerts).encode())
+        except NetworkError as error:
+            ALERT_POSTS.labels(self._name, "unreachable").inc()
+            return str(error)
+        skew_ms = their_wall_ms - self._wall_ms() if their_wall_ms is not None else 0
+        self._ahead_ms = skew_ms if abs(skew_ms) > _SKEW_MS else 0
+        if status // 100 != 2:
+            ALERT_POSTS.labels(self._name, "refused").inc()
+            return f"it answered with status {status}."
+        ALERT_POSTS.labels(self._name, "sent").inc(bool(alerts))
         return ""
 
 
-def _alert(each: Outgoing) -> dict[str, Any]:
+def _alert(each: Outgoing, ahead_ms: int) -> dict[str, Any]:
     return {
         "labels": dict(each.incident.labels),
         "annotations": dict(each.incident.annotations),
-        "startsAt": iso(each.starts_ms),
-        "endsAt": iso(each.ends_ms),
+        "startsAt": iso(each.starts_ms + ahead_ms),
+        "endsAt": iso(each.ends_ms + ahead_ms),
     }

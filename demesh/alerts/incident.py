@@ -10,8 +10,9 @@ that every node that sees the same thing describes the same alert; whatever chan
 What is unknown closes nothing. A check that no member's plan names any more takes its incident with it.
 """
 
+import re
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from demesh.view.fold import CheckView, Member, View
 from demesh.view.names import shown_names
@@ -20,13 +21,19 @@ from demesh.view.verdict import Verdict
 from demesh.view.vote import Vote
 
 Labels = tuple[tuple[str, str], ...]
+# What Alertmanager accepts; others may write anything into their plans.
+_LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
 @dataclass(frozen=True, slots=True)
 class Incident:
-    """`onset_ms` is the earliest known wall time of what is wrong. `labels` and `annotations` are sorted pairs."""
+    """`onset_ms` is the earliest known wall time of what is wrong. `labels` and `annotations` are sorted pairs.
+
+    `subject` is what it is called, `key` what it is: a member may come to share its name with another.
+    """
 
     name: str
+    key: str
     subject: str
     onset_ms: int
     labels: Labels
@@ -38,7 +45,7 @@ class Seen:
     """What the view says now about one possible incident: wrong (with the incident), right, or neither."""
 
     name: str
-    subject: str
+    key: str
     wrong: Incident | None
     right: bool
 
@@ -68,7 +75,7 @@ class Incidents:
         changes: list[Opened | Closed] = []
         gone = set(self._open)
         for each in seen:
-            key = (each.name, each.subject)
+            key = (each.name, each.key)
             gone.discard(key)
             known = self._open.get(key)
             if each.wrong is not None:
@@ -77,7 +84,7 @@ class Incidents:
                     self._open[key] = each.wrong
                 else:
                     onset_ms = min(known.onset_ms, each.wrong.onset_ms)
-                    self._open[key] = Incident(each.name, each.subject, onset_ms, known.labels, each.wrong.annotations)
+                    self._open[key] = replace(known, onset_ms=onset_ms, annotations=each.wrong.annotations)
             elif each.right and known is not None:
                 del self._open[key]
                 changes.append(Closed(known, wall_ms))
@@ -103,14 +110,14 @@ def _check(check: CheckView, names: dict[bytes, str], mesh: str, extra: Labels, 
         onset_ms = said_ms if said_ms is not None and 0 < said_ms <= wall_ms else wall_ms
         labels = {
             **dict(extra),
-            **dict(row.labels),
+            **{name: value for name, value in row.labels if _LABEL_NAME.fullmatch(name)},
             "alertname": name,
             "mesh": mesh,
             "check": row.name,
             "type": row.type,
             "severity": row.severity,
         }
-        wrong = Incident(name, row.name, onset_ms, _pairs(labels), _check_annotations(check, names))
+        wrong = Incident(name, row.name, row.name, onset_ms, _pairs(labels), _check_annotations(check, names))
     return Seen(name, row.name, wrong, check.tally.proves_not_down)
 
 
@@ -129,7 +136,7 @@ def _check_annotations(check: CheckView, names: dict[bytes, str]) -> Labels:
 
 
 def _node(view: View, member: Member, subject: str, mesh: str, extra: Labels, now_ms: int, wall_ms: int) -> Seen:
-    name = "DemeshNodeSilent"
+    name, key = "DemeshNodeSilent", member.public_key.hex()
     state = view.presence(member, now_ms)
     wrong = None
     if state == Presence.SILENT:
@@ -140,8 +147,8 @@ def _node(view: View, member: Member, subject: str, mesh: str, extra: Labels, no
             "description": f"Nothing was heard of {subject} for {quiet_ms // 1_000} s; it had promised an entry every "
             f"{member.sign.next_ms // 1_000} s.",
         }
-        wrong = Incident(name, subject, wall_ms - quiet_ms, _pairs(labels), _pairs(annotations))
-    return Seen(name, subject, wrong, state in (Presence.ALIVE, Presence.AWAY))
+        wrong = Incident(name, key, subject, wall_ms - quiet_ms, _pairs(labels), _pairs(annotations))
+    return Seen(name, key, wrong, state in (Presence.ALIVE, Presence.AWAY))
 
 
 def _pairs(labels: dict[str, str]) -> Labels:

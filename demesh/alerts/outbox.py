@@ -31,7 +31,7 @@ class Outbox:
     def update(self, open_incidents: Iterable[Incident], changes: Sequence[Opened | Closed], now_ms: int) -> None:
         self._open = tuple(open_incidents)
         for change in changes:
-            key = (change.incident.name, change.incident.subject)
+            key = (change.incident.name, change.incident.key)
             if isinstance(change, Closed):
                 self._resolved[key] = (change, now_ms)
             else:

@@ -53,6 +53,7 @@ class Check:
     def _definition(self, mesh_id: bytes) -> bytes:
         """Sixteen bytes that are equal on two nodes exactly when they check the same thing in the same way.
 
+        What is made of the votes (quorum, severity, labels, nodes) is left out: a difference there must hide no vote.
         User info is left out: it is a matter of each node how it authenticates.
         """
         parts = urlsplit(self.probe.target)
@@ -65,11 +66,7 @@ class Check:
             self.retry_interval_ms,
             self.fail_after,
             self.recover_after,
-            self.quorum,
-            self.severity,
             int(self.probe.verify_tls),
-            values(self.nodes),
-            values([text for pair in self.labels for text in pair]),
             values([text for pair in self.expectations for text in pair]),
         ]
         return hashlib.blake2b(encode(defining), digest_size=16, key=mesh_id, person=b"demesh/check/1").digest()

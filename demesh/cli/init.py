@@ -34,7 +34,12 @@ peers = []
 
 @click.command()
 @click.option("--name", metavar="NAME", help="The node's name [default: this machine's host name].")
-@click.option("--swarm-key-file", metavar="FILE", help="Join the mesh of this swarm key instead of founding one.")
+@click.option(
+    "--swarm-key-file",
+    metavar="FILE",
+    envvar="DEMESH_SWARM_KEY_FILE",
+    help="Join the mesh of this swarm key instead of founding one.",
+)
 @options.data_dir
 def init(name: str | None, swarm_key_file: str | None, data_dir: str | None) -> None:
     """Make a data directory: node key, swarm key and a configuration to edit.

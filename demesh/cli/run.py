@@ -7,6 +7,7 @@ import secrets
 import signal
 import socket
 import sys
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import NoReturn
@@ -39,6 +40,7 @@ from demesh.mesh.gossip import topic
 from demesh.mesh.libp2p.host import Libp2pNetwork
 from demesh.node import Edges, Node
 from demesh.probes.http import HttpProbe
+from demesh.target import public_target
 
 _PORT = 8471
 
@@ -69,6 +71,7 @@ def run_node(overrides: Overrides) -> NoReturn:
     settings = _settings(home, overrides)
     home.make()
     lock = HomeLock(home)
+    os.umask(0o077)
     api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
     api = ApiServer(settings.api, api_socket)
     swarm_key = _swarm_key(home, settings)
@@ -90,8 +93,9 @@ async def _run(
     marker = MarkerFile(make_runtime_directory(), home)
     listen = settings.listen or _default_listen()
 
-    async def post(url: str, document: bytes) -> int:
-        return (await fetch(curl, url, timeout_ms=ALERT_POST_SECONDS_MAX * 1_000, json=document)).status
+    async def post(url: str, document: bytes) -> tuple[int, int | None]:
+        answer = await fetch(curl, url, timeout_ms=ALERT_POST_SECONDS_MAX * 1_000, json=document)
+        return answer.status, answer.date_ms
 
     edges = Edges(
         clock=clock,
@@ -125,12 +129,17 @@ async def _stop_on_signal(stop: trio.Event) -> None:
 
 async def _greet(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> None:
     await node.ready.wait()
+    with suppress(BrokenPipeError):  # whoever read our output may be gone; the node is not
+        _tell(node, settings, home, swarm_key)
+
+
+def _tell(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> None:
     click.echo(f"demesh {__version__}: node {settings.name} ({peer_id(node.key)}) in mesh {node.mesh}")
     click.echo(f"  home       {home.path} (swarm key {swarm_key.fingerprint})")
     click.echo(f"  swarm      {', '.join(node.listening())}")
     click.echo(f"  API        {_url(settings.api) if settings.api else 'on the Unix socket only'}")
     click.echo(f"  checks     {len(settings.checks)}; ask with: demesh status")
-    told = ", ".join(settings.alertmanagers)
+    told = ", ".join(map(public_target, settings.alertmanagers))
     click.echo(
         f"  tells      {told}"
         if told
@@ -163,6 +172,10 @@ def _swarm_key(home: Home, settings: Settings) -> SwarmKey:
             raise UsageError(
                 f"There is no swarm key at {path}, and without the mesh's own nobody answers. Copy swarm.key there from a "
                 "node of the mesh, or name it with --swarm-key-file."
+            )
+        if home.mesh_id.exists():
+            raise UsageError(
+                f"The swarm key {path} of this node is missing. Restore it, or name it with --swarm-key-file."
             )
         write_secret(path, new_swarm_key().text())
     return read_swarm_key(path)

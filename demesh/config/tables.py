@@ -63,12 +63,15 @@ def check_http_url(url: str) -> None:
     try:
         parts = urlsplit(url)
         fits = (
-            parts.scheme in ("http", "https") and bool(parts.hostname) and parts.port != 0 and not re.search(r"\s", url)
+            parts.scheme in ("http", "https")
+            and bool(parts.hostname)
+            and parts.port != 0
+            and not re.search(r"[\s?#]", url)
         )
     except ValueError:
         fits = False
     if not fits:
-        raise UsageError("not the URL of an HTTP server; one looks like http://127.0.0.1:9093")
+        raise UsageError("not the URL of an HTTP server; one looks like http://127.0.0.1:9093, without a query")
 
 
 def _name(value: str) -> str:

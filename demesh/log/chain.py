@@ -146,7 +146,7 @@ class Logs:
         return new
 
     def _owner_of_new_log(self, first: Entry) -> bytes:
-        if len(self._states) >= limits.LOGS_MAX:
+        if len(self._states) - (self._own_log in self._states) >= limits.LOGS_MAX:
             raise EntryError("too_many_logs", f"this node holds {limits.LOGS_MAX} logs already")
         return read_hello(first).public_key
 

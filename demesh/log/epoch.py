@@ -6,9 +6,8 @@ on only where that cannot be. Everything else begins a new epoch: a new log of t
 plan, and which loses nothing, since name, presence and history belong to the key.
 
 The proof is a marker in the runtime directory (see `demesh.home`), written after an entry is durable and before it is
-published. It holds for the same boot, the same store file, and a store that has the marked entry. Without the marker the
-log goes on only if no peer was ever there to hear of it, and the store is where this epoch of it began: the same file on
-the same machine, not a copy that may already have gone on elsewhere.
+published. It holds for the same boot, the same store file, and a store that has the marked entry. Without it nothing
+in the store can tell how much was published since the store was in this state, so a new epoch begins.
 
 Stated limit: turning back a running machine's memory and disk together cannot be noticed.
 """
@@ -48,21 +47,16 @@ def decide_epoch(
     marker: Marker | None,
     boot8: bytes,
     store_file: str,
-    had_peers: bool,
-    same_place: bool,
     hash_at: Callable[[int], bytes | None],
 ) -> Continue | NewEpoch:
     """Decide for the newest epoch in the store, `own_log`.
 
-    `same_place`: the store is the file, on the machine, where that epoch began. `hash_at` reads the hash of the epoch's entry
-    at a sequence number.
+    `hash_at` reads the hash of that epoch's entry at a sequence number.
     """
     if own_log is None:
         return NewEpoch("This node has no log yet.")
     log, head = own_log
     if marker is None or marker.boot8 != boot8:
-        if same_place and not had_peers:
-            return Continue(log, head)
         return NewEpoch(
             "The machine was restarted, or the data came from elsewhere; peers may know more of the old log.", own_log
         )

@@ -48,11 +48,6 @@ class PlanRow:
     labels: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, str], ...] = ()
 
-    @property
-    def fresh_ms(self) -> int:
-        """How long a result counts."""
-        return 2 * self.interval_ms + limits.RESULT_FRESH_EXTRA_MS
-
     def value(self) -> Value:
         return [
             self.name,
@@ -152,6 +147,9 @@ class PlanReader:
             self._parts.clear()
             return None
         self._parts.append(part)
+        if sum(len(each.rows) for each in self._parts) > limits.CHECKS_MAX:
+            self._parts.clear()
+            raise EntryError("shape", f"a plan of more than {limits.CHECKS_MAX} checks")
         if len(self._parts) < part.parts:
             return None
         rows = tuple(row for each in self._parts for row in each.rows)

@@ -55,7 +55,6 @@ CREATE TABLE entry (
 CREATE INDEX entry_of_kind ON entry (log, kind, seq) WHERE kind <> 3;
 """
 _BUSY_TIMEOUT_MS = 5_000
-_MACHINE_ID = Path("/etc/machine-id")
 # A damaged row may have lost its type, and text that is none could not even be read.
 _ROW = "seq, CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB)"
 
@@ -96,11 +95,6 @@ class Store:
         status = self.path.stat()
         return f"{status.st_dev}:{status.st_ino}"
 
-    def is_where_own_log_began(self) -> bool:
-        """Whether this is the file, on the machine, in which the own log's newest epoch began."""
-        rows = self._query("SELECT value FROM meta WHERE key = 'own_place'")
-        return bool(rows) and rows[0][0] == self._place()
-
     def mesh_id(self) -> bytes:
         return cast(bytes, self._query("SELECT value FROM meta WHERE key = 'mesh_id'")[0][0])
 
@@ -135,7 +129,6 @@ class Store:
                 for entry in entries:
                     if own and entry.seq == 0:
                         self._db.execute("INSERT OR REPLACE INTO meta VALUES ('own_log', ?)", (entry.log,))
-                        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('own_place', ?)", (self._place(),))
                     self._append(entry, numbers, public_keys, received_ms)
         except apsw.Error as error:
             raise StoreError(f"The store {self.path} could not be written: {error}.") from error
@@ -183,24 +176,12 @@ class Store:
         finally:
             self._db.execute("COMMIT")
 
-    def received_ms(self, log: bytes) -> int:
-        """When the newest entry of a log came in, by the wall clock; 0 for an unknown log."""
-        rows = self._query(
-            "SELECT received_ms FROM entry WHERE log = ? ORDER BY seq DESC LIMIT 1", (self._numbers.get(log, -1),)
-        )
-        return cast(int, rows[0][0]) if rows else 0
-
     def each(self, log: bytes) -> Iterator[Entry | BadRow]:
         """Every row of a log in order, intact or not."""
         rows = self._rows(f"SELECT {_ROW} FROM entry WHERE log = ? ORDER BY seq", (self._numbers.get(log, -1),))
         for seq, stored_hash, body, signature in rows:
             entry = _intact(cast(bytes, body), cast(bytes | None, signature), cast(bytes, stored_hash))
             yield entry if entry and entry.log == log and entry.seq == seq else BadRow(log, cast(int, seq))
-
-    def _place(self) -> str:
-        machine = _MACHINE_ID.read_text("ascii").strip() if _MACHINE_ID.exists() else ""
-        inode = self.path.stat().st_ino if self.path.exists() else 0  # 0: in memory
-        return f"{inode} {machine}"
 
     def _append(
         self, entry: Entry, numbers: dict[bytes, int], public_keys: Mapping[bytes, bytes], received_ms: int

@@ -21,6 +21,10 @@ class Writer:
         self._head = head
 
     @property
+    def public_key(self) -> bytes:
+        return bytes(self._key.verify_key)
+
+    @property
     def log(self) -> bytes:
         return self._log
 

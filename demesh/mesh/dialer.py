@@ -63,8 +63,9 @@ async def _dial_all(
     """Dial the addresses of `peer` but those in `connected`; returns who is at each, and a sentence if nobody is."""
     try:
         resolved = await trio.socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
-    except OSError as error:
-        return {}, f"The peer {peer.text} cannot be found: {error.strerror}."
+    except (OSError, UnicodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no host name"
+        return {}, f"The peer {peer.text} cannot be found: {why}."
     found: dict[str, bytes] = {}
     problems: list[str] = []
     for address in dict.fromkeys(str(each[4][0]) for each in resolved):

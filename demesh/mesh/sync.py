@@ -12,8 +12,8 @@ A session pulls one way; nodes that lack something on both sides run one session
 off is found again by the next vector. Every message is CBOR of the subset in `demesh.log.codec` behind its length as four
 bytes, big-endian. The server answers with REFUSED, a code and a sentence, to what it cannot do.
 
-This module is sans-IO: `Server.answer` and `Puller.receive` take one message and return the next to send. They check the
-form; `demesh.log.chain` checks entries.
+This module is sans-IO: `Server` and `Puller` take one message at a time and say what to send; `demesh.mesh.session` moves the
+bytes. They check the form; `demesh.log.chain` checks entries. Malformed fields raise EntryError, all else SyncError.
 """
 
 from collections import deque
@@ -154,7 +154,7 @@ class Puller:
     def offered(self, data: bytes) -> None:
         """Take the server's VECTOR. Raises SyncError. `conflicts` then names logs with another entry at the same place."""
         fields = _fields(data, Message.VECTOR)
-        for row in map(_row, fields.array("rows", limits.LOGS_MAX)):
+        for row in map(_row, fields.array("rows", limits.SYNC_VECTOR_ROWS_MAX)):
             self._heads[row.log] = row.head_seq
             state = self._states.get(row.log)
             first = state.head.seq + 1 if state else row.pruned_to

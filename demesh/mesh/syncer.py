@@ -50,7 +50,7 @@ class Syncer:
         self._rng = rng
         self._wanted: dict[bytes, None] = {}
         self._pulling: set[bytes] = set()
-        self._serving = 0
+        self._serving: set[bytes] = set()
         self._wake = trio.Event()
 
     def pull_from(self, peer: bytes) -> None:
@@ -78,11 +78,16 @@ class Syncer:
                     nursery.start_soon(self._pull, peer, places)
 
     async def serve(self, stream: Stream) -> None:
-        """Answer a peer that pulls from us; never raises for what the peer does."""
-        self._serving += 1
+        """Answer a peer that pulls from us; never raises for what the peer does.
+
+        There is one session for a peer at a time, and not more than SYNC_SESSIONS_INBOUND_MAX in all. Raises StoreError.
+        """
+        busy = stream.peer in self._serving or len(self._serving) >= limits.SYNC_SESSIONS_INBOUND_MAX
+        if not busy:
+            self._serving.add(stream.peer)
         try:
             with trio.move_on_after(limits.SYNC_SESSION_SECONDS_MAX):
-                if self._serving > limits.SYNC_SESSIONS_INBOUND_MAX:
+                if busy:
                     REFUSED.labels("sync", "busy").inc()
                     await session.refuse(stream, Refused.BUSY, "this node serves enough peers at the moment; try later")
                 else:
@@ -95,7 +100,8 @@ class Syncer:
             with suppress(NetworkError):
                 await session.refuse(stream, Refused.MALFORMED, "this node does not understand that message")
         finally:
-            self._serving -= 1
+            if not busy:
+                self._serving.discard(stream.peer)
             await stream.close()
 
     async def _ask_now_and_then(self) -> None:

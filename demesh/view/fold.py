@@ -17,7 +17,7 @@ from demesh.log.results import read_results
 from demesh.view.freshness import LogClock
 from demesh.view.presence import LastSign, Presence, presence
 from demesh.view.verdict import Tally, Verdict, tally
-from demesh.view.vote import Observation, Vote, VoteState, advance
+from demesh.view.vote import Observation, Vote, VoteState, advance, fresh_ms
 
 _PLANS_KEPT = 2  # results may still name the plan before the current one
 
@@ -44,7 +44,7 @@ class LogView:
 
 @dataclass(slots=True)
 class Member:
-    """A member by its key. `current` is the log that last gave a sign of life, else the last one we learned of."""
+    """A member by its key. `current` is the log that last gave a sign of life, else its latest epoch."""
 
     public_key: bytes
     current: LogView
@@ -114,8 +114,7 @@ class View:
     def load(self, public_key: bytes, entries: Iterable[Entry]) -> None:
         """Fold entries of one log from the store: history, no signs of life."""
         for entry in entries:
-            view = self._fold(public_key, entry, self._listening_since_ms)
-            self._members[public_key].current = view
+            self._fold(public_key, entry, self._listening_since_ms)
         self._promise_anew(public_key)
 
     def apply(self, public_key: bytes, entry: Entry, received_ms: int, *, first_hand: bool) -> None:
@@ -137,6 +136,14 @@ class View:
             return Presence.ALIVE
         return presence(member.sign, now_ms)
 
+    def listen_anew(self, now_ms: int) -> None:
+        """We did not listen for a while (a stopped process, a stalled machine): whatever we missed, nobody is silent yet."""
+        self._listening_since_ms = now_ms
+        for member in self._members.values():
+            if member.public_key != self._own_key and member.current.newest is not None:
+                member.current.clock.lose()
+                member.sign = _sign(member.current, member.current.newest, now_ms)
+
     def tick(self, now_ms: int) -> None:
         """Let the logs of silent members prove anew that they are live before they count again."""
         for member in self._members.values():
@@ -156,7 +163,7 @@ class View:
         """Whether every live vantage has reported since this node listens, or its time to do so is over."""
         waited_ms = now_ms - self._listening_since_ms
         return all(
-            vantage.vote != Vote.UNSEEN or waited_ms > check.row.fresh_ms
+            vantage.vote != Vote.UNSEEN or waited_ms > fresh_ms(check.row.interval_ms)
             for check in self.checks(now_ms)
             for vantage in check.vantages
             if vantage.assigned
@@ -173,16 +180,16 @@ class View:
 
     def _vantage(self, member: Member, row: PlanRow, now_ms: int) -> Vantage:
         state = member.current.votes.get((row.name, row.definition), VoteState())
-        vote = state.vote if self._is_fresh(member, state.counted, row.fresh_ms, now_ms) else Vote.UNSEEN
+        vote = state.vote if self._is_fresh(member, state.counted, fresh_ms(row.interval_ms), now_ms) else Vote.UNSEEN
         return Vantage(member, self.presence(member, now_ms), vote, state)
 
     @staticmethod
-    def _is_fresh(member: Member, seen: Observation | None, fresh_ms: int, now_ms: int) -> bool:
+    def _is_fresh(member: Member, seen: Observation | None, within_ms: int, now_ms: int) -> bool:
         clock = member.current.clock
         if seen is None or not clock.live:
             return False
         ended_ms = clock.local_ms(seen.boot8, seen.result.up_ms)
-        return ended_ms is not None and now_ms - ended_ms <= fresh_ms
+        return ended_ms is not None and now_ms - ended_ms <= within_ms
 
     def _fold(self, public_key: bytes, entry: Entry, seen_ms: int) -> LogView:
         view = self._logs.get(entry.log)
@@ -196,7 +203,27 @@ class View:
             _fold_payload(view, entry)
         except EntryError:
             self.skipped += 1
+        member = self._members[public_key]
+        if not member.current.clock.live and self._is_later_epoch(view, member.current):
+            member.current = view
         return view
+
+    def _is_later_epoch(self, view: LogView, other: LogView) -> bool:
+        """Whether `view` is a later epoch of its member: its hellos lead back to `other`; if they are strangers, by id."""
+        if self._leads_back(view, other) or self._leads_back(other, view):
+            return self._leads_back(view, other)
+        return view.log > other.log
+
+    def _leads_back(self, view: LogView, other: LogView) -> bool:
+        seen: set[bytes] = set()
+        at: LogView | None = view
+        while at is not None and at.hello is not None and at.hello.previous is not None and at.log not in seen:
+            seen.add(at.log)
+            before = at.hello.previous[0]
+            if before == other.log:
+                return True
+            at = self._logs.get(before)
+        return False
 
     def _promise_anew(self, public_key: bytes) -> None:
         """A member known from the store alone gets the time it last asked for, from when we began to listen."""
@@ -240,7 +267,13 @@ def _fold_results(view: LogView, entry: Entry) -> None:
         row = plan.rows[result.check]
         key = (row.name, row.definition)
         seen = Observation(result, entry.boot8, entry.wall_ms - (entry.up_ms - result.up_ms))
-        view.votes[key] = advance(view.votes.get(key, VoteState()), seen, row.fail_after, row.recover_after)
+        view.votes[key] = advance(
+            view.votes.get(key, VoteState()),
+            seen,
+            interval_ms=row.interval_ms,
+            fail_after=row.fail_after,
+            recover_after=row.recover_after,
+        )
 
 
 def _forget_old_definitions(view: LogView) -> None:

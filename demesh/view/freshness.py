@@ -1,8 +1,9 @@
 """The age of what a log says, without trusting any wall clock.
 
 An entry carries its author's up time. For one boot of the author, the smallest (time of arrival on our monotonic clock −
-up time) that we ever saw is the best guess of the distance between the two clocks; it is too large by the fastest delivery
-so far, so ages come out too small by at most that. With it, every up time of that boot becomes a time on our own clock.
+up time) seen lately is the best guess of the distance between the two clocks; it is too large by the fastest delivery, so
+ages come out too small by at most that. With it, every up time of that boot becomes a time on our own clock. "Lately" is
+the last ten to twenty minutes: clocks drift apart, and a machine that was paused stays behind for good.
 
 A log is *live* once an entry of it came over its author's own connection, or once it advanced twice, at about its own
 pace, since we began to listen. What arrives within a second of the last advance is none: entries that were made close
@@ -13,17 +14,20 @@ history that arrives late never looks fresh.
 _PACE_SLACK_MS = 2_000
 _ADVANCES_TO_LIVE = 2
 _ADVANCE_MS_MIN = 1_000
+_WINDOW_MS = 600_000
 
 
 class LogClock:
     """Turns the up times of one log into times on the observer's monotonic clock."""
 
-    __slots__ = ("_advances", "_boot8", "_last", "_offset_ms", "live")
+    __slots__ = ("_advances", "_before_ms", "_boot8", "_last", "_lately_ms", "_window_ends_ms", "live")
 
     def __init__(self) -> None:
         self.live = False
         self._boot8 = b""
-        self._offset_ms: int | None = None
+        self._lately_ms: int | None = None  # the least distance in the running window, and in the one before it
+        self._before_ms: int | None = None
+        self._window_ends_ms = 0
         self._last: tuple[int, int] | None = None
         self._advances = 0
 
@@ -31,11 +35,12 @@ class LogClock:
         """Take note of a new entry that arrived at `received_ms` (monotonic). `first_hand`: over its author's connection."""
         if boot8 != self._boot8:
             self._boot8 = boot8
-            self._offset_ms = self._last = None
-            self._advances = 0
-            self.live = False
-        offset_ms = received_ms - up_ms
-        self._offset_ms = offset_ms if self._offset_ms is None else min(self._offset_ms, offset_ms)
+            self.lose()
+        if received_ms >= self._window_ends_ms:
+            self._before_ms, self._lately_ms = self._lately_ms, None
+            self._window_ends_ms = received_ms + _WINDOW_MS
+        distance_ms = received_ms - up_ms
+        self._lately_ms = distance_ms if self._lately_ms is None else min(self._lately_ms, distance_ms)
         if first_hand:
             self.live = True
         if self._last is not None:
@@ -49,13 +54,13 @@ class LogClock:
         self._last = (up_ms, received_ms)
 
     def lose(self) -> None:
-        """The log has been silent: it must prove anew that it is live."""
+        """The log has been silent, or we did not listen: it must prove anew that it is live, and the clocks be compared."""
         self.live = False
-        self._last = None
+        self._last = self._lately_ms = self._before_ms = None
         self._advances = 0
 
     def local_ms(self, boot8: bytes, up_ms: int) -> int | None:
         """`up_ms` on the observer's monotonic clock; None when nothing of that boot has arrived while we listened."""
-        if self._offset_ms is None or boot8 != self._boot8:
+        if boot8 != self._boot8 or self._lately_ms is None:
             return None
-        return up_ms + self._offset_ms
+        return up_ms + (self._lately_ms if self._before_ms is None else min(self._lately_ms, self._before_ms))

@@ -7,12 +7,14 @@
     fail    recover_after passes           pass
 
 `error` outcomes (the node could not run the probe) neither count nor break a run. A vote is only as good as its newest
-result is fresh: see `demesh.view.fold`.
+result is fresh: see `demesh.view.fold`. After a gap longer than that, or a reboot, the machine starts from none again, so
+that an old failure is not revived by a new pass.
 """
 
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
+from demesh import limits
 from demesh.log.results import Result
 from demesh.outcome import Outcome
 
@@ -47,9 +49,16 @@ class VoteState:
     address: str | None = None
 
 
-def advance(state: VoteState, seen: Observation, fail_after: int, recover_after: int) -> VoteState:
+def fresh_ms(interval_ms: int) -> int:
+    """How long a result of a check with this interval counts."""
+    return 2 * interval_ms + limits.RESULT_FRESH_EXTRA_MS
+
+
+def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after: int, recover_after: int) -> VoteState:
     """The state after one more result."""
     result = seen.result
+    if state.counted is not None and _is_gap(state.counted, seen, interval_ms):
+        state = VoteState(certificate_expires_s=state.certificate_expires_s, address=state.address)
     state = replace(
         state,
         last=seen,
@@ -74,3 +83,7 @@ def advance(state: VoteState, seen: Observation, fail_after: int, recover_after:
 def is_turning(state: VoteState) -> bool:
     """Whether the last results contradict the vote, or no vote has formed: worth a quick confirmation."""
     return bool(state.run_length) and (Vote.FAIL if state.run_blames else Vote.PASS) != state.vote
+
+
+def _is_gap(before: Observation, seen: Observation, interval_ms: int) -> bool:
+    return before.boot8 != seen.boot8 or seen.result.up_ms - before.result.up_ms > fresh_ms(interval_ms)

@@ -8,7 +8,7 @@ WALL_MS = 1_700_000_000_000
 
 def incident(subject: str = "web", onset_ms: int = WALL_MS) -> Incident:
     labels = (("alertname", "DemeshCheckDown"), ("check", subject))
-    return Incident("DemeshCheckDown", subject, onset_ms, labels, (("summary", f"{subject} is down"),))
+    return Incident("DemeshCheckDown", subject, subject, onset_ms, labels, (("summary", f"{subject} is down"),))
 
 
 class Story:

@@ -30,15 +30,22 @@ class _Alertmanager:
         self.posts: list[tuple[float, str, list[dict[str, Any]]]] = []
         self.outgoing: list[Outgoing] = []
         self._began = trio.current_time()
-        self.sender = AlertmanagerSender(_URL, self._post, lambda: self.outgoing)
+        self.ahead_ms = 0
+        self.sender = AlertmanagerSender(_URL, self._post, lambda: self.outgoing, lambda: WALL_MS)
 
-    async def _post(self, url: str, document: bytes) -> int:
-        self.posts.append((round(trio.current_time() - self._began, 3), url, json.loads(document)))
+    async def _post(self, url: str, document: bytes) -> tuple[int, int | None]:
+        """The first post brings nothing but a look at the clock: it is only kept if it fails."""
+        alerts = json.loads(document)
+        post = (round(trio.current_time() - self._began, 3), url, alerts)
+        if alerts:
+            self.posts.append(post)
         await trio.lowlevel.checkpoint()
         answer = self.answer()
+        if not alerts and answer != 200:
+            self.posts.append(post)
         if isinstance(answer, NetworkError):
             raise answer
-        return answer
+        return answer, WALL_MS + self.ahead_ms
 
     def fire(self, count: int = 1) -> None:
         self.outgoing = [Outgoing(incident(f"web{n}"), WALL_MS, WALL_MS + 120_000) for n in range(count)]
@@ -184,3 +191,29 @@ async def test_a_change_during_a_post_is_posted_right_after_it(autojump_clock: o
         alertmanager.sender.poke()
         await trio.testing.wait_all_tasks_blocked()
     assert [(at, len(alerts)) for at, _, alerts in alertmanager.posts] == [(0, 1), (0, 2)]
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(
+    ("ahead_ms", "ends"), [(0, "22:15:20"), (2_000, "22:15:20"), (600_000, "22:25:20"), (-200_000, "22:12:00")]
+)
+async def test_times_are_told_by_alertmanagers_clock(ahead_ms: int, ends: str, autojump_clock: object) -> None:
+    alertmanager = _Alertmanager()
+    alertmanager.ahead_ms = ahead_ms
+    alertmanager.fire()
+    async with _running(alertmanager):
+        alertmanager.sender.poke()
+        await trio.testing.wait_all_tasks_blocked()
+    ((_, _, (alert,)),) = alertmanager.posts
+    assert alert["endsAt"] == f"2023-11-14T{ends}Z"
+
+
+@pytest.mark.trio
+async def test_a_refused_post_holds_back_no_other(autojump_clock: object) -> None:
+    alertmanager = _Alertmanager()
+    alertmanager.answer = lambda: 400 if alertmanager.posts and len(alertmanager.posts) == 1 else 200
+    alertmanager.fire(300)
+    async with _running(alertmanager):
+        alertmanager.sender.poke()
+        await trio.testing.wait_all_tasks_blocked()
+    assert [len(alerts) for _, _, alerts in alertmanager.posts] == [256, 44]

@@ -149,7 +149,7 @@ def test_the_onset_never_moves_later() -> None:
 def test_an_earlier_onset_that_becomes_known_later_counts() -> None:
     incidents = Incidents()
     for onset_ms, kept_ms in ((5_000, 5_000), (9_000, 5_000), (2_000, 2_000), (7_000, 2_000)):
-        wrong = Incident("X", "s", onset_ms, (("alertname", "X"),), ())
+        wrong = Incident("X", "s", "s", onset_ms, (("alertname", "X"),), ())
         incidents.update([Seen("X", "s", wrong, right=False)], 10_000)
         assert incidents.open()[0].onset_ms == kept_ms
 
@@ -157,7 +157,7 @@ def test_an_earlier_onset_that_becomes_known_later_counts() -> None:
 def test_an_open_incident_keeps_its_labels_so_that_the_sink_takes_it_for_the_same() -> None:
     incidents = Incidents()
     for severity in ("critical", "warning"):
-        wrong = Incident("X", "s", 5_000, (("severity", severity),), (("summary", severity),))
+        wrong = Incident("X", "s", "s", 5_000, (("severity", severity),), (("summary", severity),))
         incidents.update([Seen("X", "s", wrong, right=False)], 10_000)
     (open_,) = incidents.open()
     assert open_.labels == (("severity", "critical"),)
@@ -230,15 +230,20 @@ def test_taking_leave_closes_the_silence_of_a_member() -> None:
     assert watch.look(600_000) == []
 
 
-def test_suspicion_neither_opens_nor_closes() -> None:
+def test_suspicion_opens_nothing() -> None:
     watch, a = _Watch(), MemberLog("a")
     watch.hear(a, *a.start(0))
     assert watch.look(30_000) == []
-    assert watch.look(40_000) == [("opened", _NODE_SILENT, "a")]
-    watch.hear(a, a.results(12_000))
-    assert presence_of(watch.view, a, 40_000) == "suspect"
+    assert presence_of(watch.view, a, 30_000) == "suspect"
+
+
+def test_a_member_whose_name_another_takes_keeps_its_incident() -> None:
+    watch, old, new = _Watch(), MemberLog("old"), MemberLog("new")
+    watch.hear(old, old.hello(0, name="vps"))
+    assert watch.look(40_000) == [("opened", _NODE_SILENT, "vps")]
+    watch.hear(new, new.hello(40_000, name="vps"))
     assert watch.look() == []
-    assert watch.open().subject == "a"
+    assert watch.open().subject == "vps"
 
 
 def test_the_silence_of_one_of_two_members_of_one_name_does_not_flap() -> None:

@@ -76,6 +76,7 @@ def test_a_broken_mesh_id_is_refused(content: str, tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "mesh.id").write_text(content)
+    demesh(home, "swarm-key", "new")
     ran = _run(home)
     assert ran.code == 2
     assert str(home / "mesh.id") in ran.err

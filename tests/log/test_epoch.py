@@ -16,31 +16,23 @@ _HASHES = {seq: str(seq).encode() * 32 for seq in range(10)}
 _MARKER = Marker(BOOT8, "1:2", _LOG, _HEAD)
 
 
-def _decide(
-    marker: Marker | None,
-    own_log: tuple[bytes, Head] | None = (_LOG, _HEAD),
-    had_peers: bool = True,
-    same_place: bool = True,
-):
-    return decide_epoch(own_log, marker, BOOT8, "1:2", had_peers, same_place, _HASHES.get)
+def _decide(marker: Marker | None, own_log: tuple[bytes, Head] | None = (_LOG, _HEAD)) -> Continue | NewEpoch:
+    return decide_epoch(own_log, marker, BOOT8, "1:2", _HASHES.get)
 
 
-@pytest.mark.parametrize("had_peers", [True, False])
 @pytest.mark.parametrize("marked_seq", [9, 8, 0])
-def test_log_goes_on_when_the_store_has_all_that_was_published(marked_seq: int, had_peers: bool) -> None:
+def test_log_goes_on_when_the_store_has_all_that_was_published(marked_seq: int) -> None:
     marker = replace(_MARKER, head=Head(marked_seq, _HASHES[marked_seq]))
-    assert _decide(marker, had_peers=had_peers) == Continue(_LOG, _HEAD)
+    assert _decide(marker) == Continue(_LOG, _HEAD)
 
 
 @pytest.mark.parametrize("marker", [None, replace(_MARKER, boot8=b"another1")], ids=["no marker", "another boot"])
-def test_without_a_marker_of_this_boot_only_a_node_without_peers_goes_on(marker: Marker | None) -> None:
-    assert _decide(marker, had_peers=False) == Continue(_LOG, _HEAD)
-    for decision in (_decide(marker, had_peers=True), _decide(marker, had_peers=False, same_place=False)):
-        assert isinstance(decision, NewEpoch)
-        assert decision.previous == (_LOG, _HEAD)
+def test_without_a_marker_of_this_boot_a_new_epoch_begins(marker: Marker | None) -> None:
+    decision = _decide(marker)
+    assert isinstance(decision, NewEpoch)
+    assert decision.previous == (_LOG, _HEAD)
 
 
-@pytest.mark.parametrize("had_peers", [True, False])
 @pytest.mark.parametrize(
     ("change", "why"),
     [
@@ -52,8 +44,8 @@ def test_without_a_marker_of_this_boot_only_a_node_without_peers_goes_on(marker:
     ],
     ids=["copied file", "another log", "later head", "another head", "another entry below the head"],
 )
-def test_store_that_is_not_what_was_published_begins_a_new_epoch(change, why: str, had_peers: bool) -> None:
-    decision = _decide(replace(_MARKER, **change), had_peers=had_peers)
+def test_store_that_is_not_what_was_published_begins_a_new_epoch(change, why: str) -> None:
+    decision = _decide(replace(_MARKER, **change))
     assert isinstance(decision, NewEpoch)
     assert decision.previous == (_LOG, _HEAD)
     assert why in decision.why
@@ -66,7 +58,7 @@ def test_node_without_a_log_begins_one(marker: Marker | None) -> None:
     assert decision.previous is None
 
 
-def _decide_for(path: Path, marker: Marker | None, had_peers: bool = True) -> Continue | NewEpoch:
+def _decide_for(path: Path, marker: Marker | None) -> Continue | NewEpoch:
     with Store(path, mesh_id=MESH) as store:
         own = store.own_log()
         assert own
@@ -75,8 +67,6 @@ def _decide_for(path: Path, marker: Marker | None, had_peers: bool = True) -> Co
             marker=marker,
             boot8=BOOT8,
             store_file=store.file_identity(),
-            had_peers=had_peers,
-            same_place=store.is_where_own_log_began(),
             hash_at=lambda seq: store.hash_at(own[0], seq),
         )
 
@@ -107,12 +97,3 @@ def test_unreadable_marker_counts_as_none(tmp_path: Path) -> None:
     for text in ("", "{}", "[]", '{"boot8": "zz"}', file.read_text()[:-20]):
         file.write_text(text)
         assert markers.read() is None
-
-
-def test_copied_disk_starts_a_new_epoch_even_if_there_never_was_a_peer(tmp_path: Path) -> None:
-    path, copy = tmp_path / "log.db", tmp_path / "copy.db"
-    with Store(path, mesh_id=MESH) as store:
-        put(store, log_of("ann", 3), own=True)
-    shutil.copy(path, copy)
-    assert isinstance(_decide_for(path, None, had_peers=False), Continue)
-    assert isinstance(_decide_for(copy, None, had_peers=False), NewEpoch)

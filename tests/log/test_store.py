@@ -239,14 +239,6 @@ def test_newest_entries_of_a_kind_are_found(store: Store) -> None:
     assert store.newest(pen.log, Kind.PLAN) == []
 
 
-def test_arrival_is_kept(store: Store) -> None:
-    ann = log_of("ann", 2)
-    assert store.received_ms(ann[0].log) == 0
-    put(store, ann[:1])
-    store.commit(ann[1:], public_keys=owners(ann), received_ms=START_WALL_MS + 7, own=False)
-    assert store.received_ms(ann[0].log) == START_WALL_MS + 7
-
-
 class _File(apsw.VFSFile):
     def __init__(self, disk: "_Disk", name: str | apsw.URIFilename | None, flags: list[int]) -> None:
         super().__init__("unix", name, flags)

@@ -245,3 +245,11 @@ async def test_name_that_cannot_be_found_is_told_and_tried_again(
         names.names["mesh.example"] = ["192.0.2.1"]
         await trio.sleep(60)
         assert network.peers() == {_A}
+
+
+@pytest.mark.trio
+async def test_a_peer_that_is_no_name_ends_nothing(network: _Network, autojump_clock: trio.testing.MockClock) -> None:
+    network.listening["192.0.2.1"] = _A
+    async with _dialling(network, PeerAddress("foo..bar:1", "foo..bar", 1), parse_peer("192.0.2.1:8471")):
+        await trio.sleep(10)
+        assert network.peers() == {_A}

@@ -234,7 +234,7 @@ _MALFORMED: list[bytes] = [
     encode([Message.HELLO, 1, bytes(15), bytes(32)]),
     encode([Message.VECTOR, [[_LOG, 0, 7]]]),
     encode([Message.VECTOR, [[_LOG, 0, 2**53, bytes(8)]]]),
-    encode([Message.VECTOR, [values([_LOG, 0, 7, bytes(8)]) for _ in range(limits.LOGS_MAX + 1)]]),
+    encode([Message.VECTOR, [values([_LOG, 0, 7, bytes(8)]) for _ in range(limits.SYNC_VECTOR_ROWS_MAX + 1)]]),
     encode([Message.PULL, _LOG, 0]),
     encode([Message.PULL, bytes(15), 0, 7]),
     encode([Message.PULL, _LOG, 7, 2**53]),

@@ -394,15 +394,17 @@ async def test_long_logs_are_pulled_in_pages(
 
 
 @pytest.mark.trio
-async def test_inbound_sessions_beyond_the_cap_are_refused_as_busy(autojump_clock: trio.testing.MockClock) -> None:
+async def test_a_peer_gets_one_session_at_a_time_and_a_silent_one_is_sent_away(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
     swarm = MemorySwarm()
-    a, guest = _Node(swarm, "ann"), _Oddity(swarm, "guest")
+    a, b, guest = _Node(swarm, "ann"), _Node(swarm, "bob"), _Oddity(swarm, "guest")
     before = counted("demesh_refused_total", room="sync", reason="busy")
     hello = Puller(MESH, []).hello()
-    async with _running(a, guest):
+    async with _running(a, b, guest):
         await a.grow(2)
         swarm.connect(a.key, guest.key)
-        silent = [await guest.network.open_stream(a.key) for _ in range(limits.SYNC_SESSIONS_INBOUND_MAX)]
+        silent = await guest.network.open_stream(a.key)
         await trio.testing.wait_all_tasks_blocked()
 
         turned_away = Frames(await guest.network.open_stream(a.key))
@@ -410,16 +412,15 @@ async def test_inbound_sessions_beyond_the_cap_are_refused_as_busy(autojump_cloc
         kind, code, _ = fields_of(decode(await turned_away.expect()))
         assert (kind, code) == (Message.REFUSED, Refused.BUSY)
         assert counted("demesh_refused_total", room="sync", reason="busy") == before + 1
+        swarm.connect(a.key, b.key)
+        await b.until_holds(a)
+        assert trio.current_time() == 0, "others are served meanwhile"
 
-        await silent[0].close()
-        await trio.testing.wait_all_tasks_blocked()
+        await trio.sleep(limits.SYNC_IDLE_SECONDS_MAX + 1)
+        assert await silent.receive() == b"", "a guest that says nothing is sent away in the end"
         served = Frames(await guest.network.open_stream(a.key))
         await served.send(hello)
         assert fields_of(decode(await served.expect()))[0] == Message.HELLO
-        assert trio.current_time() == 0
-
-        await trio.sleep(limits.SYNC_SESSION_SECONDS_MAX + 1)
-        assert await silent[1].receive() == b"", "a guest that says nothing is sent away in the end"
 
 
 @pytest.mark.trio

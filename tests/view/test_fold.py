@@ -21,6 +21,7 @@ from tests.view.build import (
     check_of,
     deliver,
     new_view,
+    presence_of,
     result,
     row,
     three_vantages,
@@ -275,3 +276,12 @@ def test_the_view_is_settled_once_every_live_vantage_reported_or_had_the_time() 
     assert view.settled(50_001)
     deliver(view, c, c.outcomes(50_000, PASS), 50_000)
     assert view.settled(50_000)
+
+
+def test_after_a_time_without_listening_nobody_is_silent_at_once() -> None:
+    view, a = new_view(), MemberLog("a")
+    deliver(view, a, a.start(0, row()), 0)
+    view.listen_anew(90_000)
+    view.tick(90_000)
+    assert presence_of(view, a, 90_000) == "alive"
+    assert presence_of(view, a, 90_000 + 36_000) == "silent"

@@ -160,3 +160,22 @@ def _concluded(steps: list[_Step], skews_ms: list[int]) -> list[object]:
 @given(_STEPS, _SKEWS_MS)
 def test_wrong_wall_clocks_change_no_presence_no_vote_and_no_verdict(steps: list[_Step], skews_ms: list[int]) -> None:
     assert _concluded(steps, skews_ms) == _concluded(steps, [0, 0, 0])
+
+
+def test_a_slow_clock_makes_no_member_silent_in_the_long_run() -> None:
+    """The author's clock loses 50 ppm, or stands still for 40 s once: what it says stays as fresh as it is."""
+    clock = LogClock()
+    for now_ms in range(0, 30 * 86_400_000, 300_000):
+        up_ms = now_ms - now_ms * 50 // 1_000_000
+        clock.observe(b"boot0000", up_ms, now_ms, first_hand=True)
+        heard_ms = clock.local_ms(b"boot0000", up_ms)
+        assert heard_ms is not None
+        assert now_ms - heard_ms < 1_000
+
+
+def test_a_machine_that_was_paused_is_heard_again_once_it_was_silent() -> None:
+    clock = LogClock()
+    clock.observe(b"boot0000", 0, 0, first_hand=True)
+    clock.lose()
+    clock.observe(b"boot0000", 10_000, 50_000, first_hand=True)
+    assert clock.local_ms(b"boot0000", 10_000) == 50_000

@@ -1,26 +1,34 @@
 """What one vantage says of one check."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from demesh.outcome import Outcome
-from demesh.view.vote import Observation, Vote, VoteState, advance, is_turning
+from demesh.view.vote import Observation, Vote, VoteState, advance, fresh_ms, is_turning
 from tests.view.build import result
 
 _LETTERS = {"p": Outcome.PASS, "f": Outcome.FAIL, "m": Outcome.MISMATCH, "t": Outcome.TIMEOUT, "e": Outcome.ERROR}
+
+
+_INTERVAL_MS = 10_000
 
 
 def _seen(outcome: Outcome, number: int, **changed: object) -> Observation:
     return Observation(result(outcome, number, 0, **changed), b"boot0000", 1_000 + number)
 
 
+def _next(state: VoteState, seen: Observation, fail_after: int = 2, recover_after: int = 2) -> VoteState:
+    return advance(state, seen, interval_ms=_INTERVAL_MS, fail_after=fail_after, recover_after=recover_after)
+
+
 def _fold(outcomes: Sequence[Outcome], fail_after: int = 2, recover_after: int = 2) -> VoteState:
     state = VoteState()
     for number, outcome in enumerate(outcomes):
-        state = advance(state, _seen(outcome, number), fail_after, recover_after)
+        state = _next(state, _seen(outcome, number), fail_after, recover_after)
     return state
 
 
@@ -84,10 +92,10 @@ def test_an_error_is_the_last_result_and_not_the_one_that_counts() -> None:
 
 
 def test_certificate_and_address_stay_known_until_told_anew() -> None:
-    state = advance(VoteState(), _seen(Outcome.PASS, 0, certificate_expires_s=99, address="192.0.2.7"), 2, 2)
-    state = advance(state, _seen(Outcome.PASS, 1), 2, 2)
+    state = _next(VoteState(), _seen(Outcome.PASS, 0, certificate_expires_s=99, address="192.0.2.7"))
+    state = _next(state, _seen(Outcome.PASS, 1))
     assert (state.certificate_expires_s, state.address) == (99, "192.0.2.7")
-    state = advance(state, _seen(Outcome.FAIL, 2, certificate_expires_s=100), 2, 2)
+    state = _next(state, _seen(Outcome.FAIL, 2, certificate_expires_s=100))
     assert (state.certificate_expires_s, state.address) == (100, "192.0.2.7")
 
 
@@ -122,3 +130,13 @@ def test_the_machine_says_what_a_look_at_the_whole_history_says(
 def test_errors_change_no_vote(outcomes: list[Outcome], fail_after: int, recover_after: int) -> None:
     without = [each for each in outcomes if each != Outcome.ERROR]
     assert _fold(outcomes, fail_after, recover_after).vote == _fold(without, fail_after, recover_after).vote
+
+
+def test_an_old_failure_is_not_revived_by_a_new_pass() -> None:
+    failing = _fold([Outcome.FAIL, Outcome.FAIL])
+    assert failing.vote == Vote.FAIL
+    assert _next(failing, _seen(Outcome.PASS, fresh_ms(_INTERVAL_MS) + 1)).vote == Vote.FAIL
+    assert _next(failing, _seen(Outcome.PASS, fresh_ms(_INTERVAL_MS) + 2)).vote == Vote.PASS
+    rebooted = replace(_seen(Outcome.PASS, 2), boot8=b"boot0001")
+    assert _next(failing, rebooted).vote == Vote.PASS
+    assert _next(failing, replace(_seen(Outcome.FAIL, 2), boot8=b"boot0001")).vote == Vote.UNSEEN
