@@ -1,0 +1,307 @@
+"""The promises of `demesh.node` as a whole: its wiring, with a network, a store, a probe and a clock of the test's own."""
+
+import json
+import random
+from collections.abc import AsyncGenerator, Iterator, Sequence
+from contextlib import asynccontextmanager
+from datetime import datetime
+from itertools import combinations, cycle, repeat
+from pathlib import Path
+from typing import Any
+
+import pytest
+import trio
+from trio.testing import MockClock
+
+from demesh.checks.check import Check
+from demesh.config.load import Settings
+from demesh.log.entry import Entry, Kind
+from demesh.log.epoch import Marker
+from demesh.log.hello import read_hello
+from demesh.log.store import Store
+from demesh.mesh.memory import MemoryNetwork, MemorySwarm
+from demesh.node import Edges, Node
+from demesh.outcome import Outcome, ProbeResult
+from demesh.probes.base import ProbeSpec
+from demesh.view.presence import Presence
+from tests.log.builders import MESH, DirectStorage, TrioClock, counted, key_of, public_key_of
+
+pytestmark = pytest.mark.trio
+_PULL_SECONDS_MIN = 20
+"""No node pulls of its own accord before: what is known earlier was pulled for a reason."""
+_FLUSH_SECONDS = 2
+_SILENT_SECONDS = 2 * _FLUSH_SECONDS + 5 + 10
+_ALERTMANAGER = "http://alerts.example"
+
+
+class _Member:
+    """A node and the machine it runs on, which outlives it: the store's file, the marker and what its target does."""
+
+    def __init__(
+        self, swarm: MemorySwarm, place: Path, owner: str, checks: Sequence[Check], flush_seconds: int
+    ) -> None:
+        self.key = public_key_of(owner)
+        self.says: Iterator[Outcome] = repeat(Outcome.PASS)
+        self.marker: Marker | None = None
+        self.posts: list[tuple[str, list[dict[str, Any]], float]] = []
+        self._swarm = swarm
+        self._owner = owner
+        self._file = place / f"{owner}.db"
+        self._clock = TrioClock()
+        self._starts = 0
+        flush_ms, checks = 1_000 * flush_seconds, tuple(checks)
+        self._settings = Settings(owner, flush_interval_ms=flush_ms, alertmanagers=(_ALERTMANAGER,), checks=checks)
+        self.node: Node
+        self.store: Store
+
+    async def run(self, stop: trio.Event, task_status: trio.TaskStatus[None]) -> None:
+        self._starts += 1
+        with Store(self._file, mesh_id=MESH) as self.store:
+            storage = DirectStorage()
+            storage.store = self.store
+            edges = Edges(
+                clock=self._clock,
+                store=self.store,
+                storage=storage,
+                network=MemoryNetwork(self._swarm, self.key),
+                probes={"http": self._probe},
+                post=self._post,
+                read_marker=lambda: self.marker,
+                write_marker=self._mark,
+                rng=random.Random(self._owner),
+                epoch_nonce=self._starts.to_bytes(8, "big"),
+            )
+            self.node = Node(self._settings, key_of(self._owner), MESH, edges)
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(self.node.run, stop)
+                await self.node.ready.wait()
+                task_status.started()
+
+    def own_log(self) -> list[Entry]:
+        """The entries of its newest epoch, as stored."""
+        own = self.store.own_log()
+        assert own is not None
+        return self.store.read(own[0], 0, own[1].seq)[0]
+
+    def head_of(self, other: "_Member") -> int:
+        """The sequence number up to which this node holds the other's log; -1 without."""
+        return max((each.head.seq for each in self.node.logs.states() if each.public_key == other.key), default=-1)
+
+    def presence_of(self, other: "_Member") -> Presence:
+        member = self.node.view.member(other.key)
+        assert member is not None
+        return self.node.view.presence(member, self._clock.monotonic_ms())
+
+    def incidents(self) -> list[tuple[str, str]]:
+        return [(each["name"], each["subject"]) for each in self.node.status()["incidents"]]
+
+    def _mark(self, marker: Marker) -> None:
+        self.marker = marker
+
+    async def _probe(self, spec: ProbeSpec) -> ProbeResult:
+        await trio.lowlevel.checkpoint()
+        return ProbeResult(next(self.says))
+
+    async def _post(self, url: str, document: bytes) -> tuple[int, int | None]:
+        await trio.lowlevel.checkpoint()
+        if alerts := json.loads(document):  # an empty one asks for the time
+            self.posts.append((url, alerts, self._clock.wall_ms() / 1_000))
+        return 200, self._clock.wall_ms()
+
+
+class _Mesh:
+    def __init__(self, place: Path) -> None:
+        self.swarm = MemorySwarm()
+        self._place = place
+
+    def member(self, owner: str, checks: Sequence[Check] = (), flush_seconds: int = _FLUSH_SECONDS) -> _Member:
+        return _Member(self.swarm, self._place, owner, checks, flush_seconds)
+
+    def connect(self, *members: _Member) -> None:
+        for one, other in combinations(members, 2):
+            self.swarm.connect(one.key, other.key)
+
+
+@pytest.fixture
+def mesh(tmp_path: Path) -> _Mesh:
+    return _Mesh(tmp_path)
+
+
+@asynccontextmanager
+async def _running(*members: _Member) -> AsyncGenerator[None]:
+    """Run `members`, and in the end stop them as a signal would."""
+    stop = trio.Event()
+    with trio.fail_after(600):
+        async with trio.open_nursery() as nursery:
+            for member in members:
+                await nursery.start(member.run, stop)
+            yield
+            stop.set()
+
+
+def _check(**rest: Any) -> Check:
+    return Check("web", ProbeSpec("http", "https://example.org/", 1_000), **rest)
+
+
+def _agree(*members: _Member) -> bool:
+    return all(each.node.logs.states() == members[0].node.logs.states() for each in members)
+
+
+async def test_connecting_brings_the_others_log_though_every_broadcast_is_lost(
+    autojump_clock: MockClock, mesh: _Mesh
+) -> None:
+    mesh.swarm.lossy = True
+    ann, ben = mesh.member("ann"), mesh.member("ben")
+    async with _running(ann, ben):
+        await trio.sleep(3)
+        assert ben.head_of(ann) == -1
+        mesh.connect(ann, ben)
+        await trio.sleep(0.5)
+        assert ben.head_of(ann) >= 2
+        assert _agree(ann, ben)
+
+
+async def test_gap_that_gossip_shows_is_pulled(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    ann, ben = mesh.member("ann"), mesh.member("ben")
+    async with _running(ann, ben):
+        mesh.connect(ann, ben)
+        await trio.sleep(1)
+        mesh.swarm.lossy = True
+        await trio.sleep(5.5)
+        assert not _agree(ann, ben)
+        mesh.swarm.lossy = False
+        await trio.sleep(_FLUSH_SECONDS + 0.5)
+        assert _agree(ann, ben)
+        assert {ann.presence_of(ben), ben.presence_of(ann)} == {Presence.ALIVE}  # so nobody was asked about a suspect
+        assert trio.current_time() < _PULL_SECONDS_MIN
+
+
+async def test_others_are_asked_about_a_suspect_member(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    ann, ben, cat = (mesh.member(owner) for owner in ("ann", "ben", "cat"))
+    async with _running(ann, ben, cat):
+        mesh.connect(ann, ben, cat)
+        await trio.sleep(1)
+        mesh.swarm.cut(ann.key, ben.key)  # nobody passes gossip on in this network
+        known = ben.head_of(ann)
+        await trio.sleep(2 * _FLUSH_SECONDS + 5 - 1.5)
+        assert (ben.presence_of(ann), ben.head_of(ann)) == (Presence.ALIVE, known)
+        pulls = counted("demesh_syncs_total", outcome="done")
+        await trio.sleep(4)
+        assert ben.head_of(ann) > known
+        assert counted("demesh_syncs_total", outcome="done") == pulls + 2  # one by each that was cut off
+        assert trio.current_time() < _PULL_SECONDS_MIN
+
+
+async def test_restart_with_the_marker_goes_on_in_the_same_log(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    ann = mesh.member("ann", [_check()])
+    async with _running(ann):
+        await trio.sleep(1)
+    async with _running(ann):
+        kinds = [entry.kind for entry in ann.own_log()]
+    assert kinds == [Kind.HELLO, Kind.PLAN, Kind.RESULTS, Kind.RESULTS, Kind.BYE, Kind.RESULTS]
+
+
+async def test_restart_without_the_marker_begins_an_epoch_that_names_the_last(
+    autojump_clock: MockClock, mesh: _Mesh
+) -> None:
+    ann = mesh.member("ann", [_check()])
+    async with _running(ann):
+        await trio.sleep(1)
+        first = ann.node.logs.states()[0].log
+    assert ann.marker is not None
+    before = (first, ann.marker.head)
+    ann.marker = None
+    for _ in range(2):  # the second time it goes on in the new epoch, and still says where that came from
+        async with _running(ann):
+            hellos = [read_hello(entry) for entry in ann.own_log() if entry.kind == Kind.HELLO]
+            assert [hello.previous for hello in hellos] == [before]
+            assert ann.own_log()[1].kind == Kind.PLAN
+            assert len(ann.node.logs.states()) == 2
+
+
+async def test_quick_restart_forgets_no_failure(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    check = _check(interval_ms=60_000, retry_interval_ms=4_000, fail_after=3)
+    ann = mesh.member("ann", [check], flush_seconds=10)
+    ann.says = repeat(Outcome.FAIL)
+    async with _running(ann):
+        await trio.sleep(5)
+        assert ann.incidents() == []  # two of three
+    async with _running(ann):
+        await trio.sleep(0.5)
+        assert ann.incidents() == [("DemeshCheckDown", "web")]
+
+
+async def test_log_of_a_silent_member_must_prove_anew_that_it_is_live(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    ann, ben, cat = (mesh.member(owner) for owner in ("ann", "ben", "cat"))
+    async with _running(ann, ben, cat):
+        mesh.connect(ann, ben)
+        mesh.connect(ann, cat)
+        await trio.sleep(1)
+        mesh.swarm.cut(ann.key, ben.key)
+        await trio.sleep(_SILENT_SECONDS + 2)
+        assert ben.presence_of(ann) == Presence.SILENT
+        mesh.connect(ben, cat)
+        await trio.sleep(1)
+        assert ben.head_of(ann) == cat.head_of(ann)
+        assert ben.presence_of(ann) == Presence.SILENT  # for all ben can tell it is history
+        mesh.connect(ann, ben)
+        await trio.sleep(_FLUSH_SECONDS + 0.5)
+        assert ben.presence_of(ann) == Presence.ALIVE
+
+
+async def test_node_that_did_not_run_for_a_while_accuses_nobody_on_waking(
+    autojump_clock: MockClock, mesh: _Mesh
+) -> None:
+    ann, ben = mesh.member("ann"), mesh.member("ben")
+    opened: list[tuple[str, str]] = []
+    async with _running(ann, ben):
+        mesh.connect(ann, ben)
+        await trio.sleep(3)
+        mesh.swarm.cut(ann.key, ben.key)  # what was sent meanwhile comes late
+        autojump_clock.jump(60)
+        for _ in range(_SILENT_SECONDS - 4):
+            await trio.sleep(1)
+            opened += ann.incidents()
+    assert opened == []
+
+
+async def test_node_that_is_stopped_takes_leave(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    restless = _check(interval_ms=100, fail_after=1, recover_after=1)
+    ann, ben = mesh.member("ann", [restless]), mesh.member("ben")
+    ann.says = cycle([Outcome.PASS, Outcome.FAIL])  # each result is told at once
+    async with _running(ben):
+        async with _running(ann):
+            mesh.connect(ann, ben)
+            await trio.sleep(3.05)
+            assert ben.presence_of(ann) == Presence.ALIVE
+        assert ben.presence_of(ann) == Presence.AWAY
+        await trio.sleep(_SILENT_SECONDS + 2)
+        assert ben.presence_of(ann) == Presence.AWAY
+
+
+async def test_failing_check_is_one_incident_posted_at_once_as_is_its_end(
+    autojump_clock: MockClock, mesh: _Mesh
+) -> None:
+    check = _check(interval_ms=4_000, retry_interval_ms=1_000)
+    members = [mesh.member(owner, [check]) for owner in ("ann", "ben", "cat")]
+    async with _running(*members):
+        mesh.connect(*members)
+        await trio.sleep(5)
+        for member in members:
+            assert member.incidents() == []
+            member.says = repeat(Outcome.FAIL)
+        await trio.sleep(7)
+        for member in members:
+            assert member.incidents() == [("DemeshCheckDown", "web")]
+            member.says = repeat(Outcome.PASS)
+        opened = [member.posts.pop() for member in members]
+        await trio.sleep(10)
+        assert [member.incidents() for member in members] == [[], [], []]
+        closed = [member.posts.pop() for member in members]
+    assert not any(member.posts for member in members)
+    for url, alerts, at in opened + closed:
+        assert url == f"{_ALERTMANAGER}/api/v2/alerts"
+        assert [alert["labels"] for alert in alerts] == [opened[0][1][0]["labels"]]
+        assert alerts[0]["labels"]["alertname"] == "DemeshCheckDown"
+        ended = datetime.fromisoformat(alerts[0]["endsAt"]).timestamp() <= at
+        assert ended == ((url, alerts, at) in closed)
