@@ -33,7 +33,7 @@ from demesh.identity import (
     read_swarm_key,
     write_secret,
 )
-from demesh.limits import ALERT_POST_SECONDS_MAX
+from demesh.limits import ALERT_POST_SECONDS_MAX, SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
 from demesh.mesh.gossip import topic
@@ -73,6 +73,8 @@ def run_node(overrides: Overrides) -> NoReturn:
     lock = HomeLock(home)
     os.umask(0o077)
     api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
+    if len(os.fsencode(api_socket)) > SOCKET_PATH_BYTES_MAX:
+        raise UsageError(f"The path {api_socket} is too long for a socket. Set XDG_RUNTIME_DIR to a shorter directory.")
     api = ApiServer(settings.api, api_socket)
     swarm_key = _swarm_key(home, settings)
     key = read_or_make_node_key(home.node_key)

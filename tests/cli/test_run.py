@@ -107,3 +107,9 @@ def test_elsewhere_than_on_linux_it_says_what_works(tmp_path: Path, monkeypatch:
     ran = _run(tmp_path / "home")
     assert ran.code == 2
     assert "--node URL" in ran.err
+
+
+def test_a_runtime_directory_too_deep_for_a_socket_is_named(tmp_path: Path) -> None:
+    ran = demesh(tmp_path / "home", "node", "run", "--api", "none", XDG_RUNTIME_DIR=str(tmp_path / ("x" * 100)))
+    assert ran.code == 2
+    assert "too long for a socket. Set XDG_RUNTIME_DIR" in ran.err
