@@ -204,26 +204,16 @@ class View:
         except EntryError:
             self.skipped += 1
         member = self._members[public_key]
-        if not member.current.clock.live and self._is_later_epoch(view, member.current):
-            member.current = view
+        if entry.kind == Kind.HELLO and not member.current.clock.live:
+            member.current = self._latest_epoch(public_key)
         return view
 
-    def _is_later_epoch(self, view: LogView, other: LogView) -> bool:
-        """Whether `view` is a later epoch of its member: its hellos lead back to `other`; if they are strangers, by id."""
-        if self._leads_back(view, other) or self._leads_back(other, view):
-            return self._leads_back(view, other)
-        return view.log > other.log
-
-    def _leads_back(self, view: LogView, other: LogView) -> bool:
-        seen: set[bytes] = set()
-        at: LogView | None = view
-        while at is not None and at.hello is not None and at.hello.previous is not None and at.log not in seen:
-            seen.add(at.log)
-            before = at.hello.previous[0]
-            if before == other.log:
-                return True
-            at = self._logs.get(before)
-        return False
+    def _latest_epoch(self, public_key: bytes) -> LogView:
+        """The log of a member that none of its others names as the one before; if hellos are missing, the largest id."""
+        logs = [log for log in self._logs.values() if log.public_key == public_key]
+        succeeded = {log.hello.previous[0] for log in logs if log.hello and log.hello.previous}
+        latest = [log for log in logs if log.log not in succeeded]
+        return max(latest or logs, key=lambda log: log.log)
 
     def _promise_anew(self, public_key: bytes) -> None:
         """A member known from the store alone gets the time it last asked for, from when we began to listen."""

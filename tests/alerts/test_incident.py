@@ -273,3 +273,9 @@ def test_opened_and_closed_tell_of_the_same_incident() -> None:
     assert isinstance(opened, Opened)
     assert opened.incident == closed.incident
     assert incidents.open() == []
+
+
+def test_label_names_that_alertmanager_refuses_are_left_out() -> None:
+    watch, _ = _down(row(labels=(("team", "ops"), ("a b", "x"), ("", "y"))))
+    assert dict(watch.open().labels)["team"] == "ops"
+    assert not {"a b", ""} & dict(watch.open().labels).keys()

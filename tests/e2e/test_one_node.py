@@ -67,6 +67,15 @@ def test_kill_9_loses_nothing_that_was_shown_and_contradicts_nothing(tmp_path: P
             assert _all_stand(node, shown)
 
 
+def test_a_password_of_an_alertmanager_is_not_printed(tmp_path: Path) -> None:
+    node = NodeProcess(tmp_path / "node", "nas")
+    with node:
+        node.start("--alertmanager", "http://admin:sesame@127.0.0.1:9/")
+        eventually(node.output, lambda said: "tells" in said, 20, "the greeting")
+        assert "http://127.0.0.1:9" in node.output()
+        assert "sesame" not in node.output()
+
+
 def test_a_stopped_node_says_so_and_exits_cleanly(tmp_path: Path) -> None:
     node = NodeProcess(tmp_path / "node", "nas")
     with node:

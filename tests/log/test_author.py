@@ -152,6 +152,19 @@ async def test_marker_that_cannot_be_written_publishes_nothing(monkeypatch: pyte
 
 
 @pytest.mark.trio
+async def test_head_is_not_told_before_its_entry_is_durable() -> None:
+    """Sync and `log heads` tell peers and people what stands in Logs."""
+    desk = _Desk()
+    desk.storage.gate = trio.Event()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(desk.begin)
+        await desk.storage.committing.wait()
+        assert desk.logs.states() == []
+        desk.storage.gate.set()
+    assert [state.head for state in desk.logs.states()] == [desk.published[-1].head]
+
+
+@pytest.mark.trio
 async def test_entry_once_signed_is_stored_though_the_author_is_cancelled() -> None:
     desk = _Desk()
     desk.storage.gate = trio.Event()

@@ -6,8 +6,10 @@ from hypothesis import strategies as st
 
 from demesh import limits
 from demesh.log.chain import Gap, Logs, LogState, Refusal, vector, vector_digest
+from demesh.log.codec import encode, values
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
+from demesh.mesh.sync import Message, Puller
 from tests.log.builders import (
     MESH,
     NO_LOG,
@@ -236,6 +238,18 @@ def test_no_more_than_the_allowed_logs_are_held() -> None:
     assert len(logs) == limits.LOGS_MAX == 1_024
     assert _refused(logs, log_of("bob", 2)) == "too_many_logs"
     assert logs.offer(ann[1:]).accepted == ann[1:], "those that are held go on"
+
+
+def test_own_epoch_leaves_a_full_node_with_a_vector_that_others_can_read() -> None:
+    known = [LogState(i.to_bytes(16, "big"), bytes(32), Head(3, bytes(32))) for i in range(limits.LOGS_MAX)]
+    own = log_of("ann", 2)
+    logs = Logs(MESH, own[0].log, known)
+    logs.append_own(own)
+    assert _refused(logs, log_of("bob", 2)) == "too_many_logs"
+    offered = encode([Message.VECTOR, values(vector(logs.states()))])
+    puller = Puller(MESH, [])
+    puller.offered(offered)
+    assert puller.head_seq(own[0].log) == 1
 
 
 def test_known_logs_go_on_after_a_restart() -> None:

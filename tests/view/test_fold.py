@@ -1,6 +1,7 @@
 """What all logs together say, whatever the order in which they arrive."""
 
 from collections.abc import Callable
+from itertools import permutations
 
 import pytest
 from hypothesis import given
@@ -10,6 +11,7 @@ from demesh.log.entry import Entry, Kind
 from demesh.log.plan import PlanPart
 from demesh.outcome import Outcome
 from demesh.view.fold import View
+from demesh.view.names import name_of
 from tests.view.build import (
     ERROR,
     FAIL,
@@ -285,3 +287,17 @@ def test_after_a_time_without_listening_nobody_is_silent_at_once() -> None:
     view.tick(90_000)
     assert presence_of(view, a, 90_000) == "alive"
     assert presence_of(view, a, 90_000 + 36_000) == "silent"
+
+
+@pytest.mark.parametrize("order", list(permutations(range(3))))
+def test_the_latest_epoch_of_a_member_is_the_same_whatever_came_first(order: tuple[int, ...]) -> None:
+    epochs = [MemberLog("a", epoch=number) for number in range(3)]
+    hellos = [epochs[0].hello(0, name="first")]
+    for number in (1, 2):
+        previous = (epochs[number - 1].log, hellos[-1].head)
+        hellos.append(epochs[number].hello(0, name=f"after {number}", previous=previous))
+    view = new_view()
+    for number in order:
+        view.load(epochs[number].key, [hellos[number]])
+    (member,) = view.members()
+    assert name_of(member) == "after 2"
