@@ -65,6 +65,7 @@ CHECKS_MAX = 10_000
 PROBES_IN_FLIGHT_MAX = 64
 LOOKUPS_MAX = 256  # threads that look up names; those given up count until they end
 HTTP_BODY_BYTES_MAX = 1_048_576
+PATTERN_SECONDS_MAX = 0.1  # one search of a user's regular expression, which holds the event loop
 HTTP_REDIRECTS_MAX = 5
 INTERVAL_MS_MIN = 1_000
 INTERVAL_MS_MAX = 7 * 86_400_000

@@ -39,7 +39,8 @@ from demesh.log.store import Store
 from demesh.mesh.gossip import topic
 from demesh.mesh.libp2p.host import Libp2pNetwork
 from demesh.node import Edges, Node
-from demesh.probes.http import HttpProbe
+from demesh.probes.registry import Probes, Tools
+from demesh.probes.resolving import Resolver
 from demesh.target import public_target
 
 _PORT = 8471
@@ -104,7 +105,7 @@ async def _run(
         store=store,
         storage=ThreadStorage(store),
         network=Libp2pNetwork(bytes(key), swarm_key, topic(mesh_id), listen),
-        probes={"http": HttpProbe(curl, clock.wall_ms)},
+        probes=Probes(Tools(curl, clock.wall_ms, Resolver())),
         post=post,
         read_marker=marker.read,
         write_marker=marker.write,

@@ -23,11 +23,9 @@ from demesh.checks.check import Check
 from demesh.config import lines as where
 from demesh.config.tables import CheckTable, ConfigFile, DefaultsTable, ExpectTable, NodeTable
 from demesh.errors import ConfigError, UsageError
-from demesh.probes.base import Expect, ProbeSpec
+from demesh.pattern import Pattern
+from demesh.probes.base import TYPE_OF_SCHEME, Expect, ProbeSpec
 from demesh.target import check_target
-
-TYPE_OF_SCHEME = {"http": "http", "https": "http"}
-"""The probe type that follows from a target's scheme."""
 
 _TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)")
 
@@ -166,7 +164,7 @@ def _check(table: CheckTable, defaults: DefaultsTable, base: Path) -> Check:
 def _expect(table: ExpectTable) -> Expect:
     return Expect(
         status=frozenset(table.status) if table.status is not None else None,
-        body=re.compile(table.body) if table.body is not None else None,
+        body=Pattern.compile(table.body) if table.body is not None else None,
         response_time_ms=table.response_time,
         cert_expires_in_ms=table.cert_expires_in,
     )

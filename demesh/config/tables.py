@@ -14,6 +14,7 @@ from demesh.address import parse_host_port, parse_peer
 from demesh.config.duration import format_duration, parse_duration
 from demesh.errors import UsageError
 from demesh.log.plan import QUORUM_ALL, QUORUM_MAJORITY
+from demesh.pattern import Pattern
 
 
 def _duration_between(least_ms: int, most_ms: int) -> BeforeValidator:
@@ -52,9 +53,9 @@ def _quorum(value: object) -> int:
 
 def _pattern(value: str) -> str:
     try:
-        re.compile(value)
-    except (re.error, OverflowError, RecursionError) as error:
-        raise ValueError(f"not a regular expression: {error}") from None
+        Pattern.compile(value)
+    except UsageError as error:
+        raise ValueError(str(error)) from None
     return value
 
 

@@ -2,25 +2,108 @@
 
 A probe never raises for what the target does and never outlives its timeout by more than the time one cancellation takes;
 its caller enforces the deadline all the same. A probe that cannot be run on this node answers with Outcome.ERROR.
+
+`ProbeSpec` has what all probes share; what only one type knows is in its `options`, one dataclass a type. Which keys of a
+check's table fill them, and which expectations a type knows, is `demesh.config`'s business.
 """
 
-import re
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
+from typing import Any, Literal
 
 from demesh.outcome import ProbeResult
+from demesh.pattern import Pattern
+
+TYPE_OF_SCHEME = {
+    "http": "http",
+    "https": "http",
+}
+"""The probe type that follows from a target's scheme."""
 
 
 @dataclass(frozen=True, slots=True)
 class Expect:
-    """What a passing answer looks like; None means no such expectation."""
+    """What a passing answer looks like; None, or nothing, means no such expectation. A type that has no such thing ignores it."""
 
-    status: frozenset[int] | None = None
-    """Accepted HTTP status codes; None accepts 200 to 299."""
-    body: re.Pattern[str] | None = None
-    """Searched for in the decoded body."""
     response_time_ms: int | None = None
     cert_expires_in_ms: int | None = None
+    status: frozenset[int] | None = None
+    """Accepted HTTP status codes; None accepts 200 to 299."""
+    body: Pattern | None = None
+    """HTTP: searched for in the decoded body."""
+    json: tuple[tuple[str, Any], ...] = ()
+    """HTTP: JSONPath and the value there, as JSON has it."""
+    header: tuple[tuple[str, Pattern], ...] = ()
+    """HTTP: a header's name and what is searched for in its value; the header must be there."""
+    answer: Pattern | None = None
+    """TCP, TLS: searched for in what the target sends (decoded as UTF-8, each undecodable byte as U+FFFD)."""
+    rcode: str | None = None
+    """DNS: the response code by name; None accepts NOERROR."""
+    records: tuple[str, ...] = ()
+    """DNS: record data that must all be among the answers, in presentation form without the final dot."""
+    output: Pattern | None = None
+    """Command: searched for in its standard output."""
+
+
+@dataclass(frozen=True, slots=True)
+class HttpOptions:
+    method: str = "GET"
+    headers: tuple[tuple[str, str], ...] = ()
+    body: bytes | None = None
+    user: str = ""
+    password: str = ""
+    follow_redirects: bool = True
+    http_version: Literal["", "1.1", "2"] = ""
+    """Empty: HTTP/2 where the server takes it over TLS."""
+    proxy: str | None = None
+    """None: no proxy, whatever the environment says."""
+
+
+@dataclass(frozen=True, slots=True)
+class TcpOptions:
+    """Of tcp:// and tls:// targets. `starttls` names the protocol that is spoken before the handshake."""
+
+    send: bytes | None = None
+    starttls: Literal["", "smtp", "imap", "pop3", "ftp", "xmpp", "postgres"] = ""
+    server_name: str = ""
+    """SNI and the name that the certificate must bear; empty: the target's host."""
+    alpn: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class DnsOptions:
+    """Of dns://SERVER/NAME targets; without SERVER this machine's own resolver is asked."""
+
+    record: str = "A"
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    recursion: bool = True
+    server_name: str = ""
+    """For `tls`: the name that the server's certificate must bear; empty: the target's host."""
+
+
+@dataclass(frozen=True, slots=True)
+class PingOptions:
+    packets: int = 1
+    payload_bytes: int = 32
+
+
+@dataclass(frozen=True, slots=True)
+class CommandOptions:
+    argv: tuple[str, ...]
+    output: Literal["nagios", "json"] = "nagios"
+    env: tuple[tuple[str, str], ...] = ()
+    directory: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class PythonOptions:
+    """`entry` is `package.module:function` or the name of an entry point in the group `demesh.checks`."""
+
+    entry: str
+    arguments: tuple[tuple[str, Any], ...] = ()
+
+
+Options = HttpOptions | TcpOptions | DnsOptions | PingOptions | CommandOptions | PythonOptions
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,6 +116,14 @@ class ProbeSpec:
     expect: Expect = field(default_factory=Expect)
     verify_tls: bool = True
     ca_file: str | None = None
+    ip_version: Literal[0, 4, 6] = 0
+    """Which addresses of a name may be tried; 0: the machine's preference, and one of the other family if that fails."""
+    options: Options | None = None
+    """None: the defaults of the type."""
+    show_actual: bool = False
+    """Whether actual values of bodies, headers and JSON may be told; otherwise their length and a keyed hash."""
+    actual_key: bytes = b""
+    """The key of that hash: equal on all nodes of a mesh, so that equal answers are seen to be equal."""
 
 
 Probe = Callable[[ProbeSpec], Awaitable[ProbeResult]]

@@ -7,6 +7,7 @@ import re
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 
+from demesh.pattern import Pattern, PatternTooSlow
 from demesh.probes.base import Expect
 
 _STATUS_DEFAULT = range(200, 300)
@@ -37,8 +38,8 @@ def broken_expectations(expect: Expect, answer: HttpAnswer, wall_ms: Callable[[]
     if answer.status not in (expect.status if expect.status is not None else _STATUS_DEFAULT):
         expected = "200-299" if expect.status is None else ranges(expect.status)
         broken.append(f"status {answer.status}, expected {expected}")
-    if expect.body is not None and not expect.body.search(decode(answer.body, answer.content_type)):
-        broken.append(f"body ({len(answer.body)} bytes) does not match /{_shown(expect.body.pattern)}/")
+    if expect.body is not None:
+        broken += _body_broken(expect.body, answer)
     if expect.response_time_ms is not None and answer.latency_us > expect.response_time_ms * 1000:
         # Rounded up: 800.4 ms is more than 800 ms, and must not read as if it were not.
         took_ms = -(-answer.latency_us // 1000)
@@ -46,6 +47,15 @@ def broken_expectations(expect: Expect, answer: HttpAnswer, wall_ms: Callable[[]
     if expect.cert_expires_in_ms is not None:
         broken += _certificate_too_short(answer.certificate_expires_s, expect.cert_expires_in_ms, wall_ms())
     return broken
+
+
+def _body_broken(pattern: Pattern, answer: HttpAnswer) -> list[str]:
+    try:
+        if pattern.found_in(decode(answer.body, answer.content_type)):
+            return []
+    except PatternTooSlow:
+        return [f"body ({len(answer.body)} bytes) takes too long to search for /{_shown(pattern.text)}/"]
+    return [f"body ({len(answer.body)} bytes) does not match /{_shown(pattern.text)}/"]
 
 
 def _certificate_too_short(expires_s: int | None, expected_ms: int, now_ms: int) -> list[str]:

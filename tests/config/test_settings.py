@@ -1,6 +1,5 @@
 """A good configuration says exactly this, and nothing else."""
 
-import re
 from pathlib import Path
 
 import pytest
@@ -12,6 +11,7 @@ from demesh.config.load import Settings, build_checks, default_name, read_config
 from demesh.config.tables import ConfigFile
 from demesh.errors import UsageError
 from demesh.log.plan import QUORUM_ALL, QUORUM_MAJORITY
+from demesh.pattern import Pattern
 from demesh.probes.base import Expect, ProbeSpec
 
 _FULL = """\
@@ -72,7 +72,12 @@ def test_every_setting_reaches_the_node(tmp_path: Path) -> None:
             type="http",
             target="https://me:sesame@blog.example.net/?token=sesame",
             timeout_ms=1_500,
-            expect=Expect(frozenset({200, 204}), re.compile("Welcome|Hallo"), 800, 14 * 86_400_000),
+            expect=Expect(
+                status=frozenset({200, 204}),
+                body=Pattern.compile("Welcome|Hallo"),
+                response_time_ms=800,
+                cert_expires_in_ms=14 * 86_400_000,
+            ),
             verify_tls=False,
             ca_file="/etc/ca.pem",
         ),
@@ -93,7 +98,7 @@ def test_every_setting_reaches_the_node(tmp_path: Path) -> None:
     )
     api = Check(
         name="api",
-        probe=ProbeSpec("http", "http://api.example.net/", 10_000, Expect(frozenset({201}))),
+        probe=ProbeSpec("http", "http://api.example.net/", 10_000, Expect(status=frozenset({201}))),
         interval_ms=120_000,
         quorum=QUORUM_ALL,
         expectations=(("status", "[201]"),),

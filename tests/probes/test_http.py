@@ -11,6 +11,7 @@ from h2.events import RequestReceived
 
 from demesh.limits import DETAIL_BYTES_MAX, HTTP_BODY_BYTES_MAX
 from demesh.outcome import Outcome, ProbeResult
+from demesh.pattern import Pattern
 from demesh.probes.base import Expect
 from tests.certificates import NOW, Authority
 from tests.probes.servers import DAY_MS, http, listening, probing, redirect, serving, spec
@@ -95,7 +96,7 @@ async def test_http2_is_spoken_where_it_is_offered(authority: Authority):
 
     async with listening(speak) as port, probing() as probe:
         url = f"https://127.0.0.1:{port}/"
-        result = await probe(spec(url, ca_file=authority.ca_file, expect=Expect(body=re.compile("^Welcome$"))))
+        result = await probe(spec(url, ca_file=authority.ca_file, expect=Expect(body=Pattern.compile("^Welcome$"))))
     assert (result.outcome, spoken) == (Outcome.PASS, ["h2"]), result
 
 
@@ -123,8 +124,8 @@ async def test_the_body_is_judged_by_its_length_in_words():
         serving(lambda _: http(b"Gr\xfc\xdfe", 200, "Content-Type: text/plain; charset=latin-1")) as server,
         probing() as probe,
     ):
-        missed = await probe(spec(server.url(), expect=Expect(body=re.compile("Welcome"))))
-        found = await probe(spec(server.url(), expect=Expect(body=re.compile("^Grüße$"))))
+        missed = await probe(spec(server.url(), expect=Expect(body=Pattern.compile("Welcome"))))
+        found = await probe(spec(server.url(), expect=Expect(body=Pattern.compile("^Grüße$"))))
     assert (missed.outcome, missed.detail) == (Outcome.MISMATCH, "body (5 bytes) does not match /Welcome/")
     assert found.outcome == Outcome.PASS
 
@@ -133,8 +134,8 @@ async def test_the_body_is_judged_by_its_length_in_words():
 async def test_a_body_beyond_the_bound_is_cut_and_what_was_read_is_judged():
     body = b"Welcome" + b"." * HTTP_BODY_BYTES_MAX + b"the end"
     async with serving(lambda _: http(body)) as server, probing() as probe:
-        start = await probe(spec(server.url(), expect=Expect(body=re.compile("^Welcome"))))
-        end = await probe(spec(server.url(), expect=Expect(body=re.compile("the end"))))
+        start = await probe(spec(server.url(), expect=Expect(body=Pattern.compile("^Welcome"))))
+        end = await probe(spec(server.url(), expect=Expect(body=Pattern.compile("the end"))))
         unread = await probe(spec(server.url()))
     assert (start.outcome, unread.outcome) == (Outcome.PASS, Outcome.PASS), (start, unread)
     assert end.detail == f"body ({HTTP_BODY_BYTES_MAX} bytes) does not match /the end/"
@@ -167,7 +168,7 @@ async def test_an_expected_certificate_must_be_there():
 
 @pytest.mark.trio
 async def test_a_detail_never_exceeds_its_bound():
-    expect = Expect(status=frozenset(range(300, 600, 2)), body=re.compile("ü" * 500), response_time_ms=0)
+    expect = Expect(status=frozenset(range(300, 600, 2)), body=Pattern.compile("ü" * 500), response_time_ms=0)
     async with serving() as server, probing() as probe:
         result = await probe(spec(server.url(), expect=expect))
     assert result.outcome == Outcome.MISMATCH

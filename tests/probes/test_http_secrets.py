@@ -1,11 +1,11 @@
 """Nothing secret of a target, a redirect or a body is ever in a result."""
 
-import re
 import socket
 
 import pytest
 
 from demesh.outcome import Outcome
+from demesh.pattern import Pattern
 from demesh.probes.base import Expect
 from tests.certificates import Authority
 from tests.probes.servers import fake_resolver, http, probing, redirect, serving, spec
@@ -25,7 +25,7 @@ async def test_no_secret_of_target_redirect_or_body_is_in_a_result(authority: Au
             "charset": http(b"s3cret", 200, "Content-Type: text/html; charset=s3cret"),
         }.get(kind, http(b"s3cret " + path))
 
-    expect = Expect(body=re.compile("not there"))
+    expect = Expect(body=Pattern.compile("not there"))
     resolver = fake_resolver({"s3cret.invalid": socket.gaierror(socket.EAI_NONAME, "s3cret")})
     async with (
         serving(echo) as server,

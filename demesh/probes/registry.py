@@ -1,0 +1,50 @@
+"""All probes by type, each made when it is first asked for, so that nobody waits for the imports of what is not used."""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from demesh.curl import CurlEngine
+from demesh.probes.base import Probe
+from demesh.probes.resolving import Resolver
+
+
+@dataclass(frozen=True, slots=True)
+class Tools:
+    """What probes share on one node. `wall_ms` (Unix time) only serves to judge certificates."""
+
+    curl: CurlEngine
+    wall_ms: Callable[[], int]
+    resolver: Resolver
+
+
+def _http(tools: Tools) -> Probe:
+    from demesh.probes.http import HttpProbe
+
+    return HttpProbe(tools.curl, tools.wall_ms, tools.resolver)
+
+
+_MAKERS: dict[str, Callable[[Tools], Probe]] = {
+    "http": _http,
+}
+
+TYPES = tuple(_MAKERS)
+
+
+class Probes(Mapping[str, Probe]):
+    """The probe of each type. Raises KeyError for a type that there is none of."""
+
+    def __init__(self, tools: Tools) -> None:
+        self._tools = tools
+        self._made: dict[str, Probe] = {}
+
+    def __getitem__(self, type_: str) -> Probe:
+        probe = self._made.get(type_)
+        if probe is None:
+            probe = self._made[type_] = _MAKERS[type_](self._tools)
+        return probe
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(_MAKERS)
+
+    def __len__(self) -> int:
+        return len(_MAKERS)
