@@ -121,6 +121,14 @@ class Author:
         await self._flush()
         await self._append([(Kind.BYE, bye.payload())])
 
+    async def append_due(self, due: Callable[[], Awaitable[Sequence[tuple[Kind, Value]]]]) -> bool:
+        """Write what `due` names; nothing is appended between its answer and that. Returns whether there was anything."""
+        async with self._one_at_a_time:
+            contents = await due()
+            if contents:
+                await self._write(contents)
+            return bool(contents)
+
     async def _flush(self) -> None:
         """One entry with what is waiting, or without: then it is the heartbeat."""
         await self._append_results(self._batch.take(self._clock.monotonic_ms()))
@@ -137,23 +145,26 @@ class Author:
             await self._append_results(results[middle:])
 
     async def _append(self, contents: Sequence[tuple[Kind, Value | Results]]) -> None:
-        """Write, store, mark, show and publish one entry for each of `contents`, all at one time."""
         async with self._one_at_a_time:
-            wall_ms, up_ms = self._clock.wall_ms(), self._clock.up_ms()
-            entries: list[Entry] = []
-            for kind, content in contents:
-                payload = content.payload(up_ms) if isinstance(content, Results) else content
-                next_ms = self._batch.promise_ms
-                entries.append(self._writer.write(kind, payload, wall_ms=wall_ms, up_ms=up_ms, next_ms=next_ms))
-            with trio.CancelScope(shield=True):  # once signed, an entry is stored
-                owner = {self._writer.log: self._writer.public_key}
-                await self._storage.commit(entries, public_keys=owner, received_ms=wall_ms, own=True)
-                self._marker(Marker(self._clock.boot8, self._store_file, self._writer.log, entries[-1].head))
-                self._logs.append_own(entries)
-            for entry in entries:
-                self._shown(entry)
-            ENTRIES_WRITTEN.inc(len(entries))
-            await self._publish(entries)
+            await self._write(contents)
+
+    async def _write(self, contents: Sequence[tuple[Kind, Value | Results]]) -> None:
+        """Write, store, mark, show and publish one entry for each of `contents`, all at one time."""
+        wall_ms, up_ms = self._clock.wall_ms(), self._clock.up_ms()
+        entries: list[Entry] = []
+        for kind, content in contents:
+            payload = content.payload(up_ms) if isinstance(content, Results) else content
+            next_ms = self._batch.promise_ms
+            entries.append(self._writer.write(kind, payload, wall_ms=wall_ms, up_ms=up_ms, next_ms=next_ms))
+        with trio.CancelScope(shield=True):  # once signed, an entry is stored
+            owner = {self._writer.log: self._writer.public_key}
+            await self._storage.commit(entries, public_keys=owner, received_ms=wall_ms, own=True)
+            self._marker(Marker(self._clock.boot8, self._store_file, self._writer.log, entries[-1].head))
+            self._logs.append_own(entries)
+        for entry in entries:
+            self._shown(entry)
+        ENTRIES_WRITTEN.inc(len(entries))
+        await self._publish(entries)
 
     def _result(self, run: Run) -> Result:
         """The run as the log keeps it: certificate and address only when they changed, or were not told for a while."""

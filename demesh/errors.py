@@ -41,6 +41,10 @@ class StoreError(DemeshError):
     """The store cannot be opened, read or written; nothing is retried (see docs/architecture.md, Durability)."""
 
 
+class HistoryError(StoreError):
+    """`view.db` cannot be used. It is derived from the logs, so it is made anew instead of ending the node."""
+
+
 class NetworkError(DemeshError):
     """A peer could not be reached, or a stream to it broke."""
 

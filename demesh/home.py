@@ -1,6 +1,6 @@
 """Where a node lives: the data directory, its lock, and the marker that says how far the own log was published.
 
-    DATA_DIR/  node.key  swarm.key  mesh.id  log.db  demesh.toml  lock       mode 0700; back up all but the lock
+    DATA_DIR/  node.key  swarm.key  mesh.id  log.db  view.db  demesh.toml  lock       mode 0700
     runtime directory/  <id>.sock  <id>.marker                               gone after a reboot, never copied
 
 Guarantees: at most one process holds a data directory (flock, released by the kernel however the process ends); the
@@ -48,6 +48,10 @@ class Home:
     @property
     def log_db(self) -> Path:
         return self.path / "log.db"
+
+    @property
+    def view_db(self) -> Path:
+        return self.path / "view.db"
 
     @property
     def config(self) -> Path:

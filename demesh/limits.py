@@ -74,6 +74,7 @@ TIMEOUT_MS_MAX = 300_000
 CONFIG_BYTES_MAX = 4 * 1_048_576
 
 # View
+HISTORY_UNSAVED_MAX = 10_000  # signed rows
 RESULT_FRESH_EXTRA_MS = 30_000  # a result counts for 2 x interval + this
 SILENT_AFTER_SUSPECT_MS = 10_000
 AWAY_MS_DEFAULT = 600_000  # what a bye without a date means

@@ -10,6 +10,7 @@ service that fails ends the node: a supervisor restarts it, and the log is built
 import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,14 +26,16 @@ from demesh.author import Author
 from demesh.checks.runner import run_checks
 from demesh.clock import Clock
 from demesh.config.load import Settings
-from demesh.errors import StoreError
+from demesh.errors import HistoryError, StoreError
+from demesh.historian import Historian, HistoryStorage
 from demesh.log.bye import Bye
 from demesh.log.chain import Gap, Logs
-from demesh.log.entry import Entry, log_id
+from demesh.log.codec import Value
+from demesh.log.entry import Entry, Kind, log_id
 from demesh.log.epoch import Continue, Marker, decide_epoch
 from demesh.log.head import Head
 from demesh.log.hello import Hello
-from demesh.log.replay import startup_entries
+from demesh.log.replay import history_context, startup_entries
 from demesh.log.storage import Storage
 from demesh.log.store import Store
 from demesh.log.writer import Writer
@@ -45,11 +48,14 @@ from demesh.metrics import ENTRIES_SKIPPED, PEERS
 from demesh.probes.base import Probe
 from demesh.view import report
 from demesh.view.fold import View
+from demesh.view.history import History
+from demesh.view.history_store import HistoryStore
 from demesh.view.presence import Presence
 from demesh.view.vote import VoteState
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1
+_BOOKS_SECONDS = 30
 _STALL_MS = 5_000
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
 
@@ -63,6 +69,9 @@ class Edges:
     """Read at start, before anything runs."""
     storage: Storage
     """The same store for running tasks."""
+    history: HistoryStore
+    """Read at start; holds no more than `store` does."""
+    history_storage: HistoryStorage
     network: Network
     probes: Mapping[str, Probe]
     post: Post
@@ -85,6 +94,10 @@ class Node:
         self.view = self._load_view()
         writer, self._previous, self._nonce = self._open_log(key, mesh_id)
         self.logs = Logs(mesh_id, writer.log, edges.store.logs())
+        self.historian = Historian(
+            self._load_history(), edges.history_storage, edges.storage, self.logs, edges.clock, self.key
+        )
+        self._own_log = writer.log
         self._incidents = Incidents()
         self._outbox = Outbox()
         self._senders = [
@@ -123,13 +136,14 @@ class Node:
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._edges.network.run, self)
-            for task in (self._intake.run, self._syncer.run, self._look, self._end_with_the_store):
+            for task in (self._intake.run, self._syncer.run, self._look, self._end_with_the_store, self.historian.run):
                 nursery.start_soon(task)
             nursery.start_soon(keep_dialling, self.settings.peers, self._edges.network, self.key, self._edges.rng)
             for sender in self._senders:
                 nursery.start_soon(sender.run)
             await self._author.begin(self._hello(), self._known_hello, self._rows, self._known_plan)
             nursery.start_soon(self._author.run)
+            nursery.start_soon(self._keep_books)
             for service in services:
                 await nursery.start(service, self)
             async with trio.open_nursery() as checking:
@@ -144,7 +158,7 @@ class Node:
     def status(self) -> dict[str, Any]:
         """The answer of `demesh status --json`."""
         now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.wall_ms()
-        answer = report.status(self.view, self.mesh, self.key, now_ms, wall_ms)
+        answer = report.status(self.view, self.historian.past, self.mesh, self.key, now_ms, wall_ms)
         answer["incidents"] = [
             {
                 "name": each.name,
@@ -193,6 +207,14 @@ class Node:
             view.load(state.public_key, startup_entries(self._edges.store, state))
         return view
 
+    def _load_history(self) -> History:
+        store, history = self._edges.store, self._edges.history.load(self.key)
+        for state in store.logs():
+            folded = history.logs.get(state.log)
+            if folded:
+                history.learn(state.public_key, history_context(store, state.log, folded.applied_seq + 1))
+        return history
+
     def _open_log(self, key: SigningKey, mesh_id: bytes) -> tuple[Writer, tuple[bytes, Head] | None, bytes]:
         """The writer of the own log, going on or beginning anew; also the epoch before it and the epoch's nonce."""
         store = self._edges.store
@@ -231,6 +253,18 @@ class Node:
     async def _run_checks(self) -> None:
         running = {index: self.settings.checks[index] for index, row in enumerate(self._rows) if row.runs}
         await run_checks(running, self._edges.probes, self._clock, self._author.report)
+
+    async def _keep_books(self) -> None:
+        """Write the sums of hours and days that are over into the own log."""
+        while True:
+            await trio.sleep(_BOOKS_SECONDS)
+            await self.historian.catch_up(self._own_log)  # the long part, while results may still be appended
+            with suppress(HistoryError):  # the historian makes it anew; what is due then stays due
+                while await self._author.append_due(self._due):
+                    pass
+
+    async def _due(self) -> Sequence[tuple[Kind, Value]]:
+        return await self.historian.sums_due(self._own_log, self._clock.wall_ms())
 
     async def _publish(self, entries: Sequence[Entry]) -> None:
         for message in bundles(entries):

@@ -3,7 +3,7 @@
 import json
 import random
 from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, closing
 from datetime import datetime
 from itertools import combinations, cycle, repeat
 from pathlib import Path
@@ -23,8 +23,9 @@ from demesh.mesh.memory import MemoryNetwork, MemorySwarm
 from demesh.node import Edges, Node
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec
+from demesh.view.history_store import HistoryStore
 from demesh.view.presence import Presence
-from tests.log.builders import MESH, DirectStorage, TrioClock, counted, key_of, public_key_of
+from tests.log.builders import MESH, DirectHistoryStorage, DirectStorage, TrioClock, counted, key_of, public_key_of
 
 pytestmark = pytest.mark.trio
 _PULL_SECONDS_MIN = 20
@@ -47,6 +48,7 @@ class _Member:
         self._swarm = swarm
         self._owner = owner
         self._file = place / f"{owner}.db"
+        self._history_file = place / f"{owner}-view.db"
         self._clock = TrioClock()
         self._starts = 0
         flush_ms, checks = 1_000 * flush_seconds, tuple(checks)
@@ -56,13 +58,15 @@ class _Member:
 
     async def run(self, stop: trio.Event, task_status: trio.TaskStatus[None]) -> None:
         self._starts += 1
-        with Store(self._file, mesh_id=MESH) as self.store:
+        with Store(self._file, mesh_id=MESH) as self.store, closing(HistoryStore(self._history_file)) as history:
             storage = DirectStorage()
             storage.store = self.store
             edges = Edges(
                 clock=self._clock,
                 store=self.store,
                 storage=storage,
+                history=history,
+                history_storage=DirectHistoryStorage(history),
                 network=MemoryNetwork(self._swarm, self.key),
                 probes={"http": self._probe},
                 post=self._post,

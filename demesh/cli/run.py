@@ -42,6 +42,8 @@ from demesh.node import Edges, Node
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.target import public_target
+from demesh.view.history_storage import ThreadHistoryStorage
+from demesh.view.history_store import HistoryStore, open_history
 
 _PORT = 8471
 
@@ -82,15 +84,24 @@ def run_node(overrides: Overrides) -> NoReturn:
     mesh_id = _mesh_id(home, swarm_key)
     lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None))
     with Store(home.log_db, mesh_id=mesh_id) as store:
+        heads = {state.log: state.head.seq for state in store.logs()}
+        history = open_history(home.view_db, heads)
         try:
-            trio.run(_run, settings, home, key, swarm_key, mesh_id, store, api)
+            trio.run(_run, settings, home, key, swarm_key, mesh_id, store, history, api)
         except* DemeshError as group:
             raise _first(group) from group
     sys.exit(0)
 
 
 async def _run(
-    settings: Settings, home: Home, key: SigningKey, swarm_key: SwarmKey, mesh_id: bytes, store: Store, api: ApiServer
+    settings: Settings,
+    home: Home,
+    key: SigningKey,
+    swarm_key: SwarmKey,
+    mesh_id: bytes,
+    store: Store,
+    history: HistoryStore,
+    api: ApiServer,
 ) -> None:
     clock, curl = SystemClock(), CurlEngine()
     marker = MarkerFile(make_runtime_directory(), home)
@@ -104,6 +115,8 @@ async def _run(
         clock=clock,
         store=store,
         storage=ThreadStorage(store),
+        history=history,
+        history_storage=ThreadHistoryStorage(history),
         network=Libp2pNetwork(bytes(key), swarm_key, topic(mesh_id), listen),
         probes=Probes(Tools(curl, clock.wall_ms, Resolver())),
         post=post,

@@ -36,7 +36,7 @@ _BODY_BYTES_MAX = limits.ENTRY_BYTES_MAX - SIGNATURE_BYTES - 6  # 6: the CBOR he
 
 
 class Kind(IntEnum):
-    """What an entry is about. A kind that is not listed is kept and relayed, and skipped by the view."""
+    """What an entry is about. A kind that is not listed is kept and passed on, and skipped by the view."""
 
     HELLO = 1
     PLAN = 2
@@ -47,7 +47,7 @@ class Kind(IntEnum):
     BYE = 7
 
 
-KINDS_UNDERSTOOD = (Kind.HELLO, Kind.PLAN, Kind.RESULTS, Kind.BYE)
+KINDS_UNDERSTOOD = tuple(Kind)
 KINDS_UNSIGNED = (Kind.RESULTS, Kind.ROLLUP)
 """The kinds whose signature may be left out inside a page that ends at a signed entry."""
 

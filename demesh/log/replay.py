@@ -18,6 +18,23 @@ def startup_entries(store: Store, state: LogState) -> list[Entry]:
     return sorted(before, key=lambda entry: entry.seq) + tail
 
 
+def history_context(store: Store, log: bytes, before: int) -> list[Entry]:
+    """What folding a log's history from entry `before` on builds on: the plans that are still in use, the last checkpoint."""
+    found = store.newest(log, Kind.CHECKPOINT, before=before)
+    for entry in _newest_plans(store, log, before):
+        found.extend(_whole_plan(store, entry))
+    return sorted(found, key=lambda entry: entry.seq)
+
+
+def _newest_plans(store: Store, log: bytes, before: int) -> list[Entry]:
+    """The last entries of the two newest plans (results may still name the one before the newest)."""
+    newest = store.newest(log, Kind.PLAN, before=before)
+    if not newest:
+        return []
+    whole = _whole_plan(store, newest[0])
+    return [*store.newest(log, Kind.PLAN, before=whole[0].seq if whole else 0), *newest]
+
+
 def _whole_plan(store: Store, part: Entry) -> list[Entry]:
     """All parts of the plan that `part` belongs to."""
     try:

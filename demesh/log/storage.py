@@ -22,6 +22,8 @@ class Storage(Protocol):
 
     async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]: ...
 
+    async def read_on(self, log: bytes, first: int, bytes_max: int) -> list[Entry]: ...
+
 
 class ThreadStorage:
     def __init__(self, store: Store) -> None:
@@ -40,5 +42,11 @@ class ThreadStorage:
     async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
         def call() -> tuple[list[Entry], list[BadRow]]:
             return self._store.read(log, first, last, bytes_max=bytes_max)
+
+        return await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+
+    async def read_on(self, log: bytes, first: int, bytes_max: int) -> list[Entry]:
+        def call() -> list[Entry]:
+            return self._store.read_on(log, first, bytes_max=bytes_max)
 
         return await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)

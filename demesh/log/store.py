@@ -155,6 +155,23 @@ class Store:
             entries.append(entry)
         return entries, []
 
+    def read_on(self, log: bytes, first: int, *, bytes_max: int) -> list[Entry]:
+        """The entries from `first` on that there are, whatever is missing or bad between them, cut as `read` does."""
+        entries: list[Entry] = []
+        size = 0
+        rows = self._rows(
+            f"SELECT {_ROW} FROM entry WHERE log = ? AND seq >= ? ORDER BY seq", (self._numbers.get(log, -1), first)
+        )
+        for seq, stored_hash, body, signature in rows:
+            entry = _intact(cast(bytes, body), cast(bytes | None, signature), cast(bytes, stored_hash))
+            if entry is None or entry.log != log or entry.seq != seq:
+                continue
+            size += entry.size
+            if entries and size > bytes_max:
+                break
+            entries.append(entry)
+        return entries
+
     def hash_at(self, log: bytes, seq: int) -> bytes | None:
         rows = self._query("SELECT hash FROM entry WHERE log = ? AND seq = ?", (self._numbers.get(log, -1), seq))
         return cast(bytes, rows[0][0]) if rows else None

@@ -3,7 +3,7 @@
 Times are ISO 8601 in UTC, durations carry their unit in the key. Pure: `now_ms` is monotonic, `wall_ms` dates the answer.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
@@ -12,6 +12,7 @@ from demesh.log.chain import LogState
 from demesh.view.fold import CheckView, Member, Vantage, View
 from demesh.view.names import shown_names
 from demesh.view.presence import Presence
+from demesh.view.uptime import WINDOWS, Past, Uptime
 
 Json = dict[str, Any]
 
@@ -23,7 +24,7 @@ def iso(wall_ms: int | None) -> str | None:
     return datetime.fromtimestamp(wall_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def status(view: View, mesh: str, own_key: bytes, now_ms: int, wall_ms: int) -> Json:
+def status(view: View, past: Mapping[str, Past], mesh: str, own_key: bytes, now_ms: int, wall_ms: int) -> Json:
     """The whole answer but for the incidents: mesh, who answers and when, checks and nodes."""
     own = view.member(own_key)
     names = shown_names(view.members())
@@ -32,7 +33,7 @@ def status(view: View, mesh: str, own_key: bytes, now_ms: int, wall_ms: int) -> 
         "node": names[own_key] if own else None,
         "as_of": iso(wall_ms),
         "settled": view.settled(now_ms),
-        "checks": [_check(check, names) for check in view.checks(now_ms)],
+        "checks": [_check(check, past.get(check.row.name, Past()), names) for check in view.checks(now_ms)],
         "nodes": sorted(
             (_node(view, member, names, now_ms, wall_ms) for member in view.members()), key=lambda node: node["name"]
         ),
@@ -54,7 +55,7 @@ def heads(view: View, states: Iterable[LogState]) -> list[Json]:
     ]
 
 
-def _check(check: CheckView, names: dict[bytes, str]) -> Json:
+def _check(check: CheckView, past: Past, names: dict[bytes, str]) -> Json:
     expiries = [each.state.certificate_expires_s for each in check.vantages if each.state.certificate_expires_s]
     return {
         "name": check.row.name,
@@ -65,8 +66,16 @@ def _check(check: CheckView, names: dict[bytes, str]) -> Json:
         "severity": check.row.severity,
         "interval_ms": check.row.interval_ms,
         "certificate_expires_at": iso(min(expiries) * 1_000) if expiries else None,
+        "uptime": {window: _uptime(past.uptime.get(window)) for window in WINDOWS},
+        "latency_ms": {label: round(value, 1) for label, value in past.latency_ms.items()},
         "vantages": sorted((_vantage(each, names) for each in check.vantages), key=lambda vantage: vantage["node"]),
     }
+
+
+def _uptime(uptime: Uptime | None) -> Json:
+    if uptime is None:
+        return {"ratio": None, "coverage": 0.0}
+    return {"ratio": None if uptime.ratio is None else round(uptime.ratio, 6), "coverage": round(uptime.coverage, 4)}
 
 
 def _vantage(vantage: Vantage, names: dict[bytes, str]) -> Json:

@@ -1,6 +1,6 @@
 """What tests of logs and of the mesh build on: a clock that is told the time, logs of a given length, storage in memory."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,6 +19,7 @@ from demesh.log.results import Result, Results
 from demesh.log.store import Store
 from demesh.log.writer import Writer
 from demesh.outcome import Outcome
+from demesh.view.history_storage import ThreadHistoryStorage
 
 MESH = bytes(range(16))
 OTHER_MESH = bytes(range(1, 17))
@@ -224,6 +225,18 @@ class DirectStorage:
     async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
         await trio.lowlevel.checkpoint()
         return self.store.read(log, first, last, bytes_max=bytes_max)
+
+    async def read_on(self, log: bytes, first: int, bytes_max: int) -> list[Entry]:
+        await trio.lowlevel.checkpoint()
+        return self.store.read_on(log, first, bytes_max=bytes_max)
+
+
+class DirectHistoryStorage(ThreadHistoryStorage):
+    """A `HistoryStorage` without threads: they would escape virtual time."""
+
+    async def _run(self, call: Callable[[], Any]) -> Any:
+        await trio.lowlevel.checkpoint()
+        return call()
 
 
 def counted(metric: str, **labels: str) -> float:

@@ -24,7 +24,7 @@ def _mesh_of_two(**of_peer: Any) -> tuple[View, MemberLog, MemberLog]:
 
 
 def _status(view: View, now_ms: int) -> dict[str, Any]:
-    answer = status(view, "0a1b2c3d", OWN.key, now_ms, WALL_MS + now_ms)
+    answer = status(view, {}, "0a1b2c3d", OWN.key, now_ms, WALL_MS + now_ms)
     return json.loads(json.dumps(answer))
 
 

@@ -1,0 +1,185 @@
+"""The historian: folds stored logs into history in the background, and keeps the result.
+
+    log.db ─entries─> History (open hours) ─signed sums─> view.db ─┬─> Past of every check, for status
+                                                                  ╰─> rollups and checkpoints of the own log
+
+Guarantees: each log is folded from where it was saved, in order, without gaps but those of retention; what is lost with the
+process is folded again. It reads the store, not the news: nothing is summed that is not durable. `view.db` may be deleted
+or damaged at any time: then history is folded anew, while the node goes on.
+
+Not guaranteed: that the past is complete right after a start; `behind` says how many entries are still to be folded.
+"""
+
+import logging
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Protocol
+
+import trio
+
+from demesh import limits
+from demesh.clock import Clock
+from demesh.errors import HistoryError
+from demesh.log.chain import Logs, LogState
+from demesh.log.checkpoint import checkpoint_payloads
+from demesh.log.codec import Value
+from demesh.log.entry import Kind
+from demesh.log.rollup import rollup_payloads
+from demesh.log.storage import Storage
+from demesh.log.sums import DAY_MS, HOUR_MS, Sums
+from demesh.view.history import History, Signed
+from demesh.view.uptime import OpenHistory, Past
+
+log = logging.getLogger(__name__)
+_FOLD_SECONDS = 5
+_SAVE_MS = 300_000
+_LOOK_BACK_MS_MIN = 30_000
+_LOOK_BACK_SHARE = 50  # looking back takes at most this fraction of the time
+_ENTRIES_AT_ONCE = 32  # between two of which other tasks run
+_LATE_RESULTS_MS = 600_000  # so long after an hour has ended it is summed: results speak for the time before them
+
+
+class HistoryStorage(Protocol):
+    """The history's store for running tasks; see `demesh.view.history_store.HistoryStore`. Raises HistoryError."""
+
+    async def save(self, history: History, signed: Sequence[Signed], dirty: Sequence[bytes]) -> None: ...
+
+    async def look_back(self, open_: OpenHistory, now_ms: int) -> dict[str, Past]: ...
+
+    async def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]: ...
+
+    async def forget(self, logs: Sequence[bytes], hours_before_ms: int) -> None: ...
+
+    async def make_anew(self) -> None: ...
+
+
+class Historian:
+    def __init__(
+        self, history: History, kept: HistoryStorage, storage: Storage, logs: Logs, clock: Clock, own_key: bytes
+    ) -> None:
+        self.past: dict[str, Past] = {}
+        """By check, as of the last look back."""
+        self._history = history
+        self._kept = kept
+        self._storage = storage
+        self._logs = logs
+        self._clock = clock
+        self._own_key = own_key
+        self._dirty: set[bytes] = set()
+        self._unsaved: list[Signed] = []
+        self._save_due_ms = clock.monotonic_ms() + _SAVE_MS
+        self._look_due_ms = clock.monotonic_ms()
+        self._one_at_a_time = trio.Lock()
+
+    @property
+    def behind(self) -> int:
+        """Stored entries that are not folded yet."""
+        return sum(max(0, each.head.seq - self._applied(each)) for each in self._logs.states())
+
+    async def run(self) -> None:
+        """Fold what is stored, and look back now and then, until cancelled. Raises StoreError."""
+        try:
+            while True:
+                try:
+                    await self._round()
+                except HistoryError as error:
+                    log.warning("%s It is derived from the logs and made anew.", error)
+                    await self._begin_anew()
+                await trio.sleep(_FOLD_SECONDS)
+        finally:
+            with trio.CancelScope(shield=True), suppress(HistoryError):
+                await self.save()
+
+    async def catch_up(self, log_id: bytes) -> None:
+        """Fold everything of a log that is stored now. Raises StoreError."""
+        async with self._one_at_a_time:
+            while (state := self._logs.get(log_id)) and (first := self._applied(state) + 1) <= state.head.seq:
+                entries = await self._storage.read_on(log_id, first, limits.SYNC_PAGE_BYTES_MAX)
+                if not entries:
+                    return
+                for index, entry in enumerate(entries):
+                    self._history.apply(state.public_key, entry)
+                    if index % _ENTRIES_AT_ONCE == 0:
+                        await trio.lowlevel.checkpoint()
+                self._dirty.add(log_id)
+                self._unsaved += self._history.take_signed()
+                if len(self._unsaved) >= limits.HISTORY_UNSAVED_MAX:
+                    await self._save()
+
+    async def save(self) -> None:
+        async with self._one_at_a_time:
+            await self._save()
+
+    async def sums_due(self, own_log: bytes, wall_ms: int) -> list[tuple[Kind, Value]]:
+        """The rollups and checkpoints that the own log owes now. The caller lets nothing be appended meanwhile."""
+        await self.catch_up(own_log)
+        due: list[tuple[Kind, Value]] = []
+        last_hour = (wall_ms - _LATE_RESULTS_MS) // HOUR_MS - 1
+        folded = self._history.logs.get(own_log)
+        for hour, rows in sorted(folded.open.items()) if folded else ():
+            if hour <= last_hour:
+                due += ((Kind.ROLLUP, payload) for payload in rollup_payloads(hour, rows))
+        if due:
+            return due  # a day is summed from hours that are in the log
+        last_day = (wall_ms - 2 * _LATE_RESULTS_MS) // DAY_MS - 1
+        held, known = self._logs.states(), self._history.checkpoints.get(self._own_key)
+        for day, rows in sorted((await self._days_due(own_log, last_day)).items()):
+            previous = (known.log, known.head) if known else None
+            due += ((Kind.CHECKPOINT, payload) for payload in checkpoint_payloads(day, previous, rows, held))
+        return due
+
+    async def _days_due(self, own_log: bytes, last_day: int) -> dict[int, dict[str, Sums]]:
+        """By day and check: signed hours without a checkpoint, and what earlier epochs of this node left open."""
+        days = {day: dict(rows) for day, rows in self._history.undayed.items() if day <= last_day}
+        for log_id, folded in self._history.logs.items():
+            if folded.public_key != self._own_key or log_id == own_log:
+                continue
+            left = {hour: rows for hour, rows in folded.open.items() if hour * HOUR_MS // DAY_MS <= last_day}
+            if not left:
+                continue
+            await self.save()
+            done = await self._kept.days_signed(min(left) * HOUR_MS // DAY_MS * DAY_MS, (max(left) + 1) * HOUR_MS)
+            for hour, rows in left.items():
+                day = hour * HOUR_MS // DAY_MS
+                for name, sums in rows.items():
+                    if (self._own_key, name, day * DAY_MS) not in done:
+                        total = Sums()
+                        total.add(days.get(day, {}).get(name, Sums()))
+                        total.add(sums)
+                        days.setdefault(day, {})[name] = total
+        return days
+
+    async def _round(self) -> None:
+        for state in self._logs.states():
+            await self.catch_up(state.log)
+        now_ms = self._clock.monotonic_ms()
+        if now_ms >= self._save_due_ms:
+            await self.save()
+            self._save_due_ms = now_ms + _SAVE_MS
+        if now_ms >= self._look_due_ms:
+            await self._look_back()
+            took_ms = self._clock.monotonic_ms() - now_ms
+            self._look_due_ms = now_ms + max(_LOOK_BACK_MS_MIN, _LOOK_BACK_SHARE * took_ms)
+
+    async def _begin_anew(self) -> None:
+        async with self._one_at_a_time:
+            await self._kept.make_anew()
+            self._history = History(self._own_key)
+            self._unsaved, self._dirty = [], set()
+
+    def _applied(self, state: LogState) -> int:
+        folded = self._history.logs.get(state.log)
+        return folded.applied_seq if folded else -1
+
+    async def _save(self) -> None:
+        unsaved, dirty = self._unsaved, sorted(self._dirty)
+        if unsaved or dirty:
+            await self._kept.save(self._history, unsaved, dirty)
+            self._unsaved, self._dirty = [], set()
+
+    async def _look_back(self) -> None:
+        async with self._one_at_a_time:
+            if self._unsaved:
+                await self._save()
+            open_ = OpenHistory.of(self._history.logs.values())
+        self.past = await self._kept.look_back(open_, self._clock.wall_ms())

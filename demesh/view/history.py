@@ -1,0 +1,205 @@
+"""History: what the logs amount to over time, as sums per hour and day (`demesh.log.sums`). A pure fold.
+
+Each log is folded on its own, entry by entry in order, so history is a function of the logs alone, in whatever order they
+arrive and wherever they are cut off by retention:
+
+    results  ─> open hours of that log ─ rollup of the same log ─> signed hours ─ checkpoint of the same key ─> signed days
+
+A rollup of an hour takes the place of the results that it sums. A signed day stands beside its hours: who reads long periods
+takes the day where there is one (`demesh.view.uptime`).
+
+A result speaks for the time since the one before it in the same boot, but for no more than interval + timeout of its check:
+what was missed is nobody's. Time is dated by the author's wall clock as it was when the result was written.
+
+What is signed leaves this module through `take_signed` and is kept elsewhere (`demesh.view.history_store`); what is open, and
+how far each log has been folded, is `LogHistory`, which can be saved and loaded again.
+"""
+
+from collections.abc import Iterable, Iterator
+from contextlib import suppress
+from dataclasses import dataclass, field
+from typing import NamedTuple
+
+from demesh.errors import EntryError
+from demesh.log.checkpoint import CheckpointPart, read_checkpoint_part
+from demesh.log.entry import Entry, Kind
+from demesh.log.head import Head
+from demesh.log.plan import Plan, PlanReader, PlanRow
+from demesh.log.results import Result, read_results
+from demesh.log.rollup import read_rollup
+from demesh.log.sums import DAY_MS, HOUR_MS, Sums
+from demesh.outcome import Outcome
+
+SLOT_MS = 300_000
+SLOTS_KEPT = HOUR_MS // SLOT_MS + 1
+_PLANS_KEPT = 2
+
+
+class Signed(NamedTuple):
+    """Sums that a log vouches for. `period_ms` is HOUR_MS or DAY_MS, `start_ms` a multiple of it, Unix time."""
+
+    public_key: bytes
+    name: str
+    period_ms: int
+    start_ms: int
+    sums: Sums
+
+
+class Checkpointed(NamedTuple):
+    """The newest checkpoint of a key: the day it sums, and its first entry."""
+
+    day: int
+    log: bytes
+    head: Head
+
+
+class Moment(NamedTuple):
+    """When a result of a check ended, on its author's clock."""
+
+    boot8: bytes
+    up_ms: int
+
+
+@dataclass(slots=True)
+class LogHistory:
+    """What is open of one log: everything up to and including entry `applied_seq` is folded."""
+
+    public_key: bytes
+    applied_seq: int = -1
+    open: dict[int, dict[str, Sums]] = field(default_factory=dict[int, dict[str, Sums]])
+    """By hour since 1970, then by check."""
+    last: dict[str, Moment] = field(default_factory=dict[str, Moment])
+    slots: dict[int, dict[str, list[int]]] = field(default_factory=dict[int, dict[str, list[int]]])
+    """The last hour in steps of SLOT_MS: by slot since 1970, then by check: [up_ms, down_ms]."""
+    plans: dict[int, Plan] = field(default_factory=dict[int, Plan])
+    plan_reader: PlanReader = field(default_factory=PlanReader)
+
+
+class History:
+    """The open part of all logs, and the signed sums on their way out."""
+
+    def __init__(self, own_key: bytes) -> None:
+        self.logs: dict[bytes, LogHistory] = {}
+        self.undayed: dict[int, dict[str, Sums]] = {}
+        """Of the logs of `own_key`, by day and check: signed hours that no checkpoint has summed yet."""
+        self.checkpoints: dict[bytes, Checkpointed] = {}
+        """By key."""
+        self._own_key = own_key
+        self._signed: list[Signed] = []
+
+    def apply(self, public_key: bytes, entry: Entry) -> None:
+        """Fold the next entry of a log; one that was folded before changes nothing. Gaps are what retention left out."""
+        log = self.logs.get(entry.log)
+        if log is None:
+            log = self.logs[entry.log] = LogHistory(public_key)
+        if entry.seq <= log.applied_seq:
+            return
+        log.applied_seq = entry.seq
+        try:
+            self._fold(log, entry)
+        except EntryError:
+            return  # counted by `demesh.view.fold`, which sees the same entries
+
+    def learn(self, public_key: bytes, entries: Iterable[Entry]) -> None:
+        """Take in plans and checkpoints from before where folding goes on, without summing anything again."""
+        for entry in entries:
+            log = self.logs.setdefault(entry.log, LogHistory(public_key))
+            with suppress(EntryError):
+                _learn_plan(log, entry)
+                if entry.kind == Kind.CHECKPOINT:
+                    self._note_checkpoint(public_key, entry, read_checkpoint_part(entry.payload))
+
+    def take_signed(self) -> list[Signed]:
+        """What has been signed since the last call."""
+        taken, self._signed = self._signed, []
+        return taken
+
+    def _fold(self, log: LogHistory, entry: Entry) -> None:
+        _learn_plan(log, entry)
+        match entry.kind:
+            case Kind.RESULTS:
+                _fold_results(log, entry)
+            case Kind.ROLLUP:
+                rollup = read_rollup(entry.payload)
+                hour = log.open.get(rollup.hour, {})
+                for name, sums in rollup.rows.items():
+                    hour.pop(name, None)
+                    self._sign(log.public_key, name, HOUR_MS, rollup.hour, sums)
+                    if log.public_key == self._own_key:
+                        undayed = self.undayed.setdefault(rollup.hour * HOUR_MS // DAY_MS, {})
+                        undayed.setdefault(name, Sums()).add(sums)
+                if not hour:
+                    log.open.pop(rollup.hour, None)
+            case Kind.CHECKPOINT:
+                part = read_checkpoint_part(entry.payload)
+                self._note_checkpoint(log.public_key, entry, part)
+                for name, sums in part.rows.items():
+                    if log.public_key == self._own_key:
+                        self.undayed.get(part.day, {}).pop(name, None)
+                    self._sign(log.public_key, name, DAY_MS, part.day, sums)
+                if not self.undayed.get(part.day, True):
+                    del self.undayed[part.day]
+            case _:
+                pass
+
+    def _note_checkpoint(self, public_key: bytes, entry: Entry, part: CheckpointPart) -> None:
+        newest = self.checkpoints.get(public_key)
+        if part.part == 0 and (newest is None or part.day >= newest.day):
+            self.checkpoints[public_key] = Checkpointed(part.day, entry.log, entry.head)
+
+    def _sign(self, public_key: bytes, name: str, period_ms: int, number: int, sums: Sums) -> None:
+        self._signed.append(Signed(public_key, name, period_ms, number * period_ms, sums))
+
+
+def _learn_plan(log: LogHistory, entry: Entry) -> None:
+    plan = log.plan_reader.add(entry.seq, entry.kind, entry.payload)
+    if plan is not None:
+        log.plans[plan.seq] = plan
+        for seq in sorted(log.plans)[:-_PLANS_KEPT]:
+            del log.plans[seq]
+
+
+def _fold_results(log: LogHistory, entry: Entry) -> None:
+    results = read_results(entry.payload, entry.up_ms)
+    plan = log.plans.get(results.plan_seq)
+    if plan is None:
+        return
+    for result in results.results:
+        if result.check >= len(plan.rows):
+            raise EntryError("shape", "the results: an index beyond the plan")
+        _fold_result(log, entry, plan.rows[result.check], result)
+
+
+def _fold_result(log: LogHistory, entry: Entry, row: PlanRow, result: Result) -> None:
+    ended_ms = max(0, entry.wall_ms - (entry.up_ms - result.up_ms))
+    hour = log.open.setdefault(ended_ms // HOUR_MS, {})
+    sums = hour.get(row.name)
+    if sums is None:
+        sums = hour[row.name] = Sums()
+    sums.count(result.outcome, result.latency_us)
+    last, now = log.last.get(row.name), Moment(entry.boot8, result.up_ms)
+    log.last[row.name] = now
+    if result.outcome == Outcome.ERROR or last is None or last.boot8 != now.boot8:
+        return
+    span_ms = min(max(0, now.up_ms - last.up_ms), row.interval_ms + row.timeout_ms, ended_ms)
+    down = int(result.outcome.blames_target)
+    for number, part_ms in _split(ended_ms - span_ms, ended_ms, HOUR_MS):
+        share = log.open.setdefault(number, {}).setdefault(row.name, Sums())
+        if down:
+            share.down_ms += part_ms
+        else:
+            share.up_ms += part_ms
+    newest = ended_ms // SLOT_MS
+    for number, part_ms in _split(max(ended_ms - span_ms, ended_ms - HOUR_MS), ended_ms, SLOT_MS):
+        log.slots.setdefault(number, {}).setdefault(row.name, [0, 0])[down] += part_ms
+    for number in [each for each in log.slots if each <= newest - SLOTS_KEPT]:
+        del log.slots[number]
+
+
+def _split(start_ms: int, end_ms: int, period_ms: int) -> Iterator[tuple[int, int]]:
+    """The time from `start_ms` to `end_ms` cut at multiples of `period_ms`: (number of the period, ms in it)."""
+    while start_ms < end_ms:
+        number = start_ms // period_ms
+        until_ms = min(end_ms, (number + 1) * period_ms)
+        yield number, until_ms - start_ms
+        start_ms = until_ms

@@ -1,0 +1,43 @@
+"""The history's store as the node's tasks use it: the same calls, but awaited; one thread at a time, in order."""
+
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TypeVar
+
+import trio
+
+from demesh.view.history import History, Signed
+from demesh.view.history_store import HistoryStore, make_anew
+from demesh.view.uptime import OpenHistory, Past, look_back
+
+_T = TypeVar("_T")
+
+
+class ThreadHistoryStorage:
+    """See `demesh.historian.HistoryStorage`."""
+
+    def __init__(self, store: HistoryStore) -> None:
+        self._store = store
+        self._one_at_a_time = trio.CapacityLimiter(1)
+
+    async def save(self, history: History, signed: Sequence[Signed], dirty: Sequence[bytes]) -> None:
+        await self._run(partial(self._store.save, history, signed, dirty))
+
+    async def look_back(self, open_: OpenHistory, now_ms: int) -> dict[str, Past]:
+        return await self._run(partial(look_back, self._store, open_, now_ms))
+
+    async def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]:
+        return await self._run(partial(self._store.days_signed, first_ms, end_ms))
+
+    async def forget(self, logs: Sequence[bytes], hours_before_ms: int) -> None:
+        await self._run(partial(self._store.forget, logs, hours_before_ms))
+
+    async def make_anew(self) -> None:
+        await self._run(self._make_anew)
+
+    def _make_anew(self) -> None:
+        self._store.close()
+        self._store = make_anew(self._store.path)
+
+    async def _run(self, call: Callable[[], _T]) -> _T:
+        return await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)
