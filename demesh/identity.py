@@ -18,6 +18,7 @@ from pathlib import Path
 import base58
 from nacl.signing import SigningKey
 
+from demesh.disk import sync_directory
 from demesh.errors import UsageError
 
 _SWARM_KEY_HEADER = ("/key/swarm/psk/1.0.0/", "/base16/")
@@ -123,15 +124,7 @@ def write_secret(path: Path, text: str) -> None:
         file.write(text)
         file.flush()
         os.fsync(file.fileno())
-    _sync_directory(path.parent)
-
-
-def _sync_directory(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-    try:
-        os.fsync(descriptor)
-    finally:
-        os.close(descriptor)
+    sync_directory(path.parent)
 
 
 def _reason(error: Exception) -> str:

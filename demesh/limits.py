@@ -26,6 +26,7 @@ FLUSH_INTERVAL_MS_MIN = 1_000
 FLUSH_INTERVAL_MS_MAX = 300_000
 CERTIFICATE_EXPIRY_REPEAT_MS = 3_600_000  # an unchanged expiry is written again this often
 STARTUP_TAIL_ENTRIES_MAX = 512  # per log, folded at start
+STORE_WAL_BYTES_KEPT_MAX = 16 * 1_048_576  # what stays of the store's WAL once it is written back
 
 # Logs and members
 LOGS_MAX = 1_024  # of others

@@ -14,7 +14,7 @@ One `Store` is one connection: use it from one thread at a time.
 # pyright: reportUnknownMemberType=false
 # (apsw's stubs use collections.abc.Buffer, which Python 3.11 does not have yet)
 
-from collections.abc import Generator, Iterator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
@@ -24,36 +24,14 @@ import apsw
 
 from demesh import limits
 from demesh.errors import EntryError, StoreError
+from demesh.log import store_prune
 from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, Kind, decode_body
 from demesh.log.head import Head
-
-SCHEMA_VERSION = 1
+from demesh.log.store_schema import check_readable, prepare
 
 _SqlValue = None | int | float | bytes | str
 
-_SCHEMA = """
-CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE log (
-    no INTEGER PRIMARY KEY,              -- in order of first sight
-    id BLOB NOT NULL UNIQUE,
-    public_key BLOB NOT NULL,
-    head_seq INTEGER NOT NULL,
-    head_hash BLOB NOT NULL,
-    pruned_to INTEGER NOT NULL DEFAULT 0
-);
-CREATE TABLE entry (
-    log INTEGER NOT NULL,
-    seq INTEGER NOT NULL,
-    kind INTEGER NOT NULL,
-    hash BLOB NOT NULL,
-    body BLOB NOT NULL,
-    signature BLOB,                      -- NULL where a later signature in the log vouches for the entry
-    received_ms INTEGER NOT NULL,        -- wall clock, for people
-    PRIMARY KEY (log, seq)
-) WITHOUT ROWID;
-CREATE INDEX entry_of_kind ON entry (log, kind, seq) WHERE kind <> 3;
-"""
 _BUSY_TIMEOUT_MS = 5_000
 # A damaged row may have lost its type, and text that is none could not even be read.
 _ROW = "seq, CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB)"
@@ -72,9 +50,9 @@ class Store:
             self._db.set_busy_timeout(_BUSY_TIMEOUT_MS)
             if readonly:
                 self._db.pragma("query_only", True)
+                check_readable(self._db, path, mesh_id)
             else:
-                self._db.pragma("journal_mode", "wal")
-            self._check_version(mesh_id, readonly)
+                prepare(self._db, path, mesh_id)
         except apsw.Error as error:
             raise StoreError(f"Cannot open the store {path}: {error}.") from error
         self._numbers = {cast(bytes, row[1]): cast(int, row[0]) for row in self._query("SELECT no, id FROM log")}
@@ -123,16 +101,60 @@ class Store:
         Raises StoreError; nothing of `entries` is stored then.
         """
         numbers = dict(self._numbers)
-        try:
-            self._db.pragma("synchronous", 2 if own else 1)  # FULL, NORMAL
-            with self._db:
-                for entry in entries:
-                    if own and entry.seq == 0:
-                        self._db.execute("INSERT OR REPLACE INTO meta VALUES ('own_log', ?)", (entry.log,))
-                    self._append(entry, numbers, public_keys, received_ms)
-        except apsw.Error as error:
-            raise StoreError(f"The store {self.path} could not be written: {error}.") from error
+        with self._writing(durable=own):
+            for entry in entries:
+                if own and entry.seq == 0:
+                    self._db.execute("INSERT OR REPLACE INTO meta VALUES ('own_log', ?)", (entry.log,))
+                self._append(entry, numbers, public_keys, received_ms)
         self._numbers = numbers
+
+    def commit_kept(
+        self, entries: Sequence[Entry], *, log: bytes, public_key: bytes, before: Head, received_ms: int
+    ) -> None:
+        """Store entries of a log whose holders have pruned all up to and with `before`: those they kept, signed.
+
+        What they hold without a gap begins behind `before`. Unless this node has come that far already, the log goes on
+        there: `before` is its head, `commit` appends behind it, and of what this node held itself only signed entries
+        other than results stay. Entries that are there already are left as they are.
+
+        Raises StoreError; nothing is stored then.
+        """
+        assert all(
+            entry.log == log and entry.signature and entry.kind != Kind.RESULTS and entry.seq <= before.seq
+            for entry in entries
+        )
+        with self._writing(durable=False):
+            number = self._numbers.get(log)
+            if number is None:
+                number = self._insert_log(log, public_key, before, before.seq + 1)
+            else:
+                store_prune.skip_to(self._db, number, before)
+            for entry in entries:
+                self._insert_entry("INSERT OR IGNORE", number, entry, received_ms)
+        self._numbers[log] = number
+
+    def prune(self, log: bytes, below: int, keep_kinds: Collection[int], *, rows_max: int) -> int:
+        """Remove entries of a log below sequence number `below`, at most `rows_max`; returns how many. 0: none is left.
+
+        Signed entries of `keep_kinds`, which cannot be results, stay. The head stays in any case. `pruned_to` moves with
+        what is removed: from there to the head nothing is missing, whenever one looks. May be called again with fewer
+        kinds to keep. Raises StoreError; nothing is removed then.
+        """
+        assert Kind.RESULTS not in keep_kinds
+        with self._writing(durable=False):
+            return store_prune.prune(self._db, self._numbers.get(log, -1), below, keep_kinds, rows_max)
+
+    def release(self, pages_max: int) -> int:
+        """Give at most `pages_max` free pages back to the file system, at the next checkpoint; returns how many."""
+        with self._writing(durable=False):
+            return store_prune.release(self._db, pages_max)
+
+    def used_bytes(self) -> int:
+        """The bytes of the store's file that hold something: what pruning frees is not counted, and the WAL neither."""
+        ((used,),) = self._query(
+            "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        )
+        return cast(int, used)
 
     def read(self, log: bytes, first: int, last: int, *, bytes_max: int = 2**62) -> tuple[list[Entry], list[BadRow]]:
         """Entries `first` to `last` of a log, cut before `bytes_max` is passed (one entry comes in any case).
@@ -141,18 +163,13 @@ class Store:
         """
         entries: list[Entry] = []
         size = 0
-        rows = self._rows(
-            f"SELECT {_ROW} FROM entry WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq",
-            (self._numbers.get(log, -1), first, last),
-        )
-        for seq, stored_hash, body, signature in rows:
-            entry = _intact(cast(bytes, body), cast(bytes | None, signature), cast(bytes, stored_hash))
-            if entry is None or entry.log != log or entry.seq != seq:
-                return entries, [BadRow(log, cast(int, seq))]
-            size += entry.size
-            if seq != first + len(entries) or (entries and size > bytes_max):
+        for row in self._decoded(log, "seq BETWEEN ? AND ?", (first, last)):
+            if isinstance(row, BadRow):
+                return entries, [row]
+            size += row.size
+            if row.seq != first + len(entries) or (entries and size > bytes_max):
                 break
-            entries.append(entry)
+            entries.append(row)
         return entries, []
 
     def read_on(self, log: bytes, first: int, *, bytes_max: int) -> list[Entry]:
@@ -176,6 +193,29 @@ class Store:
         rows = self._query("SELECT hash FROM entry WHERE log = ? AND seq = ?", (self._numbers.get(log, -1), seq))
         return cast(bytes, rows[0][0]) if rows else None
 
+    def kept(self, log: bytes, from_seq: int, *, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
+        """What is left of a log below `pruned_to`, from `from_seq` on, cut before `bytes_max` is passed (one in any case).
+
+        Bad rows are left out and named.
+        """
+        entries: list[Entry] = []
+        bad: list[BadRow] = []
+        size = 0
+        for row in self._decoded(log, "seq >= ? AND seq < (SELECT pruned_to FROM log WHERE id = ?)", (from_seq, log)):
+            if isinstance(row, BadRow):
+                bad.append(row)
+                continue
+            size += row.size
+            if entries and size > bytes_max:
+                break
+            entries.append(row)
+        return entries, bad
+
+    def wall_ms_at(self, log: bytes, seq: int) -> int | None:
+        """The wall clock of the first intact entry at or after `seq`; None if there is none."""
+        rows = self._decoded(log, "seq >= ?", (seq,))
+        return next((row.wall_ms for row in rows if isinstance(row, Entry)), None)
+
     def newest(self, log: bytes, kind: Kind, *, before: int = limits.SEQ_MAX + 1, count: int = 1) -> list[Entry]:
         """The newest `count` entries of a kind other than results below sequence number `before`, oldest first."""
         rows = self._query(
@@ -194,8 +234,13 @@ class Store:
             self._db.execute("COMMIT")
 
     def each(self, log: bytes) -> Iterator[Entry | BadRow]:
-        """Every row of a log in order, intact or not."""
-        rows = self._rows(f"SELECT {_ROW} FROM entry WHERE log = ? ORDER BY seq", (self._numbers.get(log, -1),))
+        """Every row of a log in order, intact or not: what is kept below `pruned_to`, then what is whole."""
+        return self._decoded(log, "true", ())
+
+    def _decoded(self, log: bytes, where: str, bindings: tuple[_SqlValue, ...]) -> Iterator[Entry | BadRow]:
+        rows = self._rows(
+            f"SELECT {_ROW} FROM entry WHERE log = ? AND {where} ORDER BY seq", (self._numbers.get(log, -1), *bindings)
+        )
         for seq, stored_hash, body, signature in rows:
             entry = _intact(cast(bytes, body), cast(bytes | None, signature), cast(bytes, stored_hash))
             yield entry if entry and entry.log == log and entry.seq == seq else BadRow(log, cast(int, seq))
@@ -205,34 +250,32 @@ class Store:
     ) -> None:
         number = numbers.get(entry.log)
         if number is None:
-            self._db.execute(
-                "INSERT INTO log (id, public_key, head_seq, head_hash) VALUES (?, ?, ?, ?)",
-                (entry.log, public_keys[entry.log], entry.seq, entry.hash),
-            )
-            number = numbers[entry.log] = self._db.last_insert_rowid()
-        self._db.execute(
-            "INSERT INTO entry (log, seq, kind, hash, body, signature, received_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (number, entry.seq, entry.kind, entry.hash, entry.body, entry.signature or None, received_ms),
-        )
+            number = numbers[entry.log] = self._insert_log(entry.log, public_keys[entry.log], entry.head, 0)
+        self._insert_entry("INSERT", number, entry, received_ms)
         self._db.execute("UPDATE log SET head_seq = ?, head_hash = ? WHERE no = ?", (entry.seq, entry.hash, number))
 
-    def _check_version(self, mesh_id: bytes, readonly: bool) -> None:
-        version = cast(int, self._db.pragma("user_version"))
-        if version == 0 and not readonly:
+    def _insert_log(self, log: bytes, public_key: bytes, head: Head, pruned_to: int) -> int:
+        self._db.execute(
+            "INSERT INTO log (id, public_key, head_seq, head_hash, pruned_to) VALUES (?, ?, ?, ?, ?)",
+            (log, public_key, head.seq, head.hash, pruned_to),
+        )
+        return self._db.last_insert_rowid()
+
+    def _insert_entry(self, verb: str, number: int, entry: Entry, received_ms: int) -> None:
+        self._db.execute(
+            f"{verb} INTO entry (log, seq, kind, hash, body, signature, received_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (number, entry.seq, entry.kind, entry.hash, entry.body, entry.signature or None, received_ms),
+        )
+
+    @contextmanager
+    def _writing(self, *, durable: bool) -> Generator[None]:
+        """One transaction; on the disk when it ends if `durable`. Raises StoreError; nothing has changed then."""
+        try:
+            self._db.pragma("synchronous", 2 if durable else 1)  # FULL, NORMAL
             with self._db:
-                self._db.execute(_SCHEMA)
-                self._db.execute("INSERT INTO meta VALUES ('mesh_id', ?)", (mesh_id,))
-                self._db.pragma("user_version", SCHEMA_VERSION)
-        elif version != SCHEMA_VERSION:
-            raise StoreError(
-                f"The store {self.path} has schema version {version}; this demesh reads version {SCHEMA_VERSION}. "
-                "Use the version of demesh that wrote it, or a later one."
-            )
-        if mesh_id and self.mesh_id() != mesh_id:
-            raise StoreError(
-                f"The store {self.path} belongs to mesh {self.mesh_id().hex()[:8]}, not to {mesh_id.hex()[:8]}. "
-                "Use another --data-dir for another mesh."
-            )
+                yield
+        except apsw.Error as error:
+            raise StoreError(f"The store {self.path} could not be written: {error}.") from error
 
     def _query(self, sql: str, bindings: tuple[_SqlValue, ...] = ()) -> list[tuple[_SqlValue, ...]]:
         return list(self._rows(sql, bindings))

@@ -61,3 +61,43 @@ def test_fault_is_found_and_named(rows: list[Entry | BadRow], seq: int, sentence
 
 def test_log_of_another_mesh_is_all_faults() -> None:
     assert len(_faults([*_LOG], mesh_id=OTHER_MESH)) == len(_LOG)
+
+
+def test_no_signature_vouches_over_a_break() -> None:
+    lean = lean_but_tip(_LOG)
+    assert _faults([*lean[:3], BadRow(_STATE.log, 3), *lean[4:]]) == [
+        (1, "no later signature vouches for it"),
+        (3, "the stored bytes are damaged"),
+    ]
+    assert _faults([*lean[:3], *lean[4:]]) == [
+        (3, "entries 3 to 3 are missing"),
+        (1, "no later signature vouches for it"),
+    ]
+
+
+_PRUNED = replace(_STATE, pruned_to=4)
+
+
+def test_below_what_is_whole_entries_may_be_missing_but_each_must_be_signed() -> None:
+    assert _faults([_LOG[0], _LOG[2], *_LOG[4:]], _PRUNED) == []
+    assert _faults([_LOG[0], stripped(_LOG[2]), *_LOG[4:]], _PRUNED) == [(2, "its signature is missing")]
+    wrong = replace(_LOG[2], signature=damaged(_LOG[2].signature))
+    assert _faults([_LOG[0], wrong, *_LOG[4:]], _PRUNED) == [(2, "its signature is wrong")]
+    assert _faults([_LOG[0], BadRow(_STATE.log, 2), *_LOG[4:]], _PRUNED) == [(2, "the stored bytes are damaged")]
+
+
+def test_neighbours_below_what_is_whole_must_be_linked() -> None:
+    other = rewritten(_LOG[1], key_of("ann"))
+    assert _faults([_LOG[0], other, _LOG[2], *_LOG[4:]], _PRUNED) == [
+        (2, "its link is not the hash of the entry before it")
+    ]
+    other = rewritten(_LOG[3], key_of("ann"))
+    assert _faults([_LOG[0], other, *_LOG[4:]], _PRUNED) == [(4, "its link is not the hash of the entry before it")]
+
+
+def test_log_of_which_nothing_is_whole_yet_has_no_fault() -> None:
+    begun = replace(_STATE, head=_LOG[3].head, pruned_to=4)
+    assert _faults([_LOG[0], _LOG[2]], begun) == []
+    assert _faults([_LOG[0], _LOG[3]], begun) == []
+    other = rewritten(_LOG[3], key_of("ann"))
+    assert _faults([_LOG[0], other], begun) == [(3, "the log does not end at its recorded head")]

@@ -1,0 +1,129 @@
+"""The store's tables, and the ladder by which an older store becomes one of this version.
+
+Guarantees: `prepare` either leaves a store of this version or raises StoreError, and whatever moment it is interrupted at,
+the next call picks up from there. Before the first change of an older store, a copy of it stands beside it
+(`log.db.v1-backup`), whole and on the disk; it is never overwritten or removed. A store of a later version is not touched.
+The file keeps its identity, so a migration alone begins no new epoch.
+
+    version 1   tables meta, log, entry
+    version 2   the same, with auto_vacuum=INCREMENTAL, so that pruning gives space back
+"""
+
+# pyright: reportUnknownMemberType=false
+# (apsw's stubs use collections.abc.Buffer, which Python 3.11 does not have yet)
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+from typing import cast
+
+import apsw
+
+from demesh import limits
+from demesh.errors import StoreError
+from demesh.log.store_copy import copy_store
+
+log = logging.getLogger(__name__)
+
+SCHEMA_VERSION = 2
+SCHEMA_VERSIONS_READ = (1, 2)
+"""What a reader that changes nothing understands: these versions have the same tables."""
+
+_SCHEMA = """
+CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE log (
+    no INTEGER PRIMARY KEY,              -- in order of first sight
+    id BLOB NOT NULL UNIQUE,
+    public_key BLOB NOT NULL,
+    head_seq INTEGER NOT NULL,
+    head_hash BLOB NOT NULL,
+    pruned_to INTEGER NOT NULL DEFAULT 0 -- from here to the head nothing is missing; below, some signed entries are kept
+);
+CREATE TABLE entry (
+    log INTEGER NOT NULL,
+    seq INTEGER NOT NULL,
+    kind INTEGER NOT NULL,
+    hash BLOB NOT NULL,
+    body BLOB NOT NULL,
+    signature BLOB,                      -- NULL where a later signature in the log vouches for the entry
+    received_ms INTEGER NOT NULL,        -- wall clock, for people
+    PRIMARY KEY (log, seq)
+) WITHOUT ROWID;
+CREATE INDEX entry_of_kind ON entry (log, kind, seq) WHERE kind <> 3;
+"""
+_AUTO_VACUUM_INCREMENTAL = 2
+
+
+def prepare(db: apsw.Connection, path: Path, mesh_id: bytes) -> None:
+    """Make the store in `db`, whose file is at `path`, one of this version. Raises StoreError or apsw.Error."""
+    version = _version(db)
+    if version > SCHEMA_VERSION:
+        raise _refusal(path, version)
+    if version == 0:
+        _use_incremental_vacuum(db)
+    db.pragma("journal_mode", "wal")
+    db.pragma("journal_size_limit", limits.STORE_WAL_BYTES_KEPT_MAX)
+    if version == 0:
+        with db:
+            db.execute(_SCHEMA)
+            db.execute("INSERT INTO meta VALUES ('mesh_id', ?)", (mesh_id,))
+            db.pragma("user_version", SCHEMA_VERSION)
+        return
+    _check_mesh(db, path, mesh_id)
+    while version < SCHEMA_VERSION:
+        _keep_copy(db, path, version)
+        _STEPS[version](db)
+        version = _version(db)
+        log.warning("The store %s is now of schema version %d.", path, version)
+
+
+def check_readable(db: apsw.Connection, path: Path, mesh_id: bytes) -> None:
+    """Raises StoreError unless this version reads such tables, and they are of the mesh (of any if `mesh_id` is empty)."""
+    version = _version(db)
+    if version not in SCHEMA_VERSIONS_READ:
+        raise _refusal(path, version)
+    _check_mesh(db, path, mesh_id)
+
+
+def _check_mesh(db: apsw.Connection, path: Path, mesh_id: bytes) -> None:
+    found = cast(bytes, db.execute("SELECT value FROM meta WHERE key = 'mesh_id'").get)
+    if mesh_id and found != mesh_id:
+        raise StoreError(
+            f"The store {path} belongs to mesh {found.hex()[:8]}, not to {mesh_id.hex()[:8]}. "
+            "Use another --data-dir for another mesh."
+        )
+
+
+def _keep_copy(db: apsw.Connection, path: Path, version: int) -> None:
+    copy = path.with_name(f"{path.name}.v{version}-backup")
+    if copy.exists():
+        return  # of an attempt that was interrupted: nobody wrote to the store since
+    log.warning("The store %s is of schema version %d; %s is a copy of it as it was.", path, version, copy)
+    copy_store(db, copy)
+
+
+def _to_2(db: apsw.Connection) -> None:
+    _use_incremental_vacuum(db)
+    db.pragma("user_version", 2)
+
+
+_STEPS: dict[int, Callable[[apsw.Connection], None]] = {1: _to_2}
+"""What leads from each version to the next. A step sets `user_version` last, and may find its own work half done."""
+
+
+def _use_incremental_vacuum(db: apsw.Connection) -> None:
+    """Only an empty database, or one that is written anew (VACUUM), can take this up."""
+    if db.pragma("auto_vacuum") != _AUTO_VACUUM_INCREMENTAL:
+        db.pragma("auto_vacuum", _AUTO_VACUUM_INCREMENTAL)
+        db.execute("VACUUM")
+
+
+def _version(db: apsw.Connection) -> int:
+    return cast(int, db.pragma("user_version"))
+
+
+def _refusal(path: Path, version: int) -> StoreError:
+    return StoreError(
+        f"The store {path} has schema version {version}; this demesh reads version {SCHEMA_VERSION}. "
+        "Use the version of demesh that wrote it, or a later one."
+    )
