@@ -27,7 +27,7 @@ from demesh.log.entry import Kind
 from demesh.log.rollup import rollup_payloads
 from demesh.log.storage import Storage
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
-from demesh.view.history import History, Signed
+from demesh.view.history import Checkpointed, History, Signed
 from demesh.view.uptime import OpenHistory, Past
 
 log = logging.getLogger(__name__)
@@ -48,7 +48,7 @@ class HistoryStorage(Protocol):
 
     async def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]: ...
 
-    async def forget(self, logs: Sequence[bytes], hours_before_ms: int) -> None: ...
+    async def forget(self, hours_before_ms: int) -> None: ...
 
     async def make_anew(self) -> None: ...
 
@@ -109,6 +109,15 @@ class Historian:
     async def save(self) -> None:
         async with self._one_at_a_time:
             await self._save()
+
+    def checkpoint(self, public_key: bytes) -> Checkpointed | None:
+        """The newest checkpoint of a member."""
+        return self._history.checkpoints.get(public_key)
+
+    async def forget(self, hours_before_ms: int) -> None:
+        """Forget signed hours before a time (Unix), as the logs do. Raises StoreError."""
+        with suppress(HistoryError):  # made anew in the next round
+            await self._kept.forget(hours_before_ms)
 
     async def sums_due(self, own_log: bytes, wall_ms: int) -> list[tuple[Kind, Value]]:
         """The rollups and checkpoints that the own log owes now. The caller lets nothing be appended meanwhile."""

@@ -28,6 +28,15 @@ CERTIFICATE_EXPIRY_REPEAT_MS = 3_600_000  # an unchanged expiry is written again
 STARTUP_TAIL_ENTRIES_MAX = 512  # per log, folded at start
 STORE_WAL_BYTES_KEPT_MAX = 16 * 1_048_576  # what stays of the store's WAL once it is written back
 
+# Retention
+RAW_MS_DEFAULT = 30 * 86_400_000  # results
+HOURS_MS_DEFAULT = 90 * 86_400_000  # rollups
+STORE_BYTES_DEFAULT = 2_000_000_000  # log.db and view.db together; wins over the two above
+RETENTION_ROWS_MAX = 2_500  # forgotten in one transaction
+RETENTION_PAGES_MAX = 1_000  # given back to the file system in one transaction
+RETENTION_RAW_MS_MIN = 3_600_000  # what the size budget leaves at least
+EPOCHS_WHOLE_MAX = 16  # of one key; of those before, only sums are kept
+
 # Logs and members
 LOGS_MAX = 1_024  # of others
 SYNC_VECTOR_ROWS_MAX = 4_096  # wire; more than LOGS_MAX, so that no own epoch makes a vector too long

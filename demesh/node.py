@@ -28,6 +28,7 @@ from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.errors import HistoryError, StoreError
 from demesh.historian import Historian, HistoryStorage
+from demesh.housekeeping import Housekeeper, Retention
 from demesh.log.bye import Bye
 from demesh.log.chain import Gap, Logs
 from demesh.log.codec import Value
@@ -128,6 +129,9 @@ class Node:
         )
         self._intake = Intake(self.logs, edges.storage, edges.clock, self._show, self._on_gaps)
         self._syncer = Syncer(mesh_id, self.logs, edges.storage, self._intake, edges.network, edges.clock, edges.rng)
+        self._housekeeper = Housekeeper(
+            Retention(), edges.storage, self.logs, self.historian, edges.clock, self._holders, edges.history.size
+        )
 
     async def run(self, stop: trio.Event, services: Sequence[Callable[["Node"], Awaitable[None]]] = ()) -> None:
         """Run until `stop` is set, then take leave. `services` are started before the node is ready.
@@ -136,7 +140,9 @@ class Node:
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._edges.network.run, self)
-            for task in (self._intake.run, self._syncer.run, self._look, self._end_with_the_store, self.historian.run):
+            for task in (self._intake.run, self._syncer.run, self._look, self._end_with_the_store):
+                nursery.start_soon(task)
+            for task in (self.historian.run, self._housekeeper.run):
                 nursery.start_soon(task)
             nursery.start_soon(keep_dialling, self.settings.peers, self._edges.network, self.key, self._edges.rng)
             for sender in self._senders:
@@ -273,6 +279,17 @@ class Node:
     def _show(self, owner: bytes, entry: Entry, received_ms: int, first_hand: bool) -> None:
         self.view.apply(owner, entry, received_ms, first_hand=first_hand)
         self._changed.set()
+
+    def _holders(self, log_id: bytes, seq: int) -> tuple[int, int]:
+        now_ms = self._clock.monotonic_ms()
+        others = {
+            member.public_key
+            for member in self.view.members()
+            if member.public_key != self.key and self.view.presence(member, now_ms) == Presence.ALIVE
+        }
+        state = self.logs.get(log_id)
+        holding = self._syncer.holders(log_id, seq) & others
+        return len(holding) + int(state is not None and state.head.seq >= seq), len(others) + 1
 
     def _on_gaps(self, peer: bytes, gaps: Sequence[Gap]) -> None:
         self._syncer.pull_from(peer)

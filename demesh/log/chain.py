@@ -14,7 +14,7 @@ that contradicts one we hold is refused as "fork", whichever of the two came fir
 import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from demesh import limits
 from demesh.errors import EntryError
@@ -92,6 +92,10 @@ class Logs:
             assert entry.log == self._own_log
             public_key = read_hello(entry).public_key if state is None else state.public_key
             self._advance(LogState(entry.log, public_key, entry.head, state.pruned_to if state else 0))
+
+    def shortened(self, log: bytes, pruned_to: int) -> None:
+        """Take note that the store holds a log from `pruned_to` on only."""
+        self._states[log] = replace(self._states[log], pruned_to=pruned_to)
 
     def offer(self, entries: Sequence[Entry]) -> Taken:
         """Take what can be taken of `entries`, which came from elsewhere: any logs, each log's entries in order."""

@@ -4,13 +4,15 @@
 own. Part of the store, so the one place in this package besides it that may know trio.
 """
 
-from collections.abc import Mapping, Sequence
-from typing import Protocol
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol, TypeVar
 
 import trio
 
 from demesh.log.entry import BadRow, Entry
 from demesh.log.store import Store
+
+_T = TypeVar("_T")
 
 
 class Storage(Protocol):
@@ -24,6 +26,10 @@ class Storage(Protocol):
 
     async def read_on(self, log: bytes, first: int, bytes_max: int) -> list[Entry]: ...
 
+    async def call(self, call: Callable[[Store], _T]) -> _T:
+        """What is done rarely needs no method of its own here. `call` gets the store to itself while it runs."""
+        ...
+
 
 class ThreadStorage:
     def __init__(self, store: Store) -> None:
@@ -33,20 +39,14 @@ class ThreadStorage:
     async def commit(
         self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], received_ms: int, own: bool
     ) -> None:
-        def call() -> None:
-            self._store.commit(entries, public_keys=public_keys, received_ms=received_ms, own=own)
-
         # A commit whose waiter was cancelled goes on to its end: what it leaves behind is never half a transaction.
-        await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+        await self.call(lambda store: store.commit(entries, public_keys=public_keys, received_ms=received_ms, own=own))
 
     async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
-        def call() -> tuple[list[Entry], list[BadRow]]:
-            return self._store.read(log, first, last, bytes_max=bytes_max)
-
-        return await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+        return await self.call(lambda store: store.read(log, first, last, bytes_max=bytes_max))
 
     async def read_on(self, log: bytes, first: int, bytes_max: int) -> list[Entry]:
-        def call() -> list[Entry]:
-            return self._store.read_on(log, first, bytes_max=bytes_max)
+        return await self.call(lambda store: store.read_on(log, first, bytes_max=bytes_max))
 
-        return await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+    async def call(self, call: Callable[[Store], _T]) -> _T:
+        return await trio.to_thread.run_sync(call, self._store, limiter=self._one_at_a_time)

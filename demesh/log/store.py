@@ -144,6 +144,11 @@ class Store:
         with self._writing(durable=False):
             return store_prune.prune(self._db, self._numbers.get(log, -1), below, keep_kinds, rows_max)
 
+    def pruned_to(self, log: bytes) -> int:
+        """The first sequence number from which on nothing of a log is missing."""
+        rows = self._query("SELECT pruned_to FROM log WHERE id = ?", (log,))
+        return cast(int, rows[0][0]) if rows else 0
+
     def release(self, pages_max: int) -> int:
         """Give at most `pages_max` free pages back to the file system, at the next checkpoint; returns how many."""
         with self._writing(durable=False):
@@ -176,17 +181,13 @@ class Store:
         """The entries from `first` on that there are, whatever is missing or bad between them, cut as `read` does."""
         entries: list[Entry] = []
         size = 0
-        rows = self._rows(
-            f"SELECT {_ROW} FROM entry WHERE log = ? AND seq >= ? ORDER BY seq", (self._numbers.get(log, -1), first)
-        )
-        for seq, stored_hash, body, signature in rows:
-            entry = _intact(cast(bytes, body), cast(bytes | None, signature), cast(bytes, stored_hash))
-            if entry is None or entry.log != log or entry.seq != seq:
+        for row in self._decoded(log, "seq >= ?", (first,)):
+            if isinstance(row, BadRow):
                 continue
-            size += entry.size
+            size += row.size
             if entries and size > bytes_max:
                 break
-            entries.append(entry)
+            entries.append(row)
         return entries
 
     def hash_at(self, log: bytes, seq: int) -> bytes | None:

@@ -17,7 +17,7 @@ bytes. They check the form; `demesh.log.chain` checks entries. Malformed fields 
 """
 
 from collections import deque
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -25,7 +25,7 @@ from demesh import limits
 from demesh.errors import EntryError, SyncError
 from demesh.log.chain import LogState, vector, vector_digest
 from demesh.log.codec import Fields, Value, decode, encode, values
-from demesh.log.entry import KINDS_UNSIGNED, Entry, entry_of
+from demesh.log.entry import Entry, Kind, entry_of
 
 VERSION = 1
 LENGTH_BYTES = 4
@@ -118,12 +118,12 @@ class Server:
 def lean(entries: Sequence[Entry]) -> list[Entry]:
     """`entries` up to the last signed one. What the last signature vouches for need not carry its own: it is left out.
 
-    Only results and rollups are stripped; whatever else must be provable by itself.
+    Only results are stripped: whatever is kept when they are forgotten must be provable by itself.
     """
     last = max((index for index, entry in enumerate(entries) if entry.signature), default=-1)
     kept = list(entries[: last + 1])
     return [
-        replace(entry, signature=b"") if index < last and entry.kind in KINDS_UNSIGNED else entry
+        replace(entry, signature=b"") if index < last and entry.kind == Kind.RESULTS else entry
         for index, entry in enumerate(kept)
     ]
 
@@ -149,7 +149,10 @@ class Puller:
             raise SyncError("the peer answered in a version of sync that was not offered")
         if fields.octets("mesh id", 16) != self._mesh_id:
             raise SyncError("the peer belongs to another mesh", Refused.MESH)
-        return fields.octets("digest", 32) != vector_digest(self._states.values())
+        same = fields.octets("digest", 32) == vector_digest(self._states.values())
+        if same:
+            self._heads = {state.log: state.head.seq for state in self._states.values()}
+        return not same
 
     def offered(self, data: bytes) -> None:
         """Take the server's VECTOR. Raises SyncError. `conflicts` then names logs with another entry at the same place."""
@@ -162,6 +165,11 @@ class Puller:
                 self.conflicts.append(row.log)
             if row.head_seq >= first:
                 self._wants.append(Want(row.log, first, row.head_seq))
+
+    @property
+    def held(self) -> Mapping[bytes, int]:
+        """The heads that the server said it holds: sequence numbers by log."""
+        return self._heads
 
     def head_seq(self, log: bytes) -> int:
         """The head of a log that the server offered."""

@@ -7,7 +7,7 @@ session that takes longer than SYNC_SESSION_SECONDS_MAX is given up and goes on 
 
 import logging
 import random
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 import trio
@@ -51,7 +51,12 @@ class Syncer:
         self._wanted: dict[bytes, None] = {}
         self._pulling: set[bytes] = set()
         self._serving: set[bytes] = set()
+        self._held: dict[bytes, Mapping[bytes, int]] = {}
         self._wake = trio.Event()
+
+    def holders(self, log: bytes, seq: int) -> set[bytes]:
+        """The peers that were seen to hold a log up to entry `seq`, in the last sync with each."""
+        return {peer for peer, heads in self._held.items() if heads.get(log, -1) >= seq}
 
     def pull_from(self, peer: bytes) -> None:
         """Ask for a pull from `peer` soon; asking again before it began changes nothing."""
@@ -140,6 +145,7 @@ class Syncer:
             puller = await session.pull(stream, self._mesh_id, self._logs.states(), take)
         finally:
             await stream.close()
+        self._held[peer] = puller.held
         for conflict in puller.conflicts:
             REFUSED.labels("chain", "fork").inc()
             log.error("%s holds another entry than this node at the head of log %s", peer_id(peer), conflict.hex()[:8])

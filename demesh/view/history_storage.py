@@ -29,8 +29,8 @@ class ThreadHistoryStorage:
     async def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]:
         return await self._run(partial(self._store.days_signed, first_ms, end_ms))
 
-    async def forget(self, logs: Sequence[bytes], hours_before_ms: int) -> None:
-        await self._run(partial(self._store.forget, logs, hours_before_ms))
+    async def forget(self, hours_before_ms: int) -> None:
+        await self._run(partial(self._store.forget, hours_before_ms))
 
     async def make_anew(self) -> None:
         await self._run(self._make_anew)

@@ -70,6 +70,10 @@ class HistoryStore:
     def close(self) -> None:
         self._db.close()
 
+    def size(self) -> int:
+        """Bytes of the file."""
+        return self.path.stat().st_size if self.path.exists() else 0
+
     def load(self, own_key: bytes) -> History:
         """The history as it was saved last. Raises HistoryError."""
         history = History(own_key)
@@ -104,11 +108,10 @@ class HistoryStore:
         except apsw.Error as error:
             raise HistoryError(f"{self.path} could not be written: {error}.") from error
 
-    def forget(self, logs: Iterable[bytes], hours_before_ms: int) -> None:
-        """Forget logs that are no more, and hours before a time (Unix). Raises HistoryError."""
+    def forget(self, hours_before_ms: int) -> None:
+        """Forget hours before a time (Unix). Raises HistoryError."""
         try:
             with self._db:
-                self._db.executemany("DELETE FROM log WHERE id = ?", [(each,) for each in logs])
                 self._db.execute("DELETE FROM sums WHERE period_ms = ? AND start_ms < ?", (HOUR_MS, hours_before_ms))
         except apsw.Error as error:
             raise HistoryError(f"{self.path} could not be written: {error}.") from error

@@ -230,6 +230,10 @@ class DirectStorage:
         await trio.lowlevel.checkpoint()
         return self.store.read_on(log, first, bytes_max=bytes_max)
 
+    async def call(self, call: Callable[[Store], Any]) -> Any:
+        await trio.lowlevel.checkpoint()
+        return call(self.store)
+
 
 class DirectHistoryStorage(ThreadHistoryStorage):
     """A `HistoryStorage` without threads: they would escape virtual time."""

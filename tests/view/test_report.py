@@ -10,6 +10,7 @@ from demesh.log.chain import LogState
 from demesh.log.head import Head
 from demesh.view.fold import View
 from demesh.view.report import heads, iso, status
+from demesh.view.uptime import Past, Uptime
 from tests.view.build import FAIL, NEXT_MS, OWN, PASS, WALL_MS, MemberLog, deliver, new_view, result, row
 
 _DATE = "2023-11-14T22:13:20Z"  # WALL_MS
@@ -23,8 +24,11 @@ def _mesh_of_two(**of_peer: Any) -> tuple[View, MemberLog, MemberLog]:
     return view, own, peer
 
 
+_PAST = {"web": Past({"24h": Uptime(0.99965281, 0.5)}, {"p50": 12.34})}
+
+
 def _status(view: View, now_ms: int) -> dict[str, Any]:
-    answer = status(view, {}, "0a1b2c3d", OWN.key, now_ms, WALL_MS + now_ms)
+    answer = status(view, _PAST, "0a1b2c3d", OWN.key, now_ms, WALL_MS + now_ms)
     return json.loads(json.dumps(answer))
 
 
@@ -47,6 +51,14 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
                 "severity": "critical",
                 "interval_ms": 60_000,
                 "certificate_expires_at": _DATE,
+                "uptime": {
+                    "1h": {"ratio": None, "coverage": 0.0},
+                    "24h": {"ratio": 0.999653, "coverage": 0.5},
+                    "7d": {"ratio": None, "coverage": 0.0},
+                    "30d": {"ratio": None, "coverage": 0.0},
+                    "365d": {"ratio": None, "coverage": 0.0},
+                },
+                "latency_ms": {"p50": 12.3},
                 "vantages": [
                     {
                         "node": "own",

@@ -1,0 +1,151 @@
+"""Housekeeping: sees to it that the store forgets in time (`demesh.log.retention`) and stays within its size.
+
+Guarantees: results older than `raw_ms` are forgotten once a checkpoint of their author that covers them is held by three
+living members, or by all of them, and at twice that age in any case; rollups at `hours_ms`. `size_max` always wins: when the
+store is larger, the oldest results go first, wherever they are from, then the oldest rollups. All in small steps, so that
+nothing waits for long.
+
+The date that all this is measured against moves no faster than time itself: a wall clock that jumps ahead while the node runs
+makes it forget nothing. Not guaranteed: the same for a clock that is wrong when the node starts.
+"""
+
+import logging
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+
+import trio
+
+from demesh import limits
+from demesh.clock import Clock
+from demesh.historian import Historian
+from demesh.log.chain import Logs, LogState
+from demesh.log.retention import Terms, shorten, superseded
+from demesh.log.storage import Storage
+from demesh.log.store import Store
+from demesh.log.sums import DAY_MS
+from demesh.metrics import STORE_BYTES, STORE_FORGOTTEN
+
+log = logging.getLogger(__name__)
+_ROUND_SECONDS = 600
+_FIRST_ROUND_SECONDS = 60
+_WITNESSES = 3
+_PRESSURE_GOAL = 0.95
+_DRIFT_MS = 60_000
+
+
+@dataclass(frozen=True, slots=True)
+class Retention:
+    raw_ms: int = limits.RAW_MS_DEFAULT
+    hours_ms: int = limits.HOURS_MS_DEFAULT
+    size_max: int = limits.STORE_BYTES_DEFAULT
+    """Bytes, of log.db and view.db together."""
+
+
+Holders = Callable[[bytes, int], tuple[int, int]]
+"""(log, seq): how many living members hold that log up to there, and how many are living; this node counts in both."""
+
+
+class Housekeeper:
+    def __init__(
+        self,
+        retention: Retention,
+        storage: Storage,
+        logs: Logs,
+        historian: Historian,
+        clock: Clock,
+        holders: Holders,
+        history_bytes: Callable[[], int],
+    ) -> None:
+        self._retention = retention
+        self._storage = storage
+        self._logs = logs
+        self._historian = historian
+        self._clock = clock
+        self._holders = holders
+        self._history_bytes = history_bytes
+        self._date_ms = clock.wall_ms()
+        self._looked_ms = clock.monotonic_ms()
+        self._pressed = False
+
+    async def run(self) -> None:
+        """Tidy up now and then, until cancelled. Raises StoreError."""
+        await trio.sleep(_FIRST_ROUND_SECONDS)
+        while True:
+            await self.tidy()
+            await trio.sleep(_ROUND_SECONDS)
+
+    async def tidy(self) -> None:
+        """One round. Raises StoreError."""
+        now_ms = self._date()
+        rules = self._retention
+        old = await self._superseded()
+        for state in self._logs.states():
+            raw_ms = 0 if state.log in old else rules.raw_ms if self._is_summed(state, now_ms) else 2 * rules.raw_ms
+            await self._shorten(state, Terms(now_ms - raw_ms, now_ms - rules.hours_ms))
+        await self._historian.forget(now_ms - rules.hours_ms)
+        await self._press(now_ms)
+        while await self._storage.call(lambda store: store.release(limits.RETENTION_PAGES_MAX)):
+            pass
+        STORE_BYTES.set(await self._size())
+
+    async def _press(self, now_ms: int) -> None:
+        """Forget more than age asks for, until the store is within its size."""
+        size_max, size = self._retention.size_max, await self._size()
+        pressed = size > size_max
+        if pressed and not self._pressed:
+            log.warning("The store takes %d bytes of at most %d: what is oldest is forgotten early.", size, size_max)
+        self._pressed = pressed
+        for raw_ms, hours_ms in self._shorter_times() if pressed else ():
+            for state in self._logs.states():
+                await self._shorten(state, Terms(now_ms - raw_ms, now_ms - hours_ms))
+            await self._historian.forget(now_ms - hours_ms)
+            size = await self._size()
+            if size <= size_max * _PRESSURE_GOAL:
+                return
+        if size > size_max:
+            log.error("The store takes %d bytes, and there is nothing left to forget.", size)
+
+    def _shorter_times(self) -> Iterator[tuple[int, int]]:
+        """Pairs of times for results and for rollups: the results' shrinks first."""
+        raw_ms, hours_ms = self._retention.raw_ms, self._retention.hours_ms
+        while raw_ms > limits.RETENTION_RAW_MS_MIN:
+            raw_ms = max(limits.RETENTION_RAW_MS_MIN, raw_ms * 4 // 5)
+            yield raw_ms, hours_ms
+        while hours_ms > DAY_MS:
+            hours_ms = max(DAY_MS, hours_ms * 4 // 5)
+            yield raw_ms, hours_ms
+
+    async def _shorten(self, state: LogState, terms: Terms) -> None:
+        removed = 0
+        while forgotten := await self._storage.call(lambda store: shorten(store, state, terms)):
+            removed += forgotten
+        if removed:
+            pruned_to = await self._storage.call(lambda store: store.pruned_to(state.log))
+            self._logs.shortened(state.log, pruned_to)
+            STORE_FORGOTTEN.inc(removed)
+
+    def _is_summed(self, state: LogState, now_ms: int) -> bool:
+        """Whether enough living members hold a checkpoint of the log's owner that covers what is old enough to forget."""
+        checkpoint = self._historian.checkpoint(state.public_key)
+        if checkpoint is None or checkpoint.day < (now_ms - self._retention.raw_ms) // DAY_MS:
+            return False
+        holding, living = self._holders(checkpoint.log, checkpoint.head.seq)
+        return holding >= min(_WITNESSES, living)
+
+    async def _superseded(self) -> set[bytes]:
+        states = self._logs.states()
+
+        def dated(store: Store) -> list[tuple[LogState, int]]:
+            return [(state, store.wall_ms_at(state.log, state.head.seq) or 0) for state in states]
+
+        return superseded(await self._storage.call(dated))
+
+    async def _size(self) -> int:
+        return self._history_bytes() + await self._storage.call(lambda store: store.used_bytes())
+
+    def _date(self) -> int:
+        """The wall clock, but no further ahead of the last look than time has passed."""
+        passed_ms = self._clock.monotonic_ms() - self._looked_ms
+        self._date_ms = min(self._clock.wall_ms(), self._date_ms + passed_ms + _DRIFT_MS)
+        self._looked_ms = self._clock.monotonic_ms()
+        return self._date_ms
