@@ -34,7 +34,7 @@ HOURS_MS_DEFAULT = 90 * 86_400_000  # rollups
 STORE_BYTES_DEFAULT = 2_000_000_000  # log.db and view.db together; wins over the two above
 RETENTION_ROWS_MAX = 2_500  # forgotten in one transaction
 RETENTION_PAGES_MAX = 1_000  # given back to the file system in one transaction
-RETENTION_RAW_MS_MIN = 3_600_000  # what the size budget leaves at least
+RETENTION_RAW_MS_MIN = 6 * 3_600_000  # what the size budget leaves at least: longer than it takes until they are summed
 EPOCHS_WHOLE_MAX = 16  # of one key; of those before, only sums are kept
 
 # Logs and members
@@ -47,6 +47,7 @@ INTAKE_QUEUE_BATCHES_MAX = 256
 SYNC_PAGE_BYTES_MAX = 524_288  # wire
 SYNC_PAGE_ENTRIES_MAX = 4_096  # wire
 SYNC_FRAME_BYTES_MAX = SYNC_PAGE_BYTES_MAX + 65_536
+ADOPTION_BYTES_MAX = 128 * 1_048_576  # of what is kept of one shortened log, the newest first
 SYNC_SESSIONS_INBOUND_MAX = 16
 SYNC_SESSION_SECONDS_MAX = 60
 SYNC_IDLE_SECONDS_MAX = 10

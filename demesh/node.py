@@ -30,7 +30,7 @@ from demesh.errors import HistoryError, StoreError
 from demesh.historian import Historian, HistoryStorage
 from demesh.housekeeping import Housekeeper, Retention
 from demesh.log.bye import Bye
-from demesh.log.chain import Gap, Logs
+from demesh.log.chain import Gap, Logs, LogState
 from demesh.log.codec import Value
 from demesh.log.entry import Entry, Kind, log_id
 from demesh.log.epoch import Continue, Marker, decide_epoch
@@ -127,7 +127,7 @@ class Node:
                 own.votes.get((row.name, row.definition), VoteState()) if own else VoteState() for row in self._rows
             ],
         )
-        self._intake = Intake(self.logs, edges.storage, edges.clock, self._show, self._on_gaps)
+        self._intake = Intake(self.logs, edges.storage, edges.clock, self._show, self._show_adopted, self._on_gaps)
         self._syncer = Syncer(mesh_id, self.logs, edges.storage, self._intake, edges.network, edges.clock, edges.rng)
         self._housekeeper = Housekeeper(
             Retention(), edges.storage, self.logs, self.historian, edges.clock, self._holders, edges.history.size
@@ -279,6 +279,10 @@ class Node:
     def _show(self, owner: bytes, entry: Entry, received_ms: int, first_hand: bool) -> None:
         self.view.apply(owner, entry, received_ms, first_hand=first_hand)
         self._changed.set()
+
+    async def _show_adopted(self, state: LogState) -> None:
+        entries = await self._edges.storage.call(lambda store: startup_entries(store, state))
+        self.view.load(state.public_key, entries)
 
     def _holders(self, log_id: bytes, seq: int) -> tuple[int, int]:
         now_ms = self._clock.monotonic_ms()

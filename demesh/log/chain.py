@@ -7,6 +7,9 @@ nodes that hold the same head hold the same log. Entries for an unknown log are 
 proves which key owns the log. A signature that is there is always verified; it may be missing only on results and rollups
 in front of a signed entry of the same offer, which vouches for them through the links.
 
+Where the holders of a log have forgotten its beginning (docs/protocol.md, "What is forgotten"), it is adopted: taken up behind
+the forgotten part, with what was kept of it, each piece signed.
+
 Not guaranteed here: durability (the caller stores what was accepted before it acts on it), and proof of a fork: an entry
 that contradicts one we hold is refused as "fork", whichever of the two came first.
 """
@@ -19,7 +22,7 @@ from dataclasses import dataclass, field, replace
 from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.codec import Value, encode
-from demesh.log.entry import KINDS_UNSIGNED, Entry, verify
+from demesh.log.entry import KINDS_UNSIGNED, Entry, Kind, verify
 from demesh.log.head import Head
 from demesh.log.hello import read_hello
 
@@ -106,6 +109,33 @@ class Logs:
         for log, run in by_log.items():
             self._offer_run(log, run, taken)
         return taken
+
+    def adopt(self, log: bytes, before: Head, kept: Sequence[Entry], following: Sequence[Entry]) -> LogState | None:
+        """Take a log up behind `before`, as nobody has what was there but for `kept`; `following` is offered after this.
+
+        Returns its state, or None if this node has come that far already. Raises EntryError: "own_log", "too_many_logs",
+        "no_hello", "bad_signature", and what `read_hello` raises; then nothing has changed.
+        """
+        state = self._states.get(log)
+        if log == self._own_log:
+            raise EntryError("own_log", "a log of this node's own")
+        if state is not None and state.head.seq >= before.seq:
+            return None
+        public_key = state.public_key if state else self._owner_among(kept)
+        taken = Taken()
+        signed = self._signed(public_key, self._linked(before, list(following), taken), taken)
+        vouched = all(entry.log == log and entry.seq <= before.seq and entry.signature for entry in kept)
+        if not signed or not vouched or not all(verify(public_key, self._mesh_id, entry) for entry in kept):
+            raise EntryError("bad_signature", "what is kept, or what follows it, is not signed by the log's owner")
+        adopted = LogState(log, public_key, before, before.seq + 1)
+        self._advance(adopted)
+        return adopted
+
+    def _owner_among(self, kept: Sequence[Entry]) -> bytes:
+        hello = next((entry for entry in kept if entry.kind == Kind.HELLO), None)
+        if hello is None:
+            raise EntryError("no_hello", "no hello is kept of a log that is not known")
+        return self._owner_of_new_log(hello)
 
     def _offer_run(self, log: bytes, run: list[Entry], taken: Taken) -> None:
         new = self._skip_known(log, run, taken)

@@ -212,6 +212,20 @@ class Store:
             entries.append(row)
         return entries, bad
 
+    def kept_before(self, log: bytes, below: int, *, bytes_max: int, count_max: int) -> list[Entry]:
+        """What is left of a log below `pruned_to` and `below`, the newest first, cut like `read`. Bad rows are left out."""
+        entries: list[Entry] = []
+        size = 0
+        where = "seq < ? AND seq < (SELECT pruned_to FROM log WHERE id = ?)"
+        for row in self._decoded(log, where, (below, log), backwards=True):
+            if isinstance(row, BadRow):
+                continue
+            size += row.size
+            if entries and (size > bytes_max or len(entries) == count_max):
+                break
+            entries.append(row)
+        return entries
+
     def wall_ms_at(self, log: bytes, seq: int) -> int | None:
         """The wall clock of the first intact entry at or after `seq`; None if there is none."""
         rows = self._decoded(log, "seq >= ?", (seq,))
@@ -238,9 +252,13 @@ class Store:
         """Every row of a log in order, intact or not: what is kept below `pruned_to`, then what is whole."""
         return self._decoded(log, "true", ())
 
-    def _decoded(self, log: bytes, where: str, bindings: tuple[_SqlValue, ...]) -> Iterator[Entry | BadRow]:
+    def _decoded(
+        self, log: bytes, where: str, bindings: tuple[_SqlValue, ...], *, backwards: bool = False
+    ) -> Iterator[Entry | BadRow]:
+        order = "DESC" if backwards else "ASC"
         rows = self._rows(
-            f"SELECT {_ROW} FROM entry WHERE log = ? AND {where} ORDER BY seq", (self._numbers.get(log, -1), *bindings)
+            f"SELECT {_ROW} FROM entry WHERE log = ? AND {where} ORDER BY seq {order}",
+            (self._numbers.get(log, -1), *bindings),
         )
         for seq, stored_hash, body, signature in rows:
             entry = _intact(cast(bytes, body), cast(bytes | None, signature), cast(bytes, stored_hash))

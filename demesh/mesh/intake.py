@@ -6,17 +6,18 @@ brings them again. Not guaranteed: that stored entries survive a power cut (they
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 import trio
 
 from demesh import limits
 from demesh.clock import Clock
 from demesh.errors import EntryError
-from demesh.log.chain import Gap, Logs, Taken
+from demesh.log.chain import Gap, Logs, LogState, Refusal, Taken
 from demesh.log.entry import Entry
 from demesh.log.storage import Storage
 from demesh.mesh.gossip import read_bundle
+from demesh.mesh.sync import Adoption
 from demesh.metrics import ENTRIES, REFUSED
 
 log = logging.getLogger(__name__)
@@ -24,16 +25,22 @@ log = logging.getLogger(__name__)
 Accepted = Callable[[bytes, Entry, int, bool], None]
 """(owner's public key, entry, monotonic ms of arrival, first hand): called for each entry once it is stored."""
 
+Adopted = Callable[[LogState], Awaitable[None]]
+"""Called for each log that was taken up in its middle, once what is kept of it is stored."""
+
 Gaps = Callable[[bytes, Sequence[Gap]], None]
 """(peer, gaps): called when a peer's message shows that entries are missing."""
 
 
 class Intake:
-    def __init__(self, logs: Logs, storage: Storage, clock: Clock, accepted: Accepted, gaps: Gaps) -> None:
+    def __init__(
+        self, logs: Logs, storage: Storage, clock: Clock, accepted: Accepted, adopted: Adopted, gaps: Gaps
+    ) -> None:
         self._logs = logs
         self._storage = storage
         self._clock = clock
         self._accepted = accepted
+        self._adopted = adopted
         self._gaps = gaps
         self._one_at_a_time = trio.Lock()
         self._told: set[tuple[bytes, str]] = set()
@@ -76,6 +83,28 @@ class Intake:
         self._count(taken)
         return taken
 
+    async def adopt(self, adoption: Adoption) -> bool:
+        """Take up a log whose beginning the peer has forgotten; whether that may go on with what follows."""
+        async with self._one_at_a_time:
+            try:
+                state = self._logs.adopt(adoption.log, adoption.before, adoption.kept, adoption.following)
+            except EntryError as error:
+                self._refuse(Refusal(adoption.log, adoption.before.seq, error.reason))
+                return False
+            if state is not None:
+                with trio.CancelScope(shield=True):
+                    await self._storage.call(
+                        lambda store: store.commit_kept(
+                            adoption.kept,
+                            log=adoption.log,
+                            public_key=state.public_key,
+                            before=adoption.before,
+                            received_ms=self._clock.wall_ms(),
+                        )
+                    )
+                await self._adopted(state)
+            return True
+
     def _owner(self, log_id: bytes) -> bytes:
         state = self._logs.get(log_id)
         assert state is not None
@@ -85,8 +114,11 @@ class Intake:
         ENTRIES.labels("accepted").inc(len(taken.accepted))
         ENTRIES.labels("repeated").inc(taken.repeated)
         for refusal in taken.refusals:
-            REFUSED.labels("chain", refusal.reason).inc()
-            about = (refusal.log, refusal.reason)
-            if about not in self._told and len(self._told) < limits.REFUSALS_TOLD_MAX:
-                self._told.add(about)
-                log.warning("Refused entry %d of log %s: %s", refusal.seq, refusal.log.hex()[:8], refusal.reason)
+            self._refuse(refusal)
+
+    def _refuse(self, refusal: Refusal) -> None:
+        REFUSED.labels("chain", refusal.reason).inc()
+        about = (refusal.log, refusal.reason)
+        if about not in self._told and len(self._told) < limits.REFUSALS_TOLD_MAX:
+            self._told.add(about)
+            log.warning("Refused entry %d of log %s: %s", refusal.seq, refusal.log.hex()[:8], refusal.reason)

@@ -10,10 +10,14 @@ from demesh.errors import NetworkError, SyncError
 from demesh.log.chain import LogState
 from demesh.log.entry import Entry
 from demesh.mesh.network import Stream
-from demesh.mesh.sync import LENGTH_BYTES, Puller, Refused, Server, Want, refusal
+from demesh.mesh.sync import LENGTH_BYTES, Adoption, Puller, Refused, Server, Want, WantKept, refusal
 
-ReadPage = Callable[[Want, int], Awaitable[Sequence[Entry]]]
-"""(want, bytes_max) -> entries in order from `want.first` on; fewer than asked where the page is full."""
+ReadPage = Callable[[Want | WantKept, int], Awaitable[Sequence[Entry]]]
+"""(want, bytes_max) -> entries in order from `want.first` on, or what is kept backwards from `want.below`; fewer than asked
+where the page is full."""
+
+Adopt = Callable[[Adoption], Awaitable[bool]]
+"""Whether a log is taken up from where the peer still has it."""
 
 TakePage = Callable[[Sequence[Entry], int], Awaitable[bool]]
 """(entries, the log's head at the peer) -> false if the rest of that log is not worth asking for."""
@@ -80,7 +84,7 @@ async def refuse(stream: Stream, code: Refused, sentence: str) -> None:
     await Frames(stream).send(refusal(code, sentence))
 
 
-async def pull(stream: Stream, mesh_id: bytes, states: Iterable[LogState], take: TakePage) -> Puller:
+async def pull(stream: Stream, mesh_id: bytes, states: Iterable[LogState], adopt: Adopt, take: TakePage) -> Puller:
     """Get from the peer what `states` lack, page by page. Raises NetworkError, SyncError, EntryError."""
     frames = Frames(stream)
     puller = Puller(mesh_id, states)
@@ -89,9 +93,11 @@ async def pull(stream: Stream, mesh_id: bytes, states: Iterable[LogState], take:
         puller.offered(await frames.expect())
         while (message := puller.next_pull()) is not None:
             await frames.send(message)
-            entries = puller.page(await frames.expect())
-            if entries and not await take(entries, puller.head_seq(entries[0].log)):
-                puller.skip(entries[0].log)
+            answer = puller.answer(await frames.expect())
+            if answer.adoption and not await adopt(answer.adoption):
+                puller.skip(answer.adoption.log)
+            elif answer.entries and not await take(answer.entries, puller.head_seq(answer.entries[0].log)):
+                puller.skip(answer.entries[0].log)
     return puller
 
 

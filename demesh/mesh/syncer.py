@@ -22,7 +22,7 @@ from demesh.log.storage import Storage
 from demesh.mesh import session
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import Network, Stream
-from demesh.mesh.sync import Refused, Want
+from demesh.mesh.sync import Refused, Want, WantKept
 from demesh.metrics import REFUSED, SYNCS
 
 log = logging.getLogger(__name__)
@@ -142,7 +142,7 @@ class Syncer:
 
         stream = await self._network.open_stream(peer)
         try:
-            puller = await session.pull(stream, self._mesh_id, self._logs.states(), take)
+            puller = await session.pull(stream, self._mesh_id, self._logs.states(), self._intake.adopt, take)
         finally:
             await stream.close()
         self._held[peer] = puller.held
@@ -151,7 +151,13 @@ class Syncer:
             log.error("%s holds another entry than this node at the head of log %s", peer_id(peer), conflict.hex()[:8])
         return "done"
 
-    async def _read_page(self, want: Want, bytes_max: int) -> Sequence[Entry]:
+    async def _read_page(self, want: Want | WantKept, bytes_max: int) -> Sequence[Entry]:
+        if isinstance(want, WantKept):
+            return await self._storage.call(
+                lambda store: store.kept_before(
+                    want.log, want.below, bytes_max=bytes_max, count_max=limits.SYNC_PAGE_ENTRIES_MAX
+                )
+            )
         last = min(want.last, want.first + limits.SYNC_PAGE_ENTRIES_MAX - 1)
         entries, bad = await self._storage.read(want.log, want.first, last, bytes_max)
         for row in bad:

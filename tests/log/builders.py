@@ -18,6 +18,7 @@ from demesh.log.hello import Hello
 from demesh.log.results import Result, Results
 from demesh.log.store import Store
 from demesh.log.writer import Writer
+from demesh.mesh.sync import Adoption
 from demesh.outcome import Outcome
 from demesh.view.history_storage import ThreadHistoryStorage
 
@@ -187,6 +188,26 @@ class Shelf:
         keys = {state.log: state.public_key for state in self.logs.states()}
         self.store.commit(taken.accepted, public_keys=keys, received_ms=START_WALL_MS, own=False)
         return taken
+
+    async def adopt(self, adoption: Adoption) -> bool:
+        """Take a log up in its middle; raises EntryError where a node would refuse it."""
+        await trio.lowlevel.checkpoint()
+        state = self.logs.adopt(adoption.log, adoption.before, adoption.kept, adoption.following)
+        if state is not None:
+            self.store.commit_kept(
+                adoption.kept,
+                log=adoption.log,
+                public_key=state.public_key,
+                before=adoption.before,
+                received_ms=START_WALL_MS,
+            )
+        return True
+
+    def shorten(self, log: bytes, below: int, *keep_kinds: Kind) -> None:
+        """Forget what is below, but for `keep_kinds`."""
+        while self.store.prune(log, below, keep_kinds, rows_max=100):
+            pass
+        self.logs.shortened(log, self.store.pruned_to(log))
 
     def all(self) -> dict[bytes, list[bytes]]:
         """The hashes of every log, by its id."""

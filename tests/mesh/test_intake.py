@@ -8,7 +8,7 @@ import trio.testing
 
 from demesh import limits
 from demesh.errors import StoreError
-from demesh.log.chain import Gap, Logs
+from demesh.log.chain import Gap, Logs, LogState
 from demesh.log.entry import Entry
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
@@ -37,14 +37,19 @@ class _Door:
         self.notes: Notes = []
         self.shown: list[tuple[bytes, Entry, int, bool]] = []
         self.gaps: list[tuple[bytes, list[Gap]]] = []
+        self.adopted: list[LogState] = []
         self.storage = DirectStorage(self.notes)
         self.clock = FakeClock()
         self.logs = Logs(MESH, NO_LOG)
-        self.intake = Intake(self.logs, self.storage, self.clock, self._show, self._note_gaps)
+        self.intake = Intake(self.logs, self.storage, self.clock, self._show, self._show_adopted, self._note_gaps)
 
     def _show(self, owner: bytes, entry: Entry, received_ms: int, first_hand: bool) -> None:
         self.notes.append(("shown", entry.seq))
         self.shown.append((owner, entry, received_ms, first_hand))
+
+    async def _show_adopted(self, state: LogState) -> None:
+        self.adopted.append(state)
+        await trio.lowlevel.checkpoint()
 
     def _note_gaps(self, peer: bytes, gaps: Sequence[Gap]) -> None:
         self.gaps.append((peer, list(gaps)))

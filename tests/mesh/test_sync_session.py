@@ -16,7 +16,7 @@ from demesh.log.head import Head
 from demesh.mesh import session
 from demesh.mesh.memory import MemoryStream
 from demesh.mesh.session import Frames
-from demesh.mesh.sync import Message, Refused, Server, Want
+from demesh.mesh.sync import Message, Refused, Server, Want, WantKept
 from tests.log.builders import MESH, OTHER_MESH, Pen, Shelf, generated, log_of
 
 _ANN, _BOB = log_of("ann", 9), log_of("bob", 6)
@@ -51,8 +51,10 @@ def _two_ends() -> tuple[MemoryStream, MemoryStream]:
 
 
 def _reader(shelf: Shelf, bytes_max: int) -> session.ReadPage:
-    async def read_page(want: Want, _: int) -> Sequence[Entry]:
+    async def read_page(want: Want | WantKept, _: int) -> Sequence[Entry]:
         await trio.lowlevel.checkpoint()
+        if isinstance(want, WantKept):
+            return shelf.store.kept_before(want.log, want.below, bytes_max=bytes_max, count_max=1_000)
         return shelf.store.read(want.log, want.first, want.last, bytes_max=bytes_max)[0]
 
     return read_page
@@ -79,7 +81,7 @@ async def _pull(ours: Shelf, theirs: Shelf, bytes_max: int = limits.SYNC_PAGE_BY
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve)
             try:
-                await session.pull(our_end, mesh_id, ours.logs.states(), _taker(ours))
+                await session.pull(our_end, mesh_id, ours.logs.states(), ours.adopt, _taker(ours))
             finally:
                 await our_end.close()
 
@@ -143,7 +145,7 @@ async def test_log_whose_page_is_not_taken_is_left_and_the_rest_goes_on() -> Non
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session.serve, their_end, MESH, theirs.logs.states(), _reader(theirs, 2 * _ANN[1].size))
-            await session.pull(our_end, MESH, [], take)
+            await session.pull(our_end, MESH, [], Shelf().adopt, take)
             await our_end.close()
     assert asked.count(_ANN[0].log) == 1
     assert len(ours.stored(_BOB[0].log)) == len(_BOB)
@@ -154,7 +156,7 @@ async def test_refusal_reaches_the_puller_with_its_sentence() -> None:
     our_end, their_end = _two_ends()
     await session.refuse(their_end, Refused.BUSY, "try later")
     with trio.fail_after(5), pytest.raises(SyncError, match="try later") as refused:
-        await session.pull(our_end, MESH, [], _taker(Shelf()))
+        await session.pull(our_end, MESH, [], Shelf().adopt, _taker(Shelf()))
     assert refused.value.code == Refused.BUSY
 
 

@@ -8,7 +8,7 @@ import trio.testing
 
 from demesh import limits
 from demesh.errors import StoreError, SyncError
-from demesh.log.chain import Gap, Logs
+from demesh.log.chain import Gap, Logs, LogState
 from demesh.log.codec import decode
 from demesh.log.entry import Entry
 from demesh.mesh.gossip import bundles
@@ -45,10 +45,11 @@ class _Node:
         self.storage = DirectStorage()
         self.network = MemoryNetwork(swarm, self.key)
         self.shown: list[tuple[bytes, int, bool]] = []
+        self.adopted: list[LogState] = []
         self._changed = trio.Event()
         self._written = 0
         clock = TrioClock()
-        self.intake = Intake(self.logs, self.storage, clock, self._show, self._on_gaps)
+        self.intake = Intake(self.logs, self.storage, clock, self._show, self._show_adopted, self._on_gaps)
         self.syncer = Syncer(mesh_id, self.logs, self.storage, self.intake, self.network, clock, random.Random(owner))
 
     async def grow(self, length: int) -> list[Entry]:
@@ -78,6 +79,10 @@ class _Node:
         self.shown.append((owner, entry.seq, first_hand))
         self._changed.set()
         self._changed = trio.Event()
+
+    async def _show_adopted(self, state: LogState) -> None:
+        self.adopted.append(state)
+        await trio.lowlevel.checkpoint()
 
     def _on_gaps(self, peer: bytes, gaps: Sequence[Gap]) -> None:
         self.syncer.pull_from(peer)
