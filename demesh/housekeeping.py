@@ -12,18 +12,19 @@ makes it forget nothing. Not guaranteed: the same for a clock that is wrong when
 import logging
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
+from typing import Protocol
 
 import trio
 
 from demesh import limits
 from demesh.clock import Clock
-from demesh.historian import Historian
 from demesh.log.chain import Logs, LogState
 from demesh.log.retention import Terms, shorten, superseded
 from demesh.log.storage import Storage
 from demesh.log.store import Store
 from demesh.log.sums import DAY_MS
 from demesh.metrics import STORE_BYTES, STORE_FORGOTTEN
+from demesh.view.history import Checkpointed
 
 log = logging.getLogger(__name__)
 _ROUND_SECONDS = 600
@@ -41,6 +42,14 @@ class Retention:
     """Bytes, of log.db and view.db together."""
 
 
+class Books(Protocol):
+    """What is asked of the historian; see `demesh.historian.Historian`."""
+
+    def checkpoint(self, public_key: bytes) -> Checkpointed | None: ...
+
+    async def forget(self, hours_before_ms: int) -> None: ...
+
+
 Holders = Callable[[bytes, int], tuple[int, int]]
 """(log, seq): how many living members hold that log up to there, and how many are living; this node counts in both."""
 
@@ -51,7 +60,7 @@ class Housekeeper:
         retention: Retention,
         storage: Storage,
         logs: Logs,
-        historian: Historian,
+        books: Books,
         clock: Clock,
         holders: Holders,
         history_bytes: Callable[[], int],
@@ -59,7 +68,7 @@ class Housekeeper:
         self._retention = retention
         self._storage = storage
         self._logs = logs
-        self._historian = historian
+        self._books = books
         self._clock = clock
         self._holders = holders
         self._history_bytes = history_bytes
@@ -82,7 +91,7 @@ class Housekeeper:
         for state in self._logs.states():
             raw_ms = 0 if state.log in old else rules.raw_ms if self._is_summed(state, now_ms) else 2 * rules.raw_ms
             await self._shorten(state, Terms(now_ms - raw_ms, now_ms - rules.hours_ms))
-        await self._historian.forget(now_ms - rules.hours_ms)
+        await self._books.forget(now_ms - rules.hours_ms)
         await self._press(now_ms)
         while await self._storage.call(lambda store: store.release(limits.RETENTION_PAGES_MAX)):
             pass
@@ -98,7 +107,7 @@ class Housekeeper:
         for raw_ms, hours_ms in self._shorter_times() if pressed else ():
             for state in self._logs.states():
                 await self._shorten(state, Terms(now_ms - raw_ms, now_ms - hours_ms))
-            await self._historian.forget(now_ms - hours_ms)
+            await self._books.forget(now_ms - hours_ms)
             size = await self._size()
             if size <= size_max * _PRESSURE_GOAL:
                 return
@@ -126,7 +135,7 @@ class Housekeeper:
 
     def _is_summed(self, state: LogState, now_ms: int) -> bool:
         """Whether enough living members hold a checkpoint of the log's owner that covers what is old enough to forget."""
-        checkpoint = self._historian.checkpoint(state.public_key)
+        checkpoint = self._books.checkpoint(state.public_key)
         if checkpoint is None or checkpoint.day < (now_ms - self._retention.raw_ms) // DAY_MS:
             return False
         holding, living = self._holders(checkpoint.log, checkpoint.head.seq)

@@ -44,6 +44,8 @@ class FakeClock:
     def __init__(self, boot8: bytes = BOOT8) -> None:
         self.boot8 = boot8
         self.now_ms = 0
+        self.ahead_ms = 0
+        """How far the wall clock has been set forward."""
 
     def monotonic_ms(self) -> int:
         return self.now_ms
@@ -52,7 +54,7 @@ class FakeClock:
         return START_UP_MS + self.monotonic_ms()
 
     def wall_ms(self) -> int:
-        return START_WALL_MS + self.monotonic_ms()
+        return START_WALL_MS + self.ahead_ms + self.monotonic_ms()
 
 
 class TrioClock(FakeClock):
@@ -215,6 +217,10 @@ class Shelf:
 
     def stored(self, log: bytes) -> list[Entry]:
         return self.store.read(log, 0, 2**53)[0]
+
+    def stored_all(self, log: bytes) -> list[Entry]:
+        """What is kept of a shortened log, and what is whole."""
+        return [row for row in self.store.each(log) if isinstance(row, Entry)]
 
 
 class DirectStorage:
