@@ -2,6 +2,7 @@
 
 import json
 import random
+from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import datetime
@@ -18,20 +19,34 @@ from demesh.config.load import Settings
 from demesh.log.entry import Entry, Kind
 from demesh.log.epoch import Marker
 from demesh.log.hello import read_hello
+from demesh.log.replay import history_context
+from demesh.log.results import read_results
+from demesh.log.rollup import read_rollup
 from demesh.log.store import Store
 from demesh.mesh.memory import MemoryNetwork, MemorySwarm
 from demesh.node import Edges, Node
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec
+from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
 from demesh.view.presence import Presence
-from tests.log.builders import MESH, DirectHistoryStorage, DirectStorage, TrioClock, counted, key_of, public_key_of
+from tests.log.builders import (
+    MESH,
+    START_WALL_MS,
+    DirectHistoryStorage,
+    DirectStorage,
+    TrioClock,
+    counted,
+    key_of,
+    public_key_of,
+)
 
 pytestmark = pytest.mark.trio
 _PULL_SECONDS_MIN = 20
 """No node pulls of its own accord before: what is known earlier was pulled for a reason."""
 _FLUSH_SECONDS = 2
 _SILENT_SECONDS = 2 * _FLUSH_SECONDS + 5 + 10
+_HOUR = 3_600
 _ALERTMANAGER = "http://alerts.example"
 
 
@@ -87,6 +102,22 @@ class _Member:
         assert own is not None
         return self.store.read(own[0], 0, own[1].seq)[0]
 
+    def history(self) -> list[tuple[object, ...]]:
+        """Everything in the view's file after the node has ended, and what it had not folded yet."""
+        with Store(self._file, readonly=True) as store, closing(HistoryStore(self._history_file)) as kept:
+            history = kept.load(self.key)
+            for state in store.logs():
+                folded = history.logs.get(state.log)
+                if folded:
+                    history.learn(state.public_key, history_context(store, state.log, folded.applied_seq + 1))
+            return _folded(store, history, kept)
+
+    def history_made_anew(self) -> list[tuple[object, ...]]:
+        """The same, folded from the logs alone."""
+        anew = self._history_file.with_suffix(".anew")
+        with Store(self._file, readonly=True) as store, closing(HistoryStore(anew)) as kept:
+            return _folded(store, History(self.key), kept)
+
     def head_of(self, other: "_Member") -> int:
         """The sequence number up to which this node holds the other's log; -1 without."""
         return max((each.head.seq for each in self.node.logs.states() if each.public_key == other.key), default=-1)
@@ -113,6 +144,15 @@ class _Member:
         return 200, self._clock.wall_ms()
 
 
+def _folded(store: Store, history: History, kept: HistoryStore) -> list[tuple[object, ...]]:
+    for state in store.logs():
+        for row in store.each(state.log):
+            assert isinstance(row, Entry)
+            history.apply(state.public_key, row)
+    kept.save(history, history.take_signed(), list(history.logs))
+    return kept.dump()
+
+
 class _Mesh:
     def __init__(self, place: Path) -> None:
         self.swarm = MemorySwarm()
@@ -132,10 +172,10 @@ def mesh(tmp_path: Path) -> _Mesh:
 
 
 @asynccontextmanager
-async def _running(*members: _Member) -> AsyncGenerator[None]:
-    """Run `members`, and in the end stop them as a signal would."""
+async def _running(*members: _Member, seconds: float = 600) -> AsyncGenerator[None]:
+    """Run `members`, and in the end stop them as a signal would. `seconds` is a deadline."""
     stop = trio.Event()
-    with trio.fail_after(600):
+    with trio.fail_after(seconds):
         async with trio.open_nursery() as nursery:
             for member in members:
                 await nursery.start(member.run, stop)
@@ -309,3 +349,49 @@ async def test_failing_check_is_one_incident_posted_at_once_as_is_its_end(
         assert alerts[0]["labels"]["alertname"] == "DemeshCheckDown"
         ended = datetime.fromisoformat(alerts[0]["endsAt"]).timestamp() <= at
         assert ended == ((url, alerts, at) in closed)
+
+
+@pytest.mark.slow
+async def test_hours_and_days_are_summed_and_uptime_tells_the_outage(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    check = _check(interval_ms=60_000)
+    ann, ben = (mesh.member(owner, [check], flush_seconds=60) for owner in ("ann", "ben"))
+    hours = 3.6  # from 22:13 UTC on
+    async with _running(ann, ben, seconds=4 * _HOUR):
+        mesh.connect(ann, ben)
+        await trio.sleep(_HOUR)
+        for member in (ann, ben):
+            member.says = repeat(Outcome.FAIL)
+        await trio.sleep(_HOUR)
+        for member in (ann, ben):
+            member.says = repeat(Outcome.PASS)
+        await trio.sleep((hours - 2) * _HOUR)
+        for member in (ann, ben):
+            kinds = Counter(entry.kind for entry in member.own_log())
+            assert (kinds[Kind.ROLLUP], kinds[Kind.CHECKPOINT]) == (3, 1)
+            (status,) = member.node.status()["checks"]
+            assert status["uptime"]["24h"]["coverage"] == pytest.approx(hours / 24, abs=0.01)
+            assert status["uptime"]["24h"]["ratio"] == pytest.approx(1 - 1 / hours, abs=0.01)
+            assert status["uptime"]["1h"] == {"ratio": 1.0, "coverage": pytest.approx(1, abs=0.03)}
+            assert status["uptime"]["30d"]["ratio"] == pytest.approx(1 - 1 / hours, abs=0.01)
+            assert status["latency_ms"] == {}
+    assert ann.history() == ann.history_made_anew()
+
+
+async def test_results_of_a_restart_in_between_are_summed_once(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    ann = mesh.member("ann", [_check(interval_ms=60_000)], flush_seconds=60)
+    for _ in range(3):
+        async with _running(ann, seconds=_HOUR):
+            await trio.sleep(0.6 * _HOUR)
+            entries = ann.own_log()
+    assert ann.history() == ann.history_made_anew()
+    hour = START_WALL_MS // 3_600_000  # it began 13 minutes before
+    results = [
+        result
+        for entry in entries
+        if entry.kind == Kind.RESULTS
+        for result in read_results(entry.payload, entry.up_ms).results
+        if (entry.wall_ms - entry.up_ms + result.up_ms) // 3_600_000 == hour
+    ]
+    (rollup,) = [read_rollup(entry.payload) for entry in entries if entry.kind == Kind.ROLLUP]
+    assert (rollup.hour, sum(rollup.rows["web"].counts)) == (hour, len(results))
+    assert len(results) > 40

@@ -15,12 +15,11 @@ from dataclasses import dataclass, field
 
 from demesh import limits
 from demesh.log.chain import LogState
-from demesh.log.codec import Fields, Value, values
+from demesh.log.codec import Fields, Value, encode, values
 from demesh.log.head import Head
-from demesh.log.sums import DAY_MS, Sums, read_rows, split_rows
+from demesh.log.sums import CONTENT_BYTES_MAX, DAY_MS, Sums, read_rows
 
 _DAYS_MAX = limits.TIME_MS_MAX // DAY_MS
-_WITNESSES_PER_PART = 256  # of about 40 bytes
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,14 +45,21 @@ def checkpoint_payloads(
     day: int, previous: tuple[bytes, Head] | None, sums: Mapping[str, Sums], held: Iterable[LogState]
 ) -> list[Value]:
     """The payloads of a checkpoint's parts, in order."""
-    witnesses: list[Value] = [
+    rows: list[Value] = [[name, *each.columns()] for name, each in sorted(sums.items())]
+    vector: list[Value] = [
         [state.log, state.head.seq, state.head.hash[:16]] for state in sorted(held, key=lambda each: each.log)
     ]
-    shares: list[tuple[list[Value], list[Value]]] = [(rows, []) for rows in split_rows(sums)]
-    shares += [([], witnesses[at : at + _WITNESSES_PER_PART]) for at in range(0, len(witnesses), _WITNESSES_PER_PART)]
-    shares = shares or [([], [])]
+    shares: list[tuple[list[Value], list[Value]]] = [([], [])]
+    room = CONTENT_BYTES_MAX
+    for kind, item in [*((0, row) for row in rows), *((1, witness) for witness in vector)]:
+        size = len(encode(item))
+        if size > room:
+            shares.append(([], []))
+            room = CONTENT_BYTES_MAX
+        shares[-1][kind].append(item)
+        room -= size
     link: list[Value] = [previous[0], previous[1].seq, previous[1].hash] if previous else []
-    return [[part, len(shares), day, link, rows, vector] for part, (rows, vector) in enumerate(shares)]
+    return [[part, len(shares), day, link, values(share), values(seen)] for part, (share, seen) in enumerate(shares)]
 
 
 def read_checkpoint_part(payload: Value) -> CheckpointPart:

@@ -25,7 +25,8 @@ _STEPS_BITS = 3
 _BUCKETS_MAX = (1 << _STEPS_BITS) * 32
 _OUTCOMES = len(Outcome)
 _COUNT_MAX = 2**32 - 1
-_ROWS_BYTES_MAX = limits.ENTRY_BYTES_MAX - 1_024
+CONTENT_BYTES_MAX = limits.ENTRY_BYTES_MAX - 1_024
+"""What one entry holds of rows, with room for the rest of it."""
 
 
 class Sums:
@@ -94,11 +95,11 @@ def read_row(value: Value) -> tuple[str, Sums]:
 def split_rows(sums: Mapping[str, Sums]) -> list[list[Value]]:
     """The rows of `sums` by name, in groups that each fit an entry; nothing for no sums."""
     groups: list[list[Value]] = []
-    size = _ROWS_BYTES_MAX
+    size = CONTENT_BYTES_MAX
     for name, each in sorted(sums.items()):
         row: list[Value] = [name, *each.columns()]
         row_size = len(encode(row))
-        if size + row_size > _ROWS_BYTES_MAX:
+        if size + row_size > CONTENT_BYTES_MAX:
             groups.append([])
             size = 0
         groups[-1].append(row)
