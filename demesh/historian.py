@@ -11,7 +11,7 @@ Not guaranteed: that the past is complete right after a start; `behind` says how
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Protocol
 
@@ -28,6 +28,7 @@ from demesh.log.rollup import rollup_payloads
 from demesh.log.storage import Storage
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
 from demesh.view.history import Checkpointed, History, Signed
+from demesh.view.snapshot import Votes, encode_votes
 from demesh.view.uptime import OpenHistory, Past
 
 log = logging.getLogger(__name__)
@@ -44,6 +45,8 @@ class HistoryStorage(Protocol):
 
     async def save(self, history: History, signed: Sequence[Signed], dirty: Sequence[bytes]) -> None: ...
 
+    async def save_votes(self, rows: Sequence[tuple[bytes, int, bytes]]) -> None: ...
+
     async def look_back(self, open_: OpenHistory, now_ms: int) -> dict[str, Past]: ...
 
     async def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]: ...
@@ -53,9 +56,20 @@ class HistoryStorage(Protocol):
     async def make_anew(self) -> None: ...
 
 
+Folded = Callable[[], Iterable[tuple[bytes, int, Votes]]]
+"""For each log: its id, the sequence number up to which the view has folded it, and the votes as of there."""
+
+
 class Historian:
     def __init__(
-        self, history: History, kept: HistoryStorage, storage: Storage, logs: Logs, clock: Clock, own_key: bytes
+        self,
+        history: History,
+        kept: HistoryStorage,
+        storage: Storage,
+        logs: Logs,
+        folded: Folded,
+        clock: Clock,
+        own_key: bytes,
     ) -> None:
         self.past: dict[str, Past] = {}
         """By check, as of the last look back."""
@@ -63,6 +77,8 @@ class Historian:
         self._kept = kept
         self._storage = storage
         self._logs = logs
+        self._folded = folded
+        self._votes_saved: dict[bytes, int] = {}
         self._clock = clock
         self._own_key = own_key
         self._dirty: set[bytes] = set()
@@ -107,8 +123,17 @@ class Historian:
                     await self._save()
 
     async def save(self) -> None:
+        """Save the history and the votes, so that the next start goes on from here. Raises StoreError."""
         async with self._one_at_a_time:
             await self._save()
+        rows: list[tuple[bytes, int, bytes]] = []
+        for log_id, seq, votes in list(self._folded()):
+            if self._votes_saved.get(log_id) != seq:
+                rows.append((log_id, seq, encode_votes(votes)))
+                await trio.lowlevel.checkpoint()
+        await self._storage.call(lambda store: store.make_durable())
+        await self._kept.save_votes(rows)
+        self._votes_saved.update((log_id, seq) for log_id, seq, _ in rows)
 
     def checkpoint(self, public_key: bytes) -> Checkpointed | None:
         """The newest checkpoint of a member."""
@@ -146,7 +171,8 @@ class Historian:
             left = {hour: rows for hour, rows in folded.open.items() if hour * HOUR_MS // DAY_MS <= last_day}
             if not left:
                 continue
-            await self.save()
+            async with self._one_at_a_time:
+                await self._save()
             done = await self._kept.days_signed(min(left) * HOUR_MS // DAY_MS * DAY_MS, (max(left) + 1) * HOUR_MS)
             for hour, rows in left.items():
                 day = hour * HOUR_MS // DAY_MS
@@ -175,6 +201,7 @@ class Historian:
             await self._kept.make_anew()
             self._history = History(self._own_key)
             self._unsaved, self._dirty = [], set()
+            self._votes_saved = {}
 
     def _applied(self, state: LogState) -> int:
         folded = self._history.logs.get(state.log)
@@ -183,6 +210,7 @@ class Historian:
     async def _save(self) -> None:
         unsaved, dirty = self._unsaved, sorted(self._dirty)
         if unsaved or dirty:
+            await self._storage.call(lambda store: store.make_durable())  # view.db shall never know more than log.db
             await self._kept.save(self._history, unsaved, dirty)
             self._unsaved, self._dirty = [], set()
 

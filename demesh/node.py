@@ -96,7 +96,13 @@ class Node:
         writer, self._previous, self._nonce = self._open_log(key, mesh_id)
         self.logs = Logs(mesh_id, writer.log, edges.store.logs())
         self.historian = Historian(
-            self._load_history(), edges.history_storage, edges.storage, self.logs, edges.clock, self.key
+            self._load_history(),
+            edges.history_storage,
+            edges.storage,
+            self.logs,
+            self.view.folded,
+            edges.clock,
+            self.key,
         )
         self._own_log = writer.log
         self._incidents = Incidents()
@@ -210,7 +216,12 @@ class Node:
     def _load_view(self) -> View:
         view = View(self.key, self._clock.monotonic_ms())
         for state in self._edges.store.logs():
-            view.load(state.public_key, startup_entries(self._edges.store, state))
+            saved = self._edges.history.votes(state.log)
+            before, tail = startup_entries(self._edges.store, state, since=saved[0] + 1 if saved else 0)
+            view.load(state.public_key, before)
+            if saved:
+                view.restore(state.log, saved[1])
+            view.load(state.public_key, tail)
         return view
 
     def _load_history(self) -> History:
@@ -281,8 +292,8 @@ class Node:
         self._changed.set()
 
     async def _show_adopted(self, state: LogState) -> None:
-        entries = await self._edges.storage.call(lambda store: startup_entries(store, state))
-        self.view.load(state.public_key, entries)
+        before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
+        self.view.load(state.public_key, [*before, *tail])
 
     def _holders(self, log_id: bytes, seq: int) -> tuple[int, int]:
         now_ms = self._clock.monotonic_ms()

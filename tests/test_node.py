@@ -14,6 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
+from demesh import limits
 from demesh.checks.check import Check
 from demesh.config.load import Settings
 from demesh.log.entry import Entry, Kind
@@ -275,6 +276,20 @@ async def test_quick_restart_forgets_no_failure(autojump_clock: MockClock, mesh:
         assert ann.incidents() == [("DemeshCheckDown", "web")]
 
 
+async def test_check_that_seldom_runs_is_known_after_a_restart(
+    autojump_clock: MockClock, mesh: _Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "STARTUP_TAIL_ENTRIES_MAX", 5)
+    ann = mesh.member("ann", [_check(interval_ms=6 * _HOUR * 1_000)])
+    async with _running(ann):
+        await trio.sleep(60)
+    async with _running(ann):
+        await trio.sleep(0.5)
+        (check,) = ann.node.status()["checks"]
+        assert check["state"] == "up"
+        assert check["vantages"][0]["at"] is not None
+
+
 async def test_log_of_a_silent_member_must_prove_anew_that_it_is_live(autojump_clock: MockClock, mesh: _Mesh) -> None:
     ann, ben, cat = (mesh.member(owner) for owner in ("ann", "ben", "cat"))
     async with _running(ann, ben, cat):
@@ -379,6 +394,7 @@ async def test_hours_and_days_are_summed_and_uptime_tells_the_outage(autojump_cl
 
 async def test_results_of_a_restart_in_between_are_summed_once(autojump_clock: MockClock, mesh: _Mesh) -> None:
     ann = mesh.member("ann", [_check(interval_ms=60_000)], flush_seconds=60)
+    entries: list[Entry] = []
     for _ in range(3):
         async with _running(ann, seconds=_HOUR):
             await trio.sleep(0.6 * _HOUR)

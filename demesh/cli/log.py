@@ -2,6 +2,7 @@
 
 import json
 import sys
+from itertools import chain
 from typing import Any
 
 import click
@@ -84,7 +85,7 @@ def _stored_heads(home: Home) -> list[dict[str, Any]]:
         states = store.logs()
         view = View(b"", 0)
         for state in states:
-            view.load(state.public_key, startup_entries(store, state))
+            view.load(state.public_key, chain(*startup_entries(store, state)))
     click.echo(f"No node is running on {home.path}: this is what its store holds.", err=True)
     return shape(view, sorted(states, key=lambda state: state.log))
 

@@ -8,14 +8,14 @@ from demesh.log.plan import read_plan_part
 from demesh.log.store import Store
 
 
-def startup_entries(store: Store, state: LogState) -> list[Entry]:
-    """The newest entries of a log, and in front of them the hello and the plan that they build on, in order."""
-    first = max(state.pruned_to, state.head.seq + 1 - limits.STARTUP_TAIL_ENTRIES_MAX)
+def startup_entries(store: Store, state: LogState, since: int = 0) -> tuple[list[Entry], list[Entry]]:
+    """What the newest entries of a log build on (its hello, its plans), and those entries, from `since` on; both in order."""
+    first = max(state.pruned_to, state.head.seq + 1 - limits.STARTUP_TAIL_ENTRIES_MAX, since)
     tail, _ = store.read(state.log, first, state.head.seq)
     before = store.newest(state.log, Kind.HELLO, before=first)
-    for entry in store.newest(state.log, Kind.PLAN, before=first):
+    for entry in _newest_plans(store, state.log, first):
         before.extend(_whole_plan(store, entry))
-    return sorted(before, key=lambda entry: entry.seq) + tail
+    return sorted(before, key=lambda entry: entry.seq), tail
 
 
 def history_context(store: Store, log: bytes, before: int) -> list[Entry]:

@@ -108,6 +108,11 @@ class Store:
                 self._append(entry, numbers, public_keys, received_ms)
         self._numbers = numbers
 
+    def make_durable(self) -> None:
+        """Everything committed so far, peers' entries too, is on the disk when this returns. Raises StoreError."""
+        with self._writing(durable=True):
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('durable', randomblob(8))")
+
     def commit_kept(
         self, entries: Sequence[Entry], *, log: bytes, public_key: bytes, before: Head, received_ms: int
     ) -> None:

@@ -5,7 +5,7 @@ life depend on when entries arrived. An entry whose kind is unknown, or whose pa
 nothing but the log's position; `skipped` counts those of known kinds.
 """
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from demesh.errors import EntryError
@@ -116,6 +116,19 @@ class View:
         for entry in entries:
             self._fold(public_key, entry, self._listening_since_ms)
         self._promise_anew(public_key)
+
+    def restore(self, log: bytes, votes: Mapping[tuple[str, bytes], VoteState]) -> None:
+        """The votes of a log as they were where loading goes on: of the checks that its plans name."""
+        view = self._logs.get(log)
+        if view is not None:
+            view.votes.update(votes)
+            _forget_old_definitions(view)
+
+    def folded(self) -> Iterator[tuple[bytes, int, Mapping[tuple[str, bytes], VoteState]]]:
+        """For each log: its id, the sequence number of the newest entry folded, and the votes as of there."""
+        for log_id, view in self._logs.items():
+            if view.newest is not None:
+                yield log_id, view.newest.seq, view.votes
 
     def apply(self, public_key: bytes, entry: Entry, received_ms: int, *, first_hand: bool) -> None:
         """Fold an entry that arrived at `received_ms`; `first_hand` if over its author's own connection (or ours)."""

@@ -23,6 +23,9 @@ class ThreadHistoryStorage:
     async def save(self, history: History, signed: Sequence[Signed], dirty: Sequence[bytes]) -> None:
         await self._run(partial(self._store.save, history, signed, dirty))
 
+    async def save_votes(self, rows: Sequence[tuple[bytes, int, bytes]]) -> None:
+        await self._run(partial(self._store.save_votes, rows))
+
     async def look_back(self, open_: OpenHistory, now_ms: int) -> dict[str, Past]:
         return await self._run(partial(look_back, self._store, open_, now_ms))
 

@@ -21,7 +21,9 @@ from demesh.errors import EntryError, HistoryError
 from demesh.log.codec import Fields, Value, decode, encode
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums, read_row, read_sums
 from demesh.view.history import History, LogHistory, Moment, Signed
+from demesh.view.snapshot import decode_votes
 from demesh.view.uptime import Observed
+from demesh.view.vote import VoteState
 
 log = logging.getLogger(__name__)
 
@@ -43,6 +45,7 @@ CREATE TABLE sums (
     PRIMARY KEY (period_ms, start_ms, subject)
 ) WITHOUT ROWID;
 CREATE TABLE log (id BLOB PRIMARY KEY, public_key BLOB NOT NULL, applied_seq INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
+CREATE TABLE votes (log BLOB PRIMARY KEY, seq INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE undayed (day INTEGER PRIMARY KEY, rows BLOB NOT NULL);
 """
 _STATE_DEPTH = 6
@@ -107,6 +110,27 @@ class HistoryStore:
                     self._db.execute("INSERT INTO undayed VALUES (?, ?)", (day, encode(_named_sums(rows))))
         except apsw.Error as error:
             raise HistoryError(f"{self.path} could not be written: {error}.") from error
+
+    def save_votes(self, rows: Iterable[tuple[bytes, int, bytes]]) -> None:
+        """Save (log, the sequence number up to which it was folded, `demesh.view.snapshot`). Raises HistoryError."""
+        try:
+            with self._db:
+                self._db.executemany("INSERT OR REPLACE INTO votes VALUES (?, ?, ?)", list(rows))
+        except apsw.Error as error:
+            raise HistoryError(f"{self.path} could not be written: {error}.") from error
+
+    def votes(self, log_id: bytes) -> tuple[int, dict[tuple[str, bytes], VoteState]] | None:
+        """The votes of a log as they were saved last, and the sequence number up to which they were folded."""
+        for seq, state in self._rows("SELECT seq, state FROM votes WHERE log = ?", (log_id,)):
+            try:
+                return cast(int, seq), decode_votes(cast(bytes, state))
+            except EntryError as error:
+                log.warning("The votes in %s cannot be read (%s); they are folded anew.", self.path, error)
+        return None
+
+    def voted(self) -> list[tuple[bytes, int]]:
+        """The logs whose votes are saved, and the sequence number up to which each was folded."""
+        return [(cast(bytes, log_id), cast(int, seq)) for log_id, seq in self._rows("SELECT log, seq FROM votes")]
 
     def forget(self, hours_before_ms: int) -> None:
         """Forget hours before a time (Unix). Raises HistoryError."""
@@ -210,8 +234,9 @@ def open_history(path: Path, heads: Mapping[bytes, int]) -> HistoryStore:
     """
     try:
         store = HistoryStore(path)
-        for log_id, folded in store.load(b"").logs.items():
-            if folded.applied_seq > heads.get(log_id, -1):
+        folded = {log_id: each.applied_seq for log_id, each in store.load(b"").logs.items()}
+        for log_id, seq in [*folded.items(), *store.voted()]:
+            if seq > heads.get(log_id, -1):
                 store.close()
                 raise HistoryError(f"{path} tells of entries that the store does not hold.")
     except HistoryError as error:
