@@ -41,6 +41,10 @@ class StoreError(DemeshError):
     """The store cannot be opened, read or written; nothing is retried (see docs/architecture.md, Durability)."""
 
 
+class StoreDamaged(StoreError):
+    """The store's file is not what was written to it. `demesh log repair` saves what is intact."""
+
+
 class NetworkError(DemeshError):
     """A peer could not be reached, or a stream to it broke."""
 

@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 from demesh.errors import DemeshError, NodeNotRunning, UsageError
 from demesh.log.epoch import Marker
@@ -80,6 +80,17 @@ class Home:
             ) from None
 
 
+def read_mesh_id(home: Home) -> bytes:
+    """The 16-byte id of the mesh that the data directory belongs to. Raises UsageError."""
+    try:
+        mesh_id = bytes.fromhex(home.mesh_id.read_text("ascii").strip())
+    except (OSError, ValueError):
+        mesh_id = b""
+    if len(mesh_id) != 16:
+        raise UsageError(f"{home.mesh_id} must hold 32 hex digits; restore it from a backup.")
+    return mesh_id
+
+
 def find_home(data_dir: str | None) -> Home:
     """The data directory that was named, or else DEMESH_HOME, the user's own, the system's; the user's own if none exists."""
     named = data_dir or os.environ.get("DEMESH_HOME")
@@ -101,7 +112,7 @@ class Running:
 
 
 class HomeLock:
-    """The exclusive hold on a data directory; kept until the process ends."""
+    """The exclusive hold on a data directory; kept until it is released, or the process ends."""
 
     def __init__(self, home: Home) -> None:
         """Raises UsageError when another process holds it."""
@@ -129,6 +140,12 @@ class HomeLock:
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def _locked(descriptor: int) -> bool:
@@ -219,6 +236,13 @@ class MarkerFile:
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def drop(self) -> None:
+        """The next start of the node begins a new epoch. Raises DemeshError."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DemeshError(f"Cannot remove {self._path}: {error.strerror}.") from None
 
     def write(self, marker: Marker) -> None:
         """Raises DemeshError: a node that cannot write its marker must not publish."""
