@@ -45,6 +45,10 @@ class HistoryError(StoreError):
     """`view.db` cannot be used. It is derived from the logs, so it is made anew instead of ending the node."""
 
 
+class StoreDamaged(StoreError):
+    """The store's file is not what was written to it. `demesh log repair` saves what is intact."""
+
+
 class NetworkError(DemeshError):
     """A peer could not be reached, or a stream to it broke."""
 

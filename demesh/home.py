@@ -17,7 +17,7 @@ import time
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
-from typing import cast
+from typing import Self, cast
 
 from demesh.errors import DemeshError, NodeNotRunning, UsageError
 from demesh.log.epoch import Marker
@@ -74,6 +74,13 @@ class Home:
         """Tells data directories apart in the shared runtime directory."""
         return hashlib.blake2b(os.fsencode(self.path.resolve()), digest_size=6).hexdigest()
 
+    def require_store(self) -> None:
+        """Raises NodeNotRunning if no log is stored here."""
+        if not self.log_db.exists():
+            raise NodeNotRunning(
+                f"There is no log at {self.path}. Start a node with `demesh node run`, or name another with --data-dir."
+            )
+
     def make(self) -> None:
         """Make the directory, mode 0700. Raises UsageError."""
         try:
@@ -82,6 +89,17 @@ class Home:
             raise UsageError(
                 f"Cannot make the data directory {self.path}: {error.strerror}. Name another with --data-dir."
             ) from None
+
+
+def read_mesh_id(home: Home) -> bytes:
+    """The 16-byte id of the mesh that the data directory belongs to. Raises UsageError."""
+    try:
+        mesh_id = bytes.fromhex(home.mesh_id.read_text("ascii").strip())
+    except (OSError, ValueError):
+        mesh_id = b""
+    if len(mesh_id) != 16:
+        raise UsageError(f"{home.mesh_id} must hold 32 hex digits; restore it from a backup.")
+    return mesh_id
 
 
 def find_home(data_dir: str | None) -> Home:
@@ -105,7 +123,7 @@ class Running:
 
 
 class HomeLock:
-    """The exclusive hold on a data directory; kept until the process ends."""
+    """The exclusive hold on a data directory; kept until it is released, or the process ends."""
 
     def __init__(self, home: Home) -> None:
         """Raises UsageError when another process holds it."""
@@ -133,6 +151,12 @@ class HomeLock:
 
     def release(self) -> None:
         os.close(self._descriptor)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.release()
 
 
 def _locked(descriptor: int) -> bool:
@@ -223,6 +247,13 @@ class MarkerFile:
             )
         except (OSError, ValueError, KeyError, TypeError):
             return None
+
+    def drop(self) -> None:
+        """The next start of the node begins a new epoch. Raises DemeshError."""
+        try:
+            self._path.unlink(missing_ok=True)
+        except OSError as error:
+            raise DemeshError(f"Cannot remove {self._path}: {error.strerror}.") from None
 
     def write(self, marker: Marker) -> None:
         """Raises DemeshError: a node that cannot write its marker must not publish."""

@@ -26,6 +26,8 @@ FLUSH_INTERVAL_MS_MIN = 1_000
 FLUSH_INTERVAL_MS_MAX = 300_000
 CERTIFICATE_EXPIRY_REPEAT_MS = 3_600_000  # an unchanged expiry is written again this often
 STARTUP_TAIL_ENTRIES_MAX = 512  # per log, folded at start
+BACKUP_FILES_MAX = 10_000
+BACKUP_FILE_BYTES_MAX = 64 * 1_048_576  # any but the store, which may be of any size
 STORE_WAL_BYTES_KEPT_MAX = 16 * 1_048_576  # what stays of the store's WAL once it is written back
 
 # Retention

@@ -1,8 +1,12 @@
 """Fixtures that several rooms share."""
 
 import pytest
+from hypothesis import settings
 
 from tests.certificates import Authority, make_authority
+
+settings.register_profile("demesh", deadline=None)  # the machine may be busy
+settings.load_profile("demesh")
 
 
 @pytest.fixture(scope="session")

@@ -29,7 +29,9 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     lazy={
+        "backup": "demesh.cli.backup:backup",
         "init": "demesh.cli.init:init",
+        "restore": "demesh.cli.backup:restore",
         "node": "demesh.cli.node:node",
         "status": "demesh.cli.status:status",
         "log": "demesh.cli.log:log",

@@ -1,19 +1,24 @@
-"""`demesh log heads|verify`."""
+"""`demesh log heads|tail|export|verify|repair`."""
 
 import json
 import sys
-from itertools import chain
-from typing import Any
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
 
 import click
 
-from demesh.cli import options
+from demesh.cli import LazyGroup, options
 from demesh.cli.terminal import count, printable
-from demesh.errors import NodeNotRunning
-from demesh.home import Home, find_home, running_node
+from demesh.errors import StoreError, UsageError
+from demesh.home import Home, HomeLock, MarkerFile, find_home, read_mesh_id, running_node, runtime_directory
+
+if TYPE_CHECKING:
+    from demesh.log.entry import BadRow, Entry
+    from demesh.log.repair import Survey
+    from demesh.log.store import Store
 
 
-@click.group()
+@click.group(cls=LazyGroup, lazy={"tail": "demesh.cli.log_read:tail", "export": "demesh.cli.log_read:export"})
 def log() -> None:
     """The logs this node holds: its own and every other member's."""
 
@@ -47,51 +52,108 @@ def heads(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
 @options.as_json
 @options.data_dir
 def verify(as_json: bool, data_dir: str | None) -> None:
-    """Check every entry in the store: bytes, links and signatures. Exits 1 and names each bad entry if there is one.
+    """Check every entry in the store: bytes, links and signatures. Names each bad one. Works while the node is running.
 
-    Works while the node is running.
+    Exits with 0 if all is intact, 1 if something is wrong, 2 if the store cannot be read at all, 3 if there is none.
+
+    \b
+    Example:
+      demesh log verify --json
     """
     from demesh.log.audit import audit
-    from demesh.log.store import Store
 
     home = find_home(data_dir)
-    _require_store(home)
     faults: list[dict[str, Any]] = []
     entries = 0
-    with Store(home.log_db, readonly=True) as store, store.snapshot():
-        states = store.logs()
-        for state in states:
-            entries += state.head.seq + 1 - state.pruned_to
-            found = audit(store.mesh_id(), state, store.each(state.log))
-            faults.extend({"log": each.log.hex(), "seq": each.seq, "fault": each.sentence} for each in found)
+
+    def counted(rows: "Iterable[Entry | BadRow]") -> "Iterator[Entry | BadRow]":
+        nonlocal entries
+        for row in rows:
+            entries += 1
+            yield row
+
+    try:
+        with open_store(home) as store, store.snapshot():
+            states, mesh_id = store.logs(), store.mesh_id()
+            file_faults = store.file_faults()
+            for state in states:
+                found = audit(mesh_id, state, counted(store.each(state.log)))
+                faults.extend({"log": each.log.hex(), "seq": each.seq, "fault": each.sentence} for each in found)
+    except StoreError as error:
+        raise UsageError(str(error)) from error
     if as_json:
-        click.echo(json.dumps({"logs": len(states), "entries": entries, "faults": faults}, indent=2))
+        answer = {"logs": len(states), "entries": entries, "faults": faults, "file_faults": file_faults}
+        click.echo(json.dumps(answer, indent=2))
     else:
+        for line in file_faults:
+            click.echo(f"the file: {line}")
         for fault in faults:
             click.echo(f"log {fault['log'][:8]} entry {fault['seq']}: {fault['fault']}")
-        found = count(len(faults), "fault") if faults else "all intact"
+        number = len(faults) + len(file_faults)
+        found = f"{count(number, 'fault')}; see demesh log repair" if number else "all intact"
         click.echo(f"{count(len(states), 'log')}, {count(entries, 'entry', 'entries')}: {found}")
-    sys.exit(1 if faults else 0)
+    sys.exit(1 if faults or file_faults else 0)
+
+
+@log.command()
+@click.option("--dry-run", is_flag=True, help="Only say what would be done. Exits with 1 if that is anything.")
+@options.data_dir
+def repair(dry_run: bool, data_dir: str | None) -> None:
+    """Save what is intact of a damaged store. The node must be stopped.
+
+    Each log is cut back to the last entry in front of its first fault; peers send the rest again. Nothing is signed anew:
+    the node begins a new epoch of its own log. The damaged store stays beside the new one.
+
+    \b
+    Examples:
+      demesh log repair --dry-run
+      demesh log repair
+    """
+    from demesh.log.repair import rebuild, survey
+
+    home = find_home(data_dir)
+    home.require_store()
+    with HomeLock(home):
+        found = survey(home.log_db)
+        for line in _finding_lines(found):
+            click.echo(line)
+        if not found.is_intact and not dry_run:
+            aside = rebuild(home.log_db, read_mesh_id(home), found)
+            MarkerFile(runtime_directory(), home).drop()
+            click.echo(f"Repaired. The damaged store is {aside} now; remove it when you need it no more.")
+            click.echo("The next start of the node begins a new epoch of its log.")
+    sys.exit(1 if dry_run and not found.is_intact else 0)
+
+
+def _finding_lines(found: "Survey") -> Iterator[str]:
+    if found.is_intact:
+        yield "Nothing to repair: all is intact."
+    for line in found.file_faults:
+        yield f"the file: {line}"
+    if found.logs is None:
+        yield "Nothing in it can be read: the node begins with an empty store, and peers send what they have."
+    for each in found.logs or ():
+        log, own = each.state.log.hex()[:8], " (this node's own)" if each.is_own else ""
+        for fault in each.faults:
+            yield f"log {log}{own} entry {fault.seq}: {fault.sentence}"
+        if each.head is None:
+            yield f"log {log}{own}: nothing whole is left; it is forgotten"
+        elif each.removed:
+            first, last = each.removed
+            yield f"log {log}{own}: entries {first} to {last} go, entry {each.head.seq} is its head then"
 
 
 def _stored_heads(home: Home) -> list[dict[str, Any]]:
-    from demesh.log.replay import startup_entries
+    from demesh.stored import Stored
+
+    with Stored(home) as stored:
+        click.echo(f"No node is running on {home.path}: this is what its store holds.", err=True)
+        return stored.heads()
+
+
+def open_store(home: Home) -> "Store":
+    """The store for reading. Raises NodeNotRunning if there is none, StoreError."""
     from demesh.log.store import Store
-    from demesh.view.fold import View
-    from demesh.view.report import heads as shape
 
-    _require_store(home)
-    with Store(home.log_db, readonly=True) as store:
-        states = store.logs()
-        view = View(b"", 0)
-        for state in states:
-            view.load(state.public_key, chain(*startup_entries(store, state)))
-    click.echo(f"No node is running on {home.path}: this is what its store holds.", err=True)
-    return shape(view, sorted(states, key=lambda state: state.log))
-
-
-def _require_store(home: Home) -> None:
-    if not home.log_db.exists():
-        raise NodeNotRunning(
-            f"There is no log at {home.path}. Start a node with `demesh node run`, or name another with --data-dir."
-        )
+    home.require_store()
+    return Store(home.log_db, readonly=True)

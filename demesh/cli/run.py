@@ -24,7 +24,7 @@ from demesh.config.load import Settings, check_name, parse_api, read_config, set
 from demesh.config.tables import ConfigFile, check_http_url
 from demesh.curl import CurlEngine, fetch
 from demesh.errors import DemeshError, UsageError
-from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, make_runtime_directory
+from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, make_runtime_directory, read_mesh_id
 from demesh.identity import (
     SwarmKey,
     new_swarm_key,
@@ -201,12 +201,7 @@ def _mesh_id(home: Home, swarm_key: SwarmKey) -> bytes:
     """The mesh id in the data directory, put there from the swarm key on the first start. Raises UsageError."""
     if not home.mesh_id.exists():
         write_secret(home.mesh_id, swarm_key.first_mesh_id().hex() + "\n")
-    try:
-        mesh_id = bytes.fromhex(home.mesh_id.read_text("ascii").strip())
-    except (OSError, ValueError):
-        mesh_id = b""
-    if len(mesh_id) != 16:
-        raise UsageError(f"{home.mesh_id} must hold 32 hex digits; restore it from a backup.")
+    mesh_id = read_mesh_id(home)
     if mesh_id != swarm_key.first_mesh_id():
         raise UsageError(
             f"The data directory {home.path} belongs to mesh {mesh_id.hex()[:8]}, but this swarm key (fingerprint "

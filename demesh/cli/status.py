@@ -2,7 +2,7 @@
 
 import json
 import sys
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 import click
@@ -10,12 +10,15 @@ import click
 from demesh.cli import options
 from demesh.cli.client import ask
 from demesh.cli.terminal import count, printable
+from demesh.clock import SystemClock
 from demesh.config.duration import format_duration
 from demesh.errors import NodeNotRunning
+from demesh.home import Home, find_home, running_node
 
 _GLYPHS = {"up": ("✔", "green"), "down": ("✖", "bold red"), "partial": ("◐", "yellow"), "unknown": ("?", "dim")}
 _VOTES = {"pass": "✔", "fail": "✖", "unseen": "·"}
 _PRESENCE = {"alive": ("✔", "green"), "suspect": ("?", "yellow"), "silent": ("✖", "bold red"), "away": ("☾", "dim")}
+_COVERED = 0.9
 _EXIT_CODES = {"up": 0, "partial": 1, "down": 2, "unknown": 3}
 
 
@@ -26,6 +29,8 @@ _EXIT_CODES = {"up": 0, "partial": 1, "down": 2, "unknown": 3}
 def status(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
     """What the mesh knows now: checks, nodes, incidents. The same on every node.
 
+    Without a running node it tells what the store last knew, and how long ago that was.
+
     Exits like a Nagios plug-in: 0 all up, 1 partial or a node silent, 2 down, 3 unknown or no node to ask.
 
     \b
@@ -33,7 +38,9 @@ def status(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
       demesh status
       demesh status --json
     """
-    answer: dict[str, Any] = ask("/api/v1/status", data_dir, node_url, dict)
+    home = find_home(data_dir)
+    running = node_url or running_node(home)
+    answer = ask("/api/v1/status", data_dir, node_url, dict) if running or not home.log_db.exists() else _stored(home)
     if not {"as_of", "checks", "nodes", "incidents"} <= answer.keys():
         raise NodeNotRunning("What answers there is no demesh node: its answer is not a status.")
     if as_json:
@@ -41,6 +48,18 @@ def status(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
     else:
         _print(printable(answer))
     sys.exit(exit_code(answer))
+
+
+def _stored(home: Home) -> dict[str, Any]:
+    from demesh.stored import Stored
+
+    with Stored(home) as stored:
+        answer = stored.status()
+    age = _ago(answer["as_of"], datetime.fromtimestamp(SystemClock().wall_ms() / 1_000, UTC))
+    click.echo(
+        f"No node is running on {home.path}. This is what its store knew{f' {age} ago' if age else ''}:", err=True
+    )
+    return answer
 
 
 def exit_code(answer: dict[str, Any]) -> int:
@@ -62,7 +81,7 @@ def _print(answer: dict[str, Any]) -> None:
     console.print(f"mesh {answer['mesh']} · {_counts(answer)} · asked: {answer['node']}{settling}\n")
     if answer["checks"]:
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-        for column in ("CHECK", "STATE", "SEEN BY", "LATENCY", "SINCE", "CERTIFICATE", ""):
+        for column in ("CHECK", "STATE", "SEEN BY", "LATENCY", "24 H", "30 D", "SINCE", "CERTIFICATE", ""):
             table.add_column(column, no_wrap=column in ("CHECK", "STATE"), overflow="fold")
         for check in answer["checks"]:
             table.add_row(*(Text.assemble(cell) for cell in _check_cells(check, now)))
@@ -93,6 +112,7 @@ def _check_cells(check: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
         (check["state"], style),
         (seen, ""),
         (f"{sorted(latencies)[len(latencies) // 2]:.0f} ms" if latencies else "", ""),
+        *((_uptime(check.get("uptime", {}).get(window), hours), "") for window, hours in (("24h", 24), ("30d", 720))),
         (_ago(check["since"], now), ""),
         (_expiry(expires, now) if expires else "", ""),
         ("; ".join(details), ""),
@@ -111,6 +131,16 @@ def _counts(answer: dict[str, Any]) -> str:
         f"{count(len(nodes), 'node')} ({tell(nodes, 'presence')}) · "
         f"{count(len(checks), 'check')}{': ' + tell(checks, 'state') if checks else ''}"
     )
+
+
+def _uptime(uptime: dict[str, Any] | None, hours: int) -> str:
+    """Rounded down, so that only what was always up is 100 %; and how much time was observed, if much of it was not."""
+    if not uptime or uptime["ratio"] is None:
+        return ""
+    percent = f"{int(uptime['ratio'] * 10_000) / 100:g} %"
+    if uptime["coverage"] >= _COVERED:
+        return percent
+    return f"{percent} of {format_duration(round(uptime['coverage'] * hours * 3_600_000))}"
 
 
 def _time(text: str | None) -> datetime | None:

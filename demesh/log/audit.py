@@ -8,7 +8,7 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
 from demesh.log.chain import LogState
-from demesh.log.entry import KINDS_UNSIGNED, BadRow, Entry, verify
+from demesh.log.entry import KINDS_UNSIGNED, BadRow, Entry, Kind, verify
 
 _UNVOUCHED = "no later signature vouches for it"
 
@@ -43,6 +43,8 @@ def audit(mesh_id: bytes, state: LogState, rows: Iterable[Entry | BadRow]) -> It
             continue
         if before is not None and row.seq == before.seq + 1 and row.prev != before.hash:
             yield Fault(state.log, row.seq, "its link is not the hash of the entry before it")
+        if is_kept and row.kind == Kind.RESULTS:
+            yield Fault(state.log, row.seq, "it holds results, which are not kept here")
         if row.signature:
             unvouched = None
             if not verify(state.public_key, mesh_id, row):

@@ -28,13 +28,18 @@ from demesh.log import store_prune
 from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, Kind, decode_body
 from demesh.log.head import Head
-from demesh.log.store_schema import check_readable, prepare
+from demesh.log.store_copy import copy_store
+from demesh.log.store_schema import check_readable, damaged, prepare, stored_mesh_id
 
 _SqlValue = None | int | float | bytes | str
 
 _BUSY_TIMEOUT_MS = 5_000
-# A damaged row may have lost its type, and text that is none could not even be read.
-_ROW = "seq, CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB)"
+# A damaged row may have lost its types, and text that is none could not even be read.
+_ROW = "CAST(seq AS INTEGER), CAST(kind AS INTEGER), CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB)"
+_LOG = (
+    "CAST(id AS BLOB), CAST(public_key AS BLOB), CAST(head_seq AS INTEGER), CAST(head_hash AS BLOB), "
+    "CAST(pruned_to AS INTEGER), no"
+)
 
 
 class Store:
@@ -54,8 +59,11 @@ class Store:
             else:
                 prepare(self._db, path, mesh_id)
         except apsw.Error as error:
-            raise StoreError(f"Cannot open the store {path}: {error}.") from error
-        self._numbers = {cast(bytes, row[1]): cast(int, row[0]) for row in self._query("SELECT no, id FROM log")}
+            raise self._failure(f"Cannot open the store {path}", error) from error
+        self._numbers: dict[bytes, int] = {}
+        states = self.logs()
+        if not readonly:
+            self._check_heads(states)
 
     def __enter__(self) -> Self:
         return self
@@ -74,22 +82,27 @@ class Store:
         return f"{status.st_dev}:{status.st_ino}"
 
     def mesh_id(self) -> bytes:
-        return cast(bytes, self._query("SELECT value FROM meta WHERE key = 'mesh_id'")[0][0])
+        return stored_mesh_id(self._db, self.path)
 
     def own_log(self) -> tuple[bytes, Head] | None:
         """The newest epoch that this node began itself, with its head."""
         rows = self._query(
-            "SELECT id, head_seq, head_hash FROM log JOIN meta ON meta.key = 'own_log' AND log.id = meta.value"
+            "SELECT CAST(log.id AS BLOB) FROM log JOIN meta ON meta.key = 'own_log' AND log.id = meta.value"
         )
-        return (cast(bytes, rows[0][0]), Head(cast(int, rows[0][1]), cast(bytes, rows[0][2]))) if rows else None
+        return next(((state.log, state.head) for state in self.logs() if rows and state.log == rows[0][0]), None)
 
     def logs(self) -> list[LogState]:
         """All logs, in the order in which this node first saw them."""
-        rows = self._query("SELECT id, public_key, head_seq, head_hash, pruned_to FROM log ORDER BY no")
-        return [
-            LogState(cast(bytes, r[0]), cast(bytes, r[1]), Head(cast(int, r[2]), cast(bytes, r[3])), cast(int, r[4]))
-            for r in rows
-        ]
+        rows = self._query(f"SELECT {_LOG} FROM log ORDER BY no")
+        states: list[LogState] = []
+        for row in rows:
+            match row:
+                case (bytes(log), bytes(key), int(seq), bytes(head), int(pruned_to), int(number)) if len(log) == 16:
+                    states.append(LogState(log, key, Head(seq, head), pruned_to))
+                    self._numbers[log] = number  # of logs, too, that another process began
+                case _:
+                    raise damaged(self.path, "what it says of a log cannot be")
+        return states
 
     def commit(
         self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], received_ms: int, own: bool
@@ -196,7 +209,9 @@ class Store:
         return entries
 
     def hash_at(self, log: bytes, seq: int) -> bytes | None:
-        rows = self._query("SELECT hash FROM entry WHERE log = ? AND seq = ?", (self._numbers.get(log, -1), seq))
+        rows = self._query(
+            "SELECT CAST(hash AS BLOB) FROM entry WHERE log = ? AND seq = ?", (self._numbers.get(log, -1), seq)
+        )
         return cast(bytes, rows[0][0]) if rows else None
 
     def kept(self, log: bytes, from_seq: int, *, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
@@ -253,9 +268,26 @@ class Store:
         finally:
             self._db.execute("COMMIT")
 
-    def each(self, log: bytes) -> Iterator[Entry | BadRow]:
+    def each(self, log: bytes, first: int = 0, last: int = limits.SEQ_MAX) -> Iterator[Entry | BadRow]:
         """Every row of a log in order, intact or not: what is kept below `pruned_to`, then what is whole."""
-        return self._decoded(log, "true", ())
+        return self._decoded(log, "seq BETWEEN ? AND ?", (first, last))
+
+    def tail(self, log: bytes, count: int, kind: int | None = None) -> list[Entry | BadRow]:
+        """The last `count` rows of a log, of one kind or of all, in order, intact or not."""
+        # Only entries other than results are in an index by kind; of results there are always some near the end.
+        of_kind = "" if kind is None else f"AND kind = {int(kind)}" + (" AND kind <> 3" if kind != Kind.RESULTS else "")
+        number = self._numbers.get(log, -1)
+        found = f"seq IN (SELECT seq FROM entry WHERE log = ? {of_kind} ORDER BY seq DESC LIMIT ?)"
+        return list(self._decoded(log, found, (number, count)))
+
+    def copy_to(self, path: Path) -> None:
+        """Copy the store, as it is at this moment, to a new file. The node may go on writing. Raises StoreError."""
+        copy_store(self._db, path)
+
+    def file_faults(self) -> list[str]:
+        """What SQLite finds wrong with the file itself, a line each; whole, it finds nothing. Reads all of it."""
+        found = [str(line) for (line,) in self._query("PRAGMA integrity_check")]
+        return [] if found == ["ok"] else found
 
     def _decoded(
         self, log: bytes, where: str, bindings: tuple[_SqlValue, ...], *, backwards: bool = False
@@ -265,9 +297,15 @@ class Store:
             f"SELECT {_ROW} FROM entry WHERE log = ? AND {where} ORDER BY seq {order}",
             (self._numbers.get(log, -1), *bindings),
         )
-        for seq, stored_hash, body, signature in rows:
-            entry = _intact(cast(bytes, body), cast(bytes | None, signature), cast(bytes, stored_hash))
-            yield entry if entry and entry.log == log and entry.seq == seq else BadRow(log, cast(int, seq))
+        for seq, kind, row_hash, body, signature in rows:
+            entry = _decoded_entry(body, signature)
+            is_sound = entry is not None and (entry.log, entry.seq, entry.kind, entry.hash) == (
+                log,
+                seq,
+                kind,
+                row_hash,
+            )
+            yield entry if entry and is_sound else BadRow(log, cast(int, seq))
 
     def _append(
         self, entry: Entry, numbers: dict[bytes, int], public_keys: Mapping[bytes, bytes], received_ms: int
@@ -291,6 +329,13 @@ class Store:
             (number, entry.seq, entry.kind, entry.hash, entry.body, entry.signature or None, received_ms),
         )
 
+    def _check_heads(self, states: Sequence[LogState]) -> None:
+        """What a log's next entry must link to has to be the entry that stands there, or a good log ends in nonsense."""
+        for state in states:
+            if state.head.seq >= state.pruned_to and self.hash_at(state.log, state.head.seq) != state.head.hash:
+                what = f"log {state.log.hex()[:8]} does not end at its recorded head, entry {state.head.seq}"
+                raise damaged(self.path, what)
+
     @contextmanager
     def _writing(self, *, durable: bool) -> Generator[None]:
         """One transaction; on the disk when it ends if `durable`. Raises StoreError; nothing has changed then."""
@@ -299,7 +344,7 @@ class Store:
             with self._db:
                 yield
         except apsw.Error as error:
-            raise StoreError(f"The store {self.path} could not be written: {error}.") from error
+            raise self._failure(f"The store {self.path} could not be written", error) from error
 
     def _query(self, sql: str, bindings: tuple[_SqlValue, ...] = ()) -> list[tuple[_SqlValue, ...]]:
         return list(self._rows(sql, bindings))
@@ -308,12 +353,15 @@ class Store:
         try:
             yield from self._db.execute(sql, bindings)
         except apsw.Error as error:
-            raise StoreError(f"The store {self.path} could not be read: {error}.") from error
+            raise self._failure(f"The store {self.path} could not be read", error) from error
+
+    def _failure(self, what: str, error: apsw.Error) -> StoreError:
+        is_damage = isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError)  # the last: a lost table
+        return damaged(self.path, str(error)) if is_damage else StoreError(f"{what}: {error}.")
 
 
-def _intact(body: bytes, signature: bytes | None, stored_hash: bytes) -> Entry | None:
+def _decoded_entry(body: _SqlValue, signature: _SqlValue) -> Entry | None:
     try:
-        entry = decode_body(body, signature or b"")
+        return decode_body(cast(bytes, body or b""), cast(bytes, signature or b""))
     except EntryError:
         return None
-    return entry if entry.hash == stored_hash else None

@@ -20,7 +20,7 @@ from typing import cast
 import apsw
 
 from demesh import limits
-from demesh.errors import StoreError
+from demesh.errors import StoreDamaged, StoreError
 from demesh.log.store_copy import copy_store
 
 log = logging.getLogger(__name__)
@@ -85,8 +85,23 @@ def check_readable(db: apsw.Connection, path: Path, mesh_id: bytes) -> None:
     _check_mesh(db, path, mesh_id)
 
 
+def stored_mesh_id(db: apsw.Connection, path: Path) -> bytes:
+    """The mesh that the store in `db` is of. Raises StoreError or apsw.Error."""
+    found = db.execute("SELECT CAST(value AS BLOB) FROM meta WHERE key = 'mesh_id'").get
+    if not isinstance(found, bytes) or not found:
+        raise damaged(path, "it does not say of which mesh it is")
+    return found
+
+
+def damaged(path: Path, what: str) -> StoreDamaged:
+    return StoreDamaged(
+        f"The store {path} is damaged: {what}. Stop the node and run `demesh log repair`: it keeps what is intact, "
+        "and peers send the rest again."
+    )
+
+
 def _check_mesh(db: apsw.Connection, path: Path, mesh_id: bytes) -> None:
-    found = cast(bytes, db.execute("SELECT value FROM meta WHERE key = 'mesh_id'").get)
+    found = stored_mesh_id(db, path)
     if mesh_id and found != mesh_id:
         raise StoreError(
             f"The store {path} belongs to mesh {found.hex()[:8]}, not to {mesh_id.hex()[:8]}. "

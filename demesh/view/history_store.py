@@ -13,7 +13,8 @@ One `HistoryStore` is one connection: use it from one thread at a time.
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import cast
+from types import TracebackType
+from typing import Self, cast
 
 import apsw
 
@@ -52,23 +53,33 @@ _STATE_DEPTH = 6
 
 
 class HistoryStore:
-    def __init__(self, path: Path) -> None:
-        """Open `view.db`, made if it is missing. Raises HistoryError if it is damaged or of another version."""
+    def __init__(self, path: Path, *, readonly: bool = False) -> None:
+        """Open `view.db`; unless `readonly`, make it if it is missing. Raises HistoryError if it cannot be used."""
         self.path = path
+        flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         try:
-            self._db = apsw.Connection(str(path))
-            self._db.pragma("journal_mode", "wal")
-            self._db.pragma("synchronous", 1)  # NORMAL: what is lost is folded again
+            self._db = apsw.Connection(str(path), flags=flags)
+            if not readonly:
+                self._db.pragma("journal_mode", "wal")
+                self._db.pragma("synchronous", 1)  # NORMAL: what is lost is folded again
             version = cast(int, self._db.pragma("user_version"))
-            if version == 0:
+            if version == 0 and not readonly:
                 with self._db:
                     self._db.execute(_SCHEMA)
                     self._db.pragma("user_version", _VERSION)
         except apsw.Error as error:
             raise HistoryError(f"Cannot open {path}: {error}.") from error
-        if version not in (0, _VERSION):
+        if version != _VERSION and (version or readonly):
             self.close()
             raise HistoryError(f"{path} has schema version {version}; this demesh reads version {_VERSION}.")
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
 
     def close(self) -> None:
         self._db.close()

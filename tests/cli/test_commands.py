@@ -29,13 +29,18 @@ _ALL = list(_commands(root))
 def test_these_are_the_commands() -> None:
     assert {" ".join(path) for path in _ALL} == {
         "",
+        "backup",
         "init",
         "log",
+        "log export",
         "log heads",
+        "log repair",
+        "log tail",
         "log verify",
         "node",
         "node id",
         "node run",
+        "restore",
         "status",
         "swarm-key",
         "swarm-key fingerprint",

@@ -79,7 +79,12 @@ def test_an_intact_store_is_verified(tmp_path: Path) -> None:
     _stored(home)
     ran = demesh(home, "log", "verify")
     assert (ran.code, ran.out) == (0, "1 log, 3 entries: all intact\n")
-    assert json.loads(demesh(home, "log", "verify", "--json").out) == {"logs": 1, "entries": 3, "faults": []}
+    assert json.loads(demesh(home, "log", "verify", "--json").out) == {
+        "logs": 1,
+        "entries": 3,
+        "faults": [],
+        "file_faults": [],
+    }
 
 
 @pytest.mark.parametrize(
@@ -104,7 +109,7 @@ def test_each_fault_is_named_and_the_exit_code_is_one(sql: str, seq: int, fault:
     text = demesh(home, "log", "verify")
     assert text.code == 1
     assert f"log {_LOG.hex()[:8]} entry {seq}: " in text.out
-    assert f": {count(len(found), 'fault')}\n" in text.out
+    assert f": {count(len(found), 'fault')}; see demesh log repair\n" in text.out
 
 
 def test_a_row_whose_bytes_lost_their_type_is_read_all_the_same(tmp_path: Path) -> None:
@@ -118,7 +123,40 @@ def test_a_store_that_is_no_database_gets_a_sentence(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
     (home / "log.db").write_bytes(b"not a database, but long enough to be looked at" * 100)
-    for command in ("heads", "verify"):
+    for command, code in (("heads", 1), ("verify", 2), ("tail", 1), ("export", 1)):
         ran = demesh(home, "log", command)
-        assert ran.code == 1
-        assert str(home / "log.db") in ran.err
+        assert ran.code == code
+        assert f"The store {home / 'log.db'} is damaged: file is not a database. Stop the node" in ran.err
+
+
+def test_a_missing_store_gets_a_sentence(tmp_path: Path) -> None:
+    for command in ("heads", "verify", "tail", "export", "repair"):
+        ran = demesh(tmp_path, "log", command)
+        assert (ran.code, ran.out) == (3, "")
+        assert ran.err.startswith(f"There is no log at {tmp_path}. ")
+
+
+def test_damage_to_the_file_that_no_entry_shows_is_found(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    _stored(home)
+    database = sqlite3.connect(home / "log.db", isolation_level=None)
+    database.execute("PRAGMA writable_schema = on")
+    database.execute(  # the index now claims to hold what it does not
+        "UPDATE sqlite_master SET sql = replace(sql, 'kind <> 3', 'kind <> 1') WHERE name = 'entry_of_kind'"
+    )
+    database.close()
+    ran = demesh(home, "log", "verify")
+    assert ran.code == 1
+    assert "the file: " in ran.out
+    assert "entry_of_kind" in ran.out
+
+
+def test_a_pruned_log_is_verified_as_what_it_is(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    _stored(home, 6)
+    with Store(home / "log.db", mesh_id=_MESH) as store:
+        store.prune(_LOG, 4, [Kind.HELLO], rows_max=100)
+    assert demesh(home, "log", "verify").out == "1 log, 3 entries: all intact\n"
+    _damage(home, "UPDATE entry SET signature = NULL WHERE seq = 0")
+    ran = demesh(home, "log", "verify")
+    assert f"log {_LOG.hex()[:8]} entry 0: its signature is missing\n" in ran.out

@@ -8,8 +8,10 @@ from typing import Any
 import pytest
 
 from demesh.cli.status import exit_code
+from demesh.log.store import Store
 from tests.cli.answering import node_answering, url_answering
 from tests.cli.harness import Ran, demesh
+from tests.view.build import FAIL, MemberLog, row
 
 _PATH = "/api/v1/status"
 
@@ -178,3 +180,37 @@ def test_something_else_at_the_url_is_said_to_be_no_node(document: object, tmp_p
         ran = demesh(tmp_path, "status", "--node", url)
     assert ran.code == 3
     assert "no demesh node" in ran.err
+
+
+@pytest.mark.parametrize(
+    ("ratio", "coverage", "shown"),
+    [
+        (1.0, 1.0, "100 %"),
+        (0.99999, 1.0, "99.99 %"),
+        (0.5, 0.95, "50 %"),
+        (0.9, 0.5, "90 % of 12h"),
+        (None, 0.0, ""),
+    ],
+)
+def test_uptime_never_rounds_up_and_says_when_little_was_observed(
+    tmp_path: Path, ratio: float | None, coverage: float, shown: str
+) -> None:
+    check = _check("blog", "up", _vantage("nas"), since=None, uptime={"24h": {"ratio": ratio, "coverage": coverage}})
+    line = next(line for line in _shown(tmp_path, _answer(checks=[check])).out.splitlines() if "blog" in line)
+    assert " ".join(line.split()) == f"✔ blog up nas✔ 12 ms {shown}".strip()
+
+
+def test_without_a_node_the_store_tells_what_was_last_known(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    author = MemberLog("nas")
+    with Store(home / "log.db", mesh_id=bytes(16)) as store:
+        entries = [*author.start(0, row("blog")), author.outcomes(1_000, FAIL, FAIL)]
+        store.commit(entries, public_keys={author.log: author.key}, received_ms=0, own=False)
+    ran = demesh(home, "status")
+    assert ran.code == 3
+    assert "No node is running" in ran.err
+    assert "ago" in ran.err
+    (check,) = json.loads(demesh(home, "status", "--json").out)["checks"]
+    assert (check["state"], check["vantages"][0]["outcome"]) == ("unknown", "fail")
+    assert "said fail" in ran.out

@@ -5,10 +5,12 @@ import pytest
 
 from demesh.log.audit import audit
 from demesh.log.chain import LogState
-from demesh.log.entry import BadRow, Entry
+from demesh.log.codec import values
+from demesh.log.entry import BadRow, Entry, Kind
 from tests.log.builders import (
     MESH,
     OTHER_MESH,
+    Pen,
     damaged,
     key_of,
     lean_but_tip,
@@ -75,29 +77,45 @@ def test_no_signature_vouches_over_a_break() -> None:
     ]
 
 
-_PRUNED = replace(_STATE, pruned_to=4)
+def _days() -> list[Entry]:
+    """A log with an entry of another kind than results in each of its first places."""
+    pen = Pen("ann")
+    pen.hello()
+    for _ in range(3):
+        pen.write(Kind.EVENT, values([]))
+    return pen.fill(6)
+
+
+_DAYS = _days()
+_PRUNED = replace(_STATE, head=_DAYS[-1].head, pruned_to=4)
 
 
 def test_below_what_is_whole_entries_may_be_missing_but_each_must_be_signed() -> None:
-    assert _faults([_LOG[0], _LOG[2], *_LOG[4:]], _PRUNED) == []
-    assert _faults([_LOG[0], stripped(_LOG[2]), *_LOG[4:]], _PRUNED) == [(2, "its signature is missing")]
-    wrong = replace(_LOG[2], signature=damaged(_LOG[2].signature))
-    assert _faults([_LOG[0], wrong, *_LOG[4:]], _PRUNED) == [(2, "its signature is wrong")]
-    assert _faults([_LOG[0], BadRow(_STATE.log, 2), *_LOG[4:]], _PRUNED) == [(2, "the stored bytes are damaged")]
+    assert _faults([_DAYS[0], _DAYS[2], *_DAYS[4:]], _PRUNED) == []
+    assert _faults([_DAYS[0], stripped(_DAYS[2]), *_DAYS[4:]], _PRUNED) == [(2, "its signature is missing")]
+    wrong = replace(_DAYS[2], signature=damaged(_DAYS[2].signature))
+    assert _faults([_DAYS[0], wrong, *_DAYS[4:]], _PRUNED) == [(2, "its signature is wrong")]
+    assert _faults([_DAYS[0], BadRow(_STATE.log, 2), *_DAYS[4:]], _PRUNED) == [(2, "the stored bytes are damaged")]
 
 
 def test_neighbours_below_what_is_whole_must_be_linked() -> None:
-    other = rewritten(_LOG[1], key_of("ann"))
-    assert _faults([_LOG[0], other, _LOG[2], *_LOG[4:]], _PRUNED) == [
+    other = rewritten(_DAYS[1], key_of("ann"))
+    assert _faults([_DAYS[0], other, _DAYS[2], *_DAYS[4:]], _PRUNED) == [
         (2, "its link is not the hash of the entry before it")
     ]
-    other = rewritten(_LOG[3], key_of("ann"))
-    assert _faults([_LOG[0], other, *_LOG[4:]], _PRUNED) == [(4, "its link is not the hash of the entry before it")]
+    other = rewritten(_DAYS[3], key_of("ann"))
+    assert _faults([_DAYS[0], other, *_DAYS[4:]], _PRUNED) == [(4, "its link is not the hash of the entry before it")]
 
 
 def test_log_of_which_nothing_is_whole_yet_has_no_fault() -> None:
-    begun = replace(_STATE, head=_LOG[3].head, pruned_to=4)
-    assert _faults([_LOG[0], _LOG[2]], begun) == []
-    assert _faults([_LOG[0], _LOG[3]], begun) == []
-    other = rewritten(_LOG[3], key_of("ann"))
-    assert _faults([_LOG[0], other], begun) == [(3, "the log does not end at its recorded head")]
+    begun = replace(_STATE, head=_DAYS[3].head, pruned_to=4)
+    assert _faults([_DAYS[0], _DAYS[2]], begun) == []
+    assert _faults([_DAYS[0], _DAYS[3]], begun) == []
+    other = rewritten(_DAYS[3], key_of("ann"))
+    assert _faults([_DAYS[0], other], begun) == [(3, "the log does not end at its recorded head")]
+
+
+def test_results_below_what_is_whole_are_found() -> None:
+    assert _faults([_DAYS[0], *_DAYS[4:]], replace(_PRUNED, pruned_to=5)) == [
+        (4, "it holds results, which are not kept here")
+    ]

@@ -4,7 +4,7 @@ from pathlib import Path
 import apsw
 import pytest
 
-from demesh.errors import StoreError
+from demesh.errors import StoreDamaged, StoreError
 from demesh.log.audit import audit
 from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, Kind
@@ -140,6 +140,22 @@ def test_entry_in_the_place_of_another_is_found(store: Store, path: Path) -> Non
     assert _faults(store) == [(3, "the stored bytes are damaged")]
 
 
+@pytest.mark.parametrize("change", ["head_hash = zeroblob(32)", "head_seq = 9", "head_seq = 4"])
+def test_log_that_does_not_end_where_it_should_is_not_gone_on_with(store: Store, path: Path, change: str) -> None:
+    put(store, log_of("bob", 3), log_of("ann", 6))
+    _change(path, f"UPDATE log SET {change} WHERE no = 2")
+    with pytest.raises(StoreDamaged, match=r"log efb2b321 does not end at its recorded head, entry \d\. Stop the node"):
+        Store(path, mesh_id=MESH)
+    Store(path, readonly=True).close()
+
+
+def test_entry_filed_under_another_kind_is_found(store: Store, path: Path) -> None:
+    ann = log_of("ann", 4)
+    put(store, ann)
+    _change(path, "UPDATE entry SET kind = 3 WHERE seq = 0")
+    assert _faults(store) == [(0, "the stored bytes are damaged")]
+
+
 def test_flipped_signature_is_found_by_the_audit(store: Store, path: Path) -> None:
     ann = log_of("ann", 4)
     put(store, ann)
@@ -186,7 +202,7 @@ def test_what_is_no_store_is_refused_in_a_sentence(path: Path) -> None:
         Store(path, readonly=True)
     assert not path.exists()
     path.write_bytes(b"Dear diary, " * 100)
-    with pytest.raises(StoreError, match="Cannot open the store"):
+    with pytest.raises(StoreDamaged, match="is damaged: file is not a database"):
         Store(path, mesh_id=MESH)
 
 
@@ -195,9 +211,9 @@ def test_what_is_no_store_is_refused_in_a_sentence(path: Path) -> None:
     [
         lambda store, log: store.read(log, 0, 500),
         lambda store, log: list(store.each(log)),
-        lambda store, log: store.logs(),
+        lambda store, log: Store(store.path, mesh_id=MESH),
     ],
-    ids=["read", "each", "logs"],
+    ids=["read", "each", "open"],
 )
 def test_damaged_file_is_reported_in_a_sentence(path: Path, read: Callable[[Store, bytes], object]) -> None:
     ann = log_of("ann", 500)
@@ -207,7 +223,7 @@ def test_damaged_file_is_reported_in_a_sentence(path: Path, read: Callable[[Stor
     with Store(path, readonly=True) as store:
         raw[4_096:] = b"\xff" * (len(raw) - 4_096)
         path.write_bytes(raw)
-        with pytest.raises(StoreError, match="could not be read"):
+        with pytest.raises(StoreDamaged, match=r"log\.db is damaged: .* run `demesh log repair`"):
             read(store, ann[0].log)
 
 

@@ -1,0 +1,152 @@
+"""A node's data directory as one tar file, and back.
+
+Guarantees: a backup is made while the node runs, and holds one moment of its store; it stands under its name whole or not
+at all, mode 0600, since the keys are in it. A restore takes nothing but plain files and directories inside the data
+directory, of bounded number and size, and only into an empty one. It never forks a log: what was published after the
+backup cannot be known from it, so the node begins a new epoch of its own log (see `demesh.log.epoch`).
+
+Not guaranteed: that the files beside the store are of the same moment as it.
+"""
+
+import os
+import stat
+import tarfile
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path, PurePosixPath
+from shutil import copyfileobj, rmtree
+
+from demesh import limits
+from demesh.disk import sync_directory, sync_file
+from demesh.errors import StoreError, UsageError
+from demesh.home import Home
+from demesh.log.store import Store
+
+_STORE = "log.db"
+_STAGING = ".restoring"
+_LEFT_OUT_SUFFIXES = (".part", ".sock", ".marker")
+
+
+@dataclass(frozen=True, slots=True)
+class Skipped:
+    """Something in the data directory that a backup cannot hold."""
+
+    path: Path
+    why: str
+
+
+def make_backup(home: Home, target: Path) -> list[Skipped]:
+    """Write the data directory `home` to the new file `target`. Raises UsageError, StoreError."""
+    if target.resolve().is_relative_to(home.path.resolve()):
+        raise UsageError(f"{target} is inside the data directory. Write the backup elsewhere, best to another disk.")
+    if target.exists():
+        raise UsageError(f"{target} exists and is not overwritten.")
+    part = target.with_name(target.name + ".part")
+    database = target.with_name(target.name + ".log.db")
+    skipped: list[Skipped] = []
+    try:
+        with _private(part) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for path in _files(home, skipped):
+                tar.add(path, path.relative_to(home.path).as_posix(), recursive=False, filter=_anonymous)
+            if home.log_db.exists():
+                with Store(home.log_db, readonly=True) as store:
+                    store.copy_to(database)
+                tar.add(database, _STORE, filter=_anonymous)
+        sync_file(part)
+        part.replace(target)
+        sync_directory(target.parent)
+    except OSError as error:
+        raise UsageError(f"Cannot write {target}: {error.strerror}.") from None
+    finally:
+        for left in (part, database):
+            with suppress(OSError):
+                left.unlink(missing_ok=True)
+    return skipped
+
+
+def restore_backup(home: Home, source: Path) -> None:
+    """Fill the empty data directory `home`, whose lock the caller holds, from the backup `source`.
+
+    Raises UsageError if it is not empty, or if the file is no backup or damaged; then the directory is as it was.
+    """
+    if any(path != home.lock for path in home.path.iterdir()):
+        raise UsageError(f"{home.path} is not empty, and nothing in it is overwritten. Name another with --data-dir.")
+    staging = Home(home.path / _STAGING)
+    try:
+        staging.path.mkdir(mode=0o700)
+        with tarfile.open(source, mode="r:") as tar:
+            _extract(tar, staging.path)
+        _check(staging, source)
+        # The node's key comes last: without it there is no node here yet.
+        for path in sorted(staging.path.iterdir(), key=lambda each: each == staging.node_key):
+            path.rename(home.path / path.name)
+        sync_directory(home.path)
+    except (tarfile.TarError, EOFError, ValueError) as error:
+        raise UsageError(f"{source} is no backup of demesh, or it is damaged: {error}.") from None
+    except OSError as error:
+        raise UsageError(f"Cannot restore {source} to {home.path}: {error.strerror or error}.") from None
+    finally:
+        rmtree(staging.path, ignore_errors=True)
+
+
+def _files(home: Home, skipped: list[Skipped]) -> Iterator[Path]:
+    """Directories and plain files but for the store and what belongs to a running node, in order."""
+    for directory, names, files in os.walk(home.path):
+        names.sort()
+        for name in sorted((*names, *files)):
+            path = Path(directory, name)
+            mode = path.lstat().st_mode
+            is_store = directory == str(home.path) and name.startswith(_STORE)
+            if is_store or path == home.lock or name.endswith(_LEFT_OUT_SUFFIXES):
+                continue
+            if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
+                yield path
+            else:
+                skipped.append(Skipped(path, "a link" if stat.S_ISLNK(mode) else "no plain file"))
+
+
+def _extract(tar: tarfile.TarFile, to: Path) -> None:
+    for number, member in enumerate(tar):
+        where = PurePosixPath(member.name)
+        if number >= limits.BACKUP_FILES_MAX:
+            raise tarfile.TarError(f"it holds more than {limits.BACKUP_FILES_MAX} files")
+        if where.is_absolute() or ".." in where.parts or not where.parts:
+            raise tarfile.TarError(f"{member.name!r} leads out of the data directory")
+        if member.isdir():
+            (to / where).mkdir(mode=0o700, parents=True, exist_ok=True)
+            continue
+        content = tar.extractfile(member) if member.isreg() and not member.issparse() else None
+        if content is None:
+            raise tarfile.TarError(f"{member.name!r} is neither a plain file nor a directory")
+        if member.size > limits.BACKUP_FILE_BYTES_MAX and member.name != _STORE:
+            raise tarfile.TarError(f"{member.name!r} has more than {limits.BACKUP_FILE_BYTES_MAX} bytes")
+        (to / where.parent).mkdir(mode=0o700, parents=True, exist_ok=True)
+        with _private(to / where, member.mode & 0o100) as file:
+            copyfileobj(content, file)
+
+
+def _check(staging: Home, source: Path) -> None:
+    """Raises TarError unless what was extracted is a node's."""
+    if not staging.node_key.is_file():
+        raise tarfile.TarError("there is no node.key in it")
+    if staging.log_db.exists():
+        try:
+            with Store(staging.log_db, readonly=True) as store:
+                mesh_id = store.mesh_id().hex()
+        except StoreError as error:
+            raise tarfile.TarError(str(error).replace(str(staging.log_db), f"{source}:{_STORE}").rstrip(".")) from None
+        if staging.mesh_id.read_text("ascii").strip() != mesh_id:
+            raise tarfile.TarError("its log.db is of another mesh than its mesh.id")
+
+
+def _private(path: Path, more: int = 0):  # the kind of file that open() makes has no short name
+    """A new file that only this user may read, open for writing."""
+    return os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_NOFOLLOW, 0o600 | more), "wb")
+
+
+def _anonymous(member: tarfile.TarInfo) -> tarfile.TarInfo:
+    """Who owned the files on this machine is of no use on another."""
+    member.uid = member.gid = 0
+    member.uname = member.gname = ""
+    return member

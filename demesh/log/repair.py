@@ -1,0 +1,199 @@
+"""What can be saved of a damaged store.
+
+The damaged file is never changed. What verifies in it goes into a new store, which then takes its place; the old one stays
+beside it as `log.db.damaged-1`. Nothing is made up and nothing signed again:
+
+- of the part of a log that must be whole, the entries in front of the first fault are kept, as far as a signature vouches
+  for them. The log ends earlier then, and peers send the rest again;
+- of what is kept below `pruned_to`, each entry stands for itself: only faulty ones go;
+- a log of which nothing whole is left is forgotten, and comes anew from peers.
+
+The node's own log is treated alike. As the new store is another file, the next start begins a new epoch: no place in the
+old one is ever signed for twice (see `demesh.log.epoch`).
+
+Guarantees: `survey` changes nothing; `rebuild` leaves the old store in its place, or the new one there and the old one
+beside it. The caller holds the data directory's lock.
+"""
+
+# pyright: reportUnknownMemberType=false
+# (apsw's stubs use collections.abc.Buffer, which Python 3.11 does not have yet)
+
+import json
+from collections.abc import Iterator
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import apsw
+
+from demesh.disk import sync_directory, sync_file
+from demesh.errors import StoreDamaged, StoreError
+from demesh.log.audit import Fault, audit
+from demesh.log.chain import LogState
+from demesh.log.entry import BadRow, Entry
+from demesh.log.head import Head
+from demesh.log.store import Store
+
+
+@dataclass(frozen=True, slots=True)
+class LogFinding:
+    """What is wrong with one log, and what of it can stay: the entries `kept`, and all from `pruned_to` to `head`."""
+
+    state: LogState
+    is_own: bool
+    faults: tuple[Fault, ...]
+    head: Head | None
+    """None if nothing whole is left."""
+    kept: tuple[int, ...]
+
+    @property
+    def removed(self) -> tuple[int, int] | None:
+        """The first and the last place that the log gives up at its end."""
+        first = self.state.pruned_to if self.head is None else self.head.seq + 1
+        return (first, self.state.head.seq) if first <= self.state.head.seq else None
+
+
+@dataclass(frozen=True, slots=True)
+class Survey:
+    """What is wrong with a store. `file_faults` are SQLite's words; `logs` is None if not even those can be told."""
+
+    file_faults: tuple[str, ...]
+    logs: tuple[LogFinding, ...] | None
+
+    @property
+    def is_intact(self) -> bool:
+        return not self.file_faults and self.logs is not None and not any(each.faults for each in self.logs)
+
+
+def survey(path: Path) -> Survey:
+    """Read everything in the store at `path`. Raises StoreError if it is of a version that this demesh does not read."""
+    try:
+        store = Store(path, readonly=True)
+    except StoreDamaged as error:
+        return Survey((str(error),), None)
+    with store:
+        try:
+            file_faults = tuple(store.file_faults())
+        except StoreError as error:
+            file_faults = (str(error),)
+        try:
+            mesh_id, own = store.mesh_id(), store.own_log()
+            own_log = own[0] if own else None
+            return Survey(file_faults, tuple(_look(store, mesh_id, own_log, state) for state in store.logs()))
+        except StoreError as error:
+            return Survey((*file_faults, str(error)), None)
+
+
+def rebuild(path: Path, mesh_id: bytes, found: Survey) -> Path:
+    """Put a new store with what `found` lets stay in the place of the one at `path`; returns where that one is now.
+
+    Raises StoreError; then the old store is in its place.
+    """
+    new = path.with_name(path.name + ".repaired")
+    try:
+        for left in (new, *_companions(new)):
+            left.unlink(missing_ok=True)
+        Store(new, mesh_id=mesh_id).close()
+        new.chmod(0o600)
+        if found.logs:
+            _fill(new, path, found.logs)
+        sync_file(new)
+        aside = next(name for name in map(path.with_name, _names(path.name)) if not name.exists())
+        aside.hardlink_to(path)
+        # A WAL belongs to its database alone: beside another it would be read as that one's.
+        for companion, to in zip(_companions(path), _companions(aside), strict=True):
+            with suppress(FileNotFoundError):
+                companion.rename(to)
+        new.replace(path)
+        sync_directory(path.parent)
+    except (apsw.Error, OSError) as error:
+        reason = error.strerror if isinstance(error, OSError) else str(error)
+        raise StoreError(f"The store {path} could not be repaired: {reason}.") from error
+    return aside
+
+
+def _look(store: Store, mesh_id: bytes, own_log: bytes | None, state: LogState) -> LogFinding:
+    kept: list[int] = []
+    signed: list[Head] = []
+    last: list[Head] = []
+
+    def noted() -> Iterator[Entry | BadRow]:
+        for row in _readable(store, state):
+            if isinstance(row, Entry) and row.seq < state.pruned_to:
+                kept.append(row.seq)
+            elif isinstance(row, Entry):
+                last[:] = [row.head]
+                if row.signature:
+                    signed.append(row.head)
+            yield row
+
+    recorded = Fault(state.log, state.head.seq, "the log does not end at its recorded head")
+    faults = [each for each in audit(mesh_id, state, noted()) if each != recorded]
+    at = min((each.seq for each in faults if each.seq >= state.pruned_to), default=None)
+    head = next((each for each in reversed(signed) if at is None or each.seq < at), None)
+    if not faults and not last and state.head.seq == state.pruned_to - 1:
+        head = state.head  # nothing whole is there yet, and nothing should be
+    elif at is None and last != [state.head]:
+        faults.append(recorded)
+    faulty = {each.seq for each in faults}
+    return LogFinding(
+        state=state,
+        is_own=state.log == own_log,
+        faults=tuple(faults),
+        head=head,
+        kept=tuple(seq for seq in kept if seq not in faulty),
+    )
+
+
+def _readable(store: Store, state: LogState) -> Iterator[Entry | BadRow]:
+    """Every row of a log that can be read; where the file is damaged, a BadRow and then the log's next part."""
+    for first, last in ((0, state.pruned_to - 1), (state.pruned_to, 2**53)):
+        at = first
+        try:
+            for row in store.each(state.log, first, last):
+                yield row
+                at = row.seq + 1
+        except StoreError:
+            yield BadRow(state.log, at)
+
+
+def _fill(new: Path, damaged: Path, logs: tuple[LogFinding, ...]) -> None:
+    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
+    db = apsw.Connection(str(new), flags=flags)
+    try:
+        db.execute("ATTACH ? AS damaged", (damaged.as_uri() + "?mode=ro",))
+        with db:
+            for number, log in enumerate((each for each in logs if each.head), start=1):
+                assert log.head is not None
+                state = replace(log.state, head=log.head)
+                _copy(db, number, state, log.kept)
+                if log.is_own:
+                    db.execute("INSERT INTO main.meta VALUES ('own_log', ?)", (state.log,))
+        db.execute("DETACH damaged")
+    finally:
+        db.close()
+
+
+def _copy(db: apsw.Connection, number: int, state: LogState, kept: tuple[int, ...]) -> None:
+    db.execute(
+        "INSERT INTO main.log VALUES (?, ?, ?, ?, ?, ?)",
+        (number, state.log, state.public_key, state.head.seq, state.head.hash, state.pruned_to),
+    )
+    columns = "seq, kind, CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB), received_ms"
+    old_number = "(SELECT no FROM damaged.log WHERE id = ?)"
+    copying = f"INSERT INTO main.entry SELECT ?, {columns} FROM damaged.entry WHERE log = {old_number}"
+    # The limit, not an upper end, which would have the row behind it looked at, whatever is left of that.
+    whole = state.head.seq + 1 - state.pruned_to
+    db.execute(f"{copying} AND seq >= ? ORDER BY seq LIMIT ?", (number, state.log, state.pruned_to, whole))
+    db.execute(f"{copying} AND seq IN (SELECT value FROM json_each(?))", (number, state.log, json.dumps(kept)))
+
+
+def _names(name: str) -> Iterator[str]:
+    number = 1
+    while True:
+        yield f"{name}.damaged-{number}"
+        number += 1
+
+
+def _companions(path: Path) -> tuple[Path, Path]:
+    return path.with_name(path.name + "-wal"), path.with_name(path.name + "-shm")

@@ -1,0 +1,63 @@
+"""What a store tells without its node: the same answers, from the files alone, read only. Nothing in them is *now*."""
+
+from types import TracebackType
+from typing import Any, Self
+
+from demesh.errors import HistoryError
+from demesh.home import Home
+from demesh.identity import read_or_make_node_key
+from demesh.log.replay import startup_entries
+from demesh.log.store import Store
+from demesh.view import report
+from demesh.view.fold import View
+from demesh.view.history_store import HistoryStore
+from demesh.view.uptime import OpenHistory, Past, look_back
+
+
+class Stored:
+    """The store of a node that does not run (or does: it is read as it is)."""
+
+    def __init__(self, home: Home) -> None:
+        """Raises NodeNotRunning if there is none, StoreError if it cannot be read."""
+        home.require_store()
+        self._home = home
+        self._store = Store(home.log_db, readonly=True)
+        self._states = sorted(self._store.logs(), key=lambda state: state.log)
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._store.close()
+
+    def heads(self) -> list[dict[str, Any]]:
+        """As `demesh log heads --json`."""
+        return report.heads(self._view(None), self._states)
+
+    def status(self) -> dict[str, Any]:
+        """As `demesh status --json`, as of the newest entry: what was last known; no vote, no presence, no incident."""
+        newest_ms = max((self._store.wall_ms_at(each.log, each.head.seq) or 0 for each in self._states), default=0)
+        past: dict[str, Past] = {}
+        try:
+            with HistoryStore(self._home.view_db, readonly=True) as history:
+                view = self._view(history)
+                past = look_back(history, OpenHistory.of(history.load(b"").logs.values()), newest_ms)
+        except HistoryError:  # derived, and not there
+            view = self._view(None)
+        own_key = bytes(read_or_make_node_key(self._home.node_key).verify_key) if self._home.node_key.exists() else b""
+        answer = report.status(view, past, self._store.mesh_id().hex()[:8], own_key, 0, newest_ms)
+        for node in answer["nodes"]:
+            node["presence"] = "unknown"
+        return {**answer, "incidents": []}
+
+    def _view(self, history: HistoryStore | None) -> View:
+        view = View(b"", 0)
+        for state in self._states:
+            saved = history.votes(state.log) if history else None
+            before, tail = startup_entries(self._store, state, since=saved[0] + 1 if saved else 0)
+            view.load(state.public_key, before)
+            view.restore(state.log, saved[1] if saved else {})
+            view.load(state.public_key, tail)
+        return view

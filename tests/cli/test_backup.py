@@ -1,0 +1,233 @@
+"""`demesh backup` and `demesh restore`: all that a node is, and nothing that a hostile archive wants."""
+
+import io
+import tarfile
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from demesh import limits
+from demesh.home import Home, HomeLock, MarkerFile
+from demesh.log.audit import audit
+from demesh.log.chain import Logs
+from demesh.log.entry import Entry
+from demesh.log.epoch import Continue, Marker, NewEpoch, decide_epoch
+from demesh.log.store import Store
+from tests.cli.harness import demesh
+from tests.log.builders import BOOT8, MESH, NO_LOG, START_WALL_MS, Pen, log_of, owners, put
+
+_FILES = {
+    "node.key": "11" * 32 + "\n",
+    "swarm.key": "/key/swarm/psk/1.0.0/\n/base16/\n" + "22" * 32 + "\n",
+    "mesh.id": MESH.hex() + "\n",
+    "demesh.toml": '[node]\nname = "nas"\n',
+    "checks/web.toml": "# a check\n",
+}
+_ANN = log_of("ann", 20)
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Home:
+    """A home whose node has written ten entries."""
+    home = Home(tmp_path / "home")
+    home.make()
+    (home.path / "checks").mkdir()
+    for name, content in _FILES.items():
+        (home.path / name).write_text(content)
+        (home.path / name).chmod(0o600)
+    script = home.path / "checks" / "disk"
+    script.write_text("#!/bin/sh\n")
+    script.chmod(0o755)
+    with Store(home.log_db, mesh_id=MESH) as store:
+        put(store, _ANN[:10], own=True)
+    return home
+
+
+def _entries(home: Home) -> list[Entry]:
+    with Store(home.log_db, readonly=True) as store:
+        return store.read(_ANN[0].log, 0, 99)[0]
+
+
+def test_a_backup_of_a_running_node_is_restored_as_it_was(home: Home, tmp_path: Path) -> None:
+    lock = HomeLock(home)  # the node runs
+    target = tmp_path / "b.tar"
+    with Store(home.log_db, mesh_id=MESH) as store:
+        store.commit(_ANN[10:15], public_keys=owners(_ANN), received_ms=START_WALL_MS, own=True)  # in the WAL only
+        ran = demesh(home.path, "backup", str(target))
+    lock.release()
+    assert ran.code == 0
+    assert ran.out.startswith(f"Wrote {target} (")
+    assert "keep it as secret as they are" in ran.err
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert sorted(tmp_path.iterdir()) == [target, home.path], "nothing else is left lying about"
+    there = Home(tmp_path / "there")
+    ran = demesh(home.path, "restore", str(target), "--data-dir", str(there.path))
+    assert ran.code == 0, ran.err
+    assert ran.out.endswith("Its store holds 1 log with 15 entries.\n")
+    assert _entries(there) == _ANN[:15]
+    for name, content in _FILES.items():
+        assert (there.path / name).read_text() == content
+        assert (there.path / name).stat().st_mode & 0o777 == 0o600
+    assert (there.path / "checks" / "disk").stat().st_mode & 0o777 == 0o700
+    assert there.path.stat().st_mode & 0o777 == 0o700
+    found = sorted(path.name for path in there.path.iterdir() if "-" not in path.name)
+    assert found == ["checks", "demesh.toml", "lock", "log.db", "mesh.id", "node.key", "swarm.key"]
+    assert demesh(there.path, "log", "verify").code == 0
+
+
+def test_what_a_running_node_keeps_there_and_links_are_left_out(home: Home, tmp_path: Path) -> None:
+    (home.path / "lock").write_text("{}")
+    (home.path / "log.db.damaged-1").write_text("old")
+    (home.path / "run.marker").write_text("{}")
+    (home.path / "outside").symlink_to("/etc/passwd")
+    ran = demesh(home.path, "backup", str(tmp_path / "b.tar"))
+    assert f"Left out {home.path / 'outside'}: a link.\n" in ran.err
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        assert sorted(tar.getnames()) == sorted([*_FILES, "checks", "checks/disk", "log.db"])
+
+
+def _epoch(home: Home, marker: MarkerFile) -> Continue | NewEpoch:
+    """What a start of the node on `home` decides."""
+    with Store(home.log_db, mesh_id=MESH) as store:
+        own = store.own_log()
+        assert own
+        return decide_epoch(own, marker.read(), BOOT8, store.file_identity(), lambda seq: store.hash_at(own[0], seq))
+
+
+@pytest.mark.parametrize("elsewhere", [True, False])
+def test_a_restore_never_forks(home: Home, tmp_path: Path, elsewhere: bool) -> None:
+    marker = MarkerFile(tmp_path / "demesh", home)
+    with Store(home.log_db, mesh_id=MESH) as store:
+        marker.write(Marker(BOOT8, store.file_identity(), _ANN[0].log, _ANN[9].head))
+    assert isinstance(_epoch(home, marker), Continue), "the test is one of restoring"
+    assert demesh(home.path, "backup", str(tmp_path / "b.tar")).code == 0
+    with Store(home.log_db, mesh_id=MESH) as store:
+        store.commit(_ANN[10:], public_keys=owners(_ANN), received_ms=START_WALL_MS, own=True)
+        marker.write(Marker(BOOT8, store.file_identity(), _ANN[0].log, _ANN[19].head))
+    witness = Logs(MESH, NO_LOG)
+    assert len(witness.offer(_ANN).accepted) == 20
+
+    there = Home(tmp_path / "there") if elsewhere else home
+    if not elsewhere:
+        home.path.rename(tmp_path / "broken")
+    assert demesh(there.path, "restore", str(tmp_path / "b.tar")).code == 0
+    decision = _epoch(there, MarkerFile(tmp_path / "demesh", there))
+    assert decision == NewEpoch(decision.why, (_ANN[0].log, _ANN[9].head)) if isinstance(decision, NewEpoch) else False
+
+    anew = Pen("ann", epoch=1).fill(5)
+    with Store(there.log_db, mesh_id=MESH) as store:
+        put(store, anew, own=True)
+        assert [fault for state in store.logs() for fault in audit(MESH, state, store.each(state.log))] == []
+        offered = [row for state in store.logs() for row in store.each(state.log) if isinstance(row, Entry)]
+        taken = witness.offer(offered)
+        assert (taken.refusals, taken.accepted, taken.repeated) == ([], anew, 10)
+        # What was written after the backup comes back from who saw it.
+        back = Logs(MESH, anew[0].log, store.logs()).offer(_ANN)
+        assert (back.refusals, back.accepted) == ([], _ANN[10:])
+
+
+@pytest.mark.parametrize(
+    ("prepare", "sentence"),
+    [
+        (lambda home, target: target.write_text("x"), "exists and is not overwritten."),
+        (lambda home, target: home.node_key.unlink(), "There is no node at"),
+    ],
+)
+def test_a_backup_that_cannot_be_made_is_refused_in_a_sentence(
+    home: Home, tmp_path: Path, prepare: Callable[[Home, Path], object], sentence: str
+) -> None:
+    prepare(home, tmp_path / "b.tar")
+    before = sorted(tmp_path.iterdir())
+    ran = demesh(home.path, "backup", str(tmp_path / "b.tar"))
+    assert ran.code in (2, 3)
+    assert sentence in ran.err
+    assert sorted(tmp_path.iterdir()) == before
+
+
+def test_a_backup_is_not_put_beside_what_it_is_of(home: Home) -> None:
+    ran = demesh(home.path, "backup", str(home.path / "checks" / "b.tar"))
+    assert ran.code == 2
+    assert "is inside the data directory" in ran.err
+
+
+def test_a_backup_with_nowhere_to_go_is_refused_in_a_sentence(home: Home, tmp_path: Path) -> None:
+    ran = demesh(home.path, "backup", str(tmp_path / "nowhere" / "b.tar"))
+    assert ran.code == 2
+    assert ran.err == f"Cannot write {tmp_path / 'nowhere' / 'b.tar'}: No such file or directory.\n"
+
+
+def test_nothing_is_restored_over_anything(home: Home, tmp_path: Path) -> None:
+    demesh(home.path, "backup", str(tmp_path / "b.tar"))
+    before = {path: path.stat().st_mtime_ns for path in home.path.rglob("*")}
+    ran = demesh(home.path, "restore", str(tmp_path / "b.tar"))
+    assert ran.code == 2
+    assert "is not empty, and nothing in it is overwritten" in ran.err
+    after = {path: path.stat().st_mtime_ns for path in home.path.rglob("*") if path != home.lock}
+    assert after == before
+    lock = HomeLock(home)
+    ran = demesh(home.path, "restore", str(tmp_path / "b.tar"))
+    lock.release()
+    assert ran.code == 2
+    assert "Another node is running on" in ran.err
+
+
+def _member(name: str, content: bytes = b"x", **fields: object) -> tuple[tarfile.TarInfo, bytes]:
+    member = tarfile.TarInfo(name)
+    member.size = len(content)
+    for field, value in fields.items():
+        setattr(member, field, value)
+    return member, content
+
+
+@pytest.mark.parametrize(
+    ("members", "why"),
+    [
+        ([_member("../node.key")], "'../node.key' leads out of the data directory"),
+        ([_member("checks/../../x")], "'checks/../../x' leads out of the data directory"),
+        ([_member("/etc/cron.d/x")], "'/etc/cron.d/x' leads out of the data directory"),
+        ([_member("node.key", b"", type=tarfile.SYMTYPE, linkname="/etc/passwd")], "neither a plain file"),
+        ([_member("node.key", b"", type=tarfile.LNKTYPE, linkname="/etc/passwd")], "neither a plain file"),
+        ([_member("checks", b"", type=tarfile.SYMTYPE, linkname="/tmp"), _member("checks/x")], "neither a plain file"),
+        ([_member("fifo", b"", type=tarfile.FIFOTYPE)], "neither a plain file"),
+        ([_member("null", b"", type=tarfile.CHRTYPE)], "neither a plain file"),
+        ([_member("node.key"), _member("node.key")], "File exists"),
+        ([_member("notes.txt")], "there is no node.key in it"),
+        ([_member("node.key"), _member("log.db", b"x" * 5_000)], "log.db is damaged: file is not a database"),
+        ([_member(f"checks/{n}") for n in range(5)], "it holds more than 4 files"),
+        ([_member("big", bytes(2_000))], "'big' has more than 1000 bytes"),
+    ],
+)
+def test_hostile_or_foreign_archive_leaves_nothing_behind(
+    tmp_path: Path, members: list[tuple[tarfile.TarInfo, bytes]], why: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "BACKUP_FILES_MAX", 4)
+    monkeypatch.setattr(limits, "BACKUP_FILE_BYTES_MAX", 1_000)
+    with tarfile.open(tmp_path / "b.tar", "w") as tar:
+        for member, content in members:
+            tar.addfile(member, io.BytesIO(content))
+    ran = demesh(tmp_path / "home", "restore", str(tmp_path / "b.tar"))
+    assert ran.code == 2
+    assert why in ran.err
+    assert "Traceback" not in ran.err
+    assert [path.name for path in (tmp_path / "home").iterdir()] == ["lock"]
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["b.tar", "home"]
+
+
+@pytest.mark.parametrize("cut", [0, 100, 3_000, 20_000])
+def test_a_damaged_backup_is_refused_and_another_may_follow(home: Home, tmp_path: Path, cut: int) -> None:
+    demesh(home.path, "backup", str(tmp_path / "b.tar"))
+    (tmp_path / "cut.tar").write_bytes((tmp_path / "b.tar").read_bytes()[:cut])
+    there = tmp_path / "there"
+    ran = demesh(there, "restore", str(tmp_path / "cut.tar"))
+    assert ran.code == 2
+    assert "is no backup of demesh, or it is damaged" in ran.err
+    assert demesh(there, "restore", str(tmp_path / "b.tar")).code == 0
+
+
+def test_backup_of_another_meshs_store_is_refused(home: Home, tmp_path: Path) -> None:
+    home.mesh_id.write_text("ff" * 16 + "\n")
+    demesh(home.path, "backup", str(tmp_path / "b.tar"))
+    ran = demesh(tmp_path / "there", "restore", str(tmp_path / "b.tar"))
+    assert ran.code == 2
+    assert "its log.db is of another mesh than its mesh.id" in ran.err

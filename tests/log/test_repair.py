@@ -1,0 +1,233 @@
+import shutil
+from pathlib import Path
+
+import apsw
+import pytest
+
+from demesh.errors import StoreError
+from demesh.log.audit import audit
+from demesh.log.chain import Logs, LogState
+from demesh.log.codec import values
+from demesh.log.entry import Entry, Kind
+from demesh.log.repair import rebuild, survey
+from demesh.log.store import Store
+from tests.log.builders import MESH, NO_LOG, START_WALL_MS, Pen, lean_but_tip, log_of, owners, public_key_of, put
+from tests.log.builders import stripped as without_signature
+
+_OWN = log_of("ann", 8)
+_BOB = [
+    each if each.seq in (4, 9) else lean
+    for each, lean in zip(log_of("bob", 10), lean_but_tip(log_of("bob", 10)), strict=True)
+]
+
+
+def _pruned() -> list[Entry]:
+    """A log with a checkpoint at every fifth place."""
+    pen = Pen("cy")
+    pen.hello()
+    while len(pen.entries) < 20:
+        pen.fill(len(pen.entries) + 4)
+        pen.write(Kind.CHECKPOINT, values([]))
+    return pen.entries
+
+
+_CY = _pruned()
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    path = tmp_path / "log.db"
+    with Store(path, mesh_id=MESH) as store:
+        put(store, _BOB)
+        put(store, _OWN, own=True)
+        put(store, _CY)
+        store.prune(_CY[0].log, 12, [Kind.HELLO, Kind.CHECKPOINT], rows_max=100)
+    return path
+
+
+def _change(path: Path, sql: str) -> None:
+    db = apsw.Connection(str(path))
+    db.execute(sql)
+    db.close()
+
+
+def _repair(path: Path) -> tuple[list[str], Path]:
+    found = survey(path)
+    lines = [f"{fault.seq}: {fault.sentence}" for log in found.logs or () for fault in log.faults]
+    return lines, rebuild(path, MESH, found)
+
+
+def _stored(path: Path) -> dict[bytes, list[Entry]]:
+    """What is in the store; fails unless all of it is intact and may be gone on with."""
+    with Store(path, mesh_id=MESH) as store:
+        assert store.file_faults() == []
+        assert [fault for state in store.logs() for fault in audit(MESH, state, store.each(state.log))] == []
+        return {state.log: [row for row in store.each(state.log) if isinstance(row, Entry)] for state in store.logs()}
+
+
+def test_an_intact_store_needs_no_repair(path: Path) -> None:
+    before = path.read_bytes()
+    found = survey(path)
+    assert found.is_intact
+    assert found.logs is not None
+    assert all(log.head == log.state.head and log.removed is None for log in found.logs)
+    assert path.read_bytes() == before
+
+
+def test_a_log_is_cut_back_to_what_a_signature_vouches_for_and_grows_again(path: Path) -> None:
+    _change(path, "UPDATE entry SET body = zeroblob(50) WHERE log = 1 AND seq = 7")
+    found = survey(path)
+    assert found.logs is not None
+    (bob,) = [log for log in found.logs if log.faults]
+    assert (bob.head, bob.removed, bob.is_own) == (_BOB[4].head, (5, 9), False)
+    lines, aside = _repair(path)
+    assert lines == ["5: no later signature vouches for it", "7: the stored bytes are damaged"]
+    stored = _stored(path)
+    assert stored[_BOB[0].log] == _BOB[:5]
+    assert stored[_OWN[0].log] == _OWN
+    assert [entry.seq for entry in stored[_CY[0].log]] == [0, 5, 10, *range(12, 21)]
+    assert aside.name == "log.db.damaged-1"
+    with Store(path, mesh_id=MESH) as store:
+        logs = Logs(MESH, NO_LOG, store.logs())
+        taken = logs.offer(_BOB)
+        assert taken.refusals == []
+        store.commit(taken.accepted, public_keys=owners(_BOB), received_ms=START_WALL_MS, own=False)
+    assert _stored(path)[_BOB[0].log] == _BOB
+
+
+@pytest.mark.parametrize(
+    ("damage", "seqs"),
+    [
+        ("DELETE FROM entry WHERE log = 2 AND seq = 3", [0, 1, 2]),
+        ("UPDATE entry SET hash = zeroblob(32) WHERE log = 2 AND seq = 3", [0, 1, 2]),
+        ("UPDATE entry SET signature = zeroblob(64) WHERE log = 2 AND seq = 5", [0, 1, 2, 3, 4]),
+        ("UPDATE entry SET kind = 1 WHERE log = 2 AND seq = 1", [0]),
+        ("UPDATE entry SET body = NULL WHERE log = 2 AND seq = 0", None),
+        ("UPDATE log SET head_hash = zeroblob(32) WHERE no = 2", [*range(8)]),
+        ("UPDATE log SET head_seq = 20 WHERE no = 2", [*range(8)]),
+        ("UPDATE log SET head_seq = 2 WHERE no = 2", [*range(8)]),
+        ("UPDATE log SET public_key = zeroblob(32) WHERE no = 2", None),
+        ("UPDATE log SET pruned_to = 6 WHERE no = 2", [0, 6, 7]),
+        ("DELETE FROM entry WHERE log = 2", None),
+    ],
+)
+def test_the_own_log_keeps_its_intact_beginning_and_nothing_is_signed_anew(
+    path: Path, damage: str, seqs: list[int] | None
+) -> None:
+    if "body = NULL" in damage:
+        _change(path, "PRAGMA writable_schema = on")
+        db = apsw.Connection(str(path))
+        db.pragma("writable_schema", True)
+        db.execute(
+            "UPDATE sqlite_schema SET sql = replace(sql, 'body BLOB NOT NULL', 'body BLOB') WHERE name = 'entry'"
+        )
+        db.close()
+    _change(path, damage)
+    with Store(path, readonly=True) as store:
+        identity = store.file_identity()
+    lines, _ = _repair(path)
+    assert lines != []
+    stored = _stored(path)
+    assert stored.get(_OWN[0].log) == (None if seqs is None else [_OWN[seq] for seq in seqs])
+    assert stored[_BOB[0].log] == _BOB
+    with Store(path, mesh_id=MESH) as store:
+        assert store.file_identity() != identity, "so that a new epoch begins"
+        assert store.own_log() == (None if seqs is None else (_OWN[0].log, _OWN[seqs[-1]].head))
+
+
+def test_of_what_is_kept_below_only_faulty_entries_go(path: Path) -> None:
+    _change(path, "UPDATE entry SET body = zeroblob(50) WHERE log = 3 AND seq = 5")
+    lines, _ = _repair(path)
+    assert lines == ["5: the stored bytes are damaged"]
+    assert [entry.seq for entry in _stored(path)[_CY[0].log]] == [0, 10, *range(12, 21)]
+    with Store(path, mesh_id=MESH) as store:
+        assert store.logs()[2] == LogState(_CY[0].log, public_key_of("cy"), _CY[-1].head, 12)
+
+
+def test_log_of_which_nothing_is_whole_yet_is_left_alone(path: Path) -> None:
+    with Store(path, mesh_id=MESH) as store:
+        dan = log_of("dan", 9)
+        store.commit_kept(
+            dan[:1], log=dan[0].log, public_key=public_key_of("dan"), before=dan[5].head, received_ms=START_WALL_MS
+        )
+    assert survey(path).is_intact
+    _change(path, "DELETE FROM entry WHERE log = 2 AND seq = 3")
+    _repair(path)
+    assert _stored(path)[dan[0].log] == dan[:1]
+
+
+def test_unvouched_end_is_cut_off(path: Path) -> None:
+    with Store(path, mesh_id=MESH) as store:
+        more = log_of("bob", 12)[10:]
+        store.commit(list(map(without_signature, more)), public_keys={}, received_ms=0, own=False)
+    lines, _ = _repair(path)
+    assert lines == ["10: no later signature vouches for it"]
+    assert _stored(path)[_BOB[0].log] == _BOB
+
+
+def test_what_can_be_read_of_a_damaged_file_is_saved(tmp_path: Path) -> None:
+    path = tmp_path / "log.db"
+    ann, bob = log_of("ann", 400), log_of("bob", 400)
+    with Store(path, mesh_id=MESH) as store:
+        put(store, ann, own=True)
+        put(store, bob)
+    raw = bytearray(path.read_bytes())
+    at = raw.index(bob[200].body) // 4_096 * 4_096
+    raw[at : at + 4_096] = bytes(4_096)
+    path.write_bytes(raw)
+    found = survey(path)
+    assert found.file_faults
+    aside = rebuild(path, MESH, found)
+    assert aside.read_bytes() == raw, "the damaged file is as it was"
+    stored = _stored(path)
+    assert stored[ann[0].log] == ann
+    kept = stored[bob[0].log]
+    assert kept == bob[: len(kept)]
+    assert 150 < len(kept) <= 200
+
+
+def test_file_of_which_nothing_can_be_read_makes_way(path: Path) -> None:
+    path.write_bytes(b"Dear diary, " * 1_000)
+    found = survey(path)
+    assert found.logs is None
+    aside = rebuild(path, MESH, found)
+    assert aside.read_bytes() == b"Dear diary, " * 1_000
+    assert _stored(path) == {}
+
+
+def test_wal_goes_with_its_file(path: Path, tmp_path: Path) -> None:
+    copy = tmp_path / "copy" / "log.db"
+    copy.parent.mkdir()
+    with Store(path, mesh_id=MESH) as store:
+        more = log_of("ann", 12)[8:]
+        store.commit(more, public_keys={}, received_ms=0, own=True)
+        for name in ("log.db", "log.db-wal"):
+            shutil.copy(path.with_name(name), copy.with_name(name))
+    _, aside = _repair(copy)
+    assert _stored(copy)[_OWN[0].log] == [*_OWN, *more]
+    left = {each.name for each in copy.parent.iterdir()} - {"log.db.damaged-1-shm"}
+    assert left == {"log.db", "log.db.damaged-1", "log.db.damaged-1-wal"}
+    with Store(aside, readonly=True) as store:
+        assert store.logs()[1].head == more[-1].head
+
+
+def test_every_repair_keeps_the_store_it_found(path: Path) -> None:
+    for number in (1, 2):
+        _change(path, f"DELETE FROM entry WHERE log = 2 AND seq = {8 - 2 * number}")
+        assert _repair(path)[1] == path.with_name(f"log.db.damaged-{number}")
+    assert _stored(path)[_OWN[0].log] == _OWN[:4]
+
+
+def test_repair_that_fails_leaves_the_store_in_its_place(path: Path) -> None:
+    _change(path, "DELETE FROM entry WHERE log = 2 AND seq = 3")
+    before = path.read_bytes()
+    path.with_name("log.db.repaired").mkdir()
+    with pytest.raises(StoreError, match=r"log\.db could not be repaired: "):
+        _repair(path)
+    assert path.read_bytes() == before
+
+
+def test_store_of_a_later_version_is_not_for_this_one_to_repair(path: Path) -> None:
+    _change(path, "PRAGMA user_version = 99")
+    with pytest.raises(StoreError, match="schema version 99"):
+        survey(path)
