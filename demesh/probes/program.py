@@ -129,11 +129,17 @@ async def _output_until_exit(process: "subprocess.Popen[bytes]") -> bytearray:
 
 
 async def _exit(process: "subprocess.Popen[bytes]") -> None:
-    """Wait until the process has ended, without reaping it."""
+    """Wait until the process has ended, without reaping it.
+
+    That the descriptor is readable is not believed: a child that is just being forked holds the descriptors that were closed
+    meanwhile, so that epoll may tell of one program under the number of another's descriptor.
+    """
     descriptor = os.pidfd_open(process.pid)
     try:
-        await trio.lowlevel.wait_readable(descriptor)
+        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+            await trio.lowlevel.wait_readable(descriptor)
     finally:
+        trio.lowlevel.notify_closing(descriptor)
         os.close(descriptor)
 
 

@@ -56,7 +56,7 @@ def _lives(pid: int) -> bool:
 
 async def _until(condition: Callable[[], object]) -> None:
     with trio.fail_after(10):
-        while not condition():
+        while not condition():  # noqa: ASYNC110 nobody tells what happens to the child of another
             await trio.sleep(0.01)
 
 
