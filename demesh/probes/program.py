@@ -136,11 +136,15 @@ async def _exit(process: "subprocess.Popen[bytes]") -> None:
     """
     descriptor = os.pidfd_open(process.pid)
     try:
-        while os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is None:
+        while not _has_ended(process):
             await trio.lowlevel.wait_readable(descriptor)
     finally:
         trio.lowlevel.notify_closing(descriptor)
         os.close(descriptor)
+
+
+def _has_ended(process: "subprocess.Popen[bytes]") -> bool:
+    return os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT | os.WNOHANG) is not None
 
 
 async def _end(process: "subprocess.Popen[bytes]") -> None:
