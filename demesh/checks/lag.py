@@ -42,9 +42,8 @@ class LoopLag:
     def worst_since_ms(self, since_ms: int) -> int:
         """The longest lateness that reached into the time from `since_ms` until now."""
         now_ms = self._clock.monotonic_ms()
-        overdue_ms = (
-            now_ms - self._beat_due_ms if self._beat_due_ms is not None else 0
-        )  # the beat may be woken after us
+        # The beat may be due and be woken after whoever asks.
+        overdue_ms = now_ms - self._beat_due_ms if self._beat_due_ms is not None else 0
         return max(0, overdue_ms, *(late_ms for ended_ms, late_ms in self._late if ended_ms > since_ms))
 
     async def watch(self) -> None:

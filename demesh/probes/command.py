@@ -28,7 +28,7 @@ from demesh.probes.answers import clean_line, in_time, read_answer
 from demesh.probes.base import CommandOptions, ProbeSpec
 from demesh.probes.nagios import read_output
 from demesh.probes.program import Ended, Stuck, run_program
-from demesh.probes.threads import Threads, TooManyThreads
+from demesh.probes.threads import NoThread, Threads
 
 _NAGIOS = {
     0: (Outcome.PASS, ""),
@@ -59,6 +59,7 @@ class CommandProbe:
         try:
             ended = await run_program(
                 self._threads,
+                options,
                 options.argv,
                 env=_environment(options),
                 directory=options.directory,
@@ -67,8 +68,8 @@ class CommandProbe:
         except Stuck as error:
             self._stuck[options] = error.process
             return ProbeResult(Outcome.TIMEOUT, detail="the command did not end in time, and cannot be killed")
-        except TooManyThreads:
-            return _error("commands that cannot be started take up all threads there are for them")
+        except NoThread as error:
+            return _error(f"the command was not started: {error}")
         except (OSError, ValueError) as error:
             return _error(_why_not_started(error, options))
         if ended is None:

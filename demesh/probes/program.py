@@ -13,7 +13,7 @@ import os
 import signal
 import subprocess
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Hashable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 
@@ -24,7 +24,7 @@ from demesh.probes.threads import Threads
 
 _TERMINATE_SECONDS = 0.2  # between SIGTERM and SIGKILL
 _KILL_SECONDS = 0.1
-_DRAIN_SECONDS = 0.1  # for output of a process that left the group and still writes
+_DRAIN_SECONDS = 0.1  # for output that is on its way, while a process that was left running holds the pipe open
 END_SECONDS_MAX = _TERMINATE_SECONDS + _KILL_SECONDS
 _CHUNK_BYTES = 65_536
 
@@ -48,12 +48,21 @@ class Stuck(Exception):
 
 
 async def run_program(
-    threads: Threads, argv: Sequence[str], *, env: Mapping[str, str], directory: str | None, seconds: float
+    threads: Threads,
+    key: Hashable,
+    argv: Sequence[str],
+    *,
+    env: Mapping[str, str],
+    directory: str | None,
+    seconds: float,
 ) -> Ended | None:
-    """None when it did not end within `seconds`, and was killed. Raises OSError, ValueError, TooManyThreads or Stuck."""
+    """None when it did not end within `seconds`, and was killed. `key` is as in `Threads.run`.
+
+    Raises OSError, ValueError, NoThread or Stuck.
+    """
     began = trio.current_time()
     with trio.move_on_after(seconds):
-        process = await _start(threads, argv, env, directory)
+        process = await _start(threads, key, argv, env, directory)
         try:
             output = await _output_until_exit(process)
             took_us = round((trio.current_time() - began) * 1_000_000)
@@ -75,7 +84,7 @@ class _Start:
 
 
 async def _start(
-    threads: Threads, argv: Sequence[str], env: Mapping[str, str], directory: str | None
+    threads: Threads, key: Hashable, argv: Sequence[str], env: Mapping[str, str], directory: str | None
 ) -> "subprocess.Popen[bytes]":
     start = _Start()
 
@@ -100,7 +109,7 @@ async def _start(
         return process
 
     try:
-        return await threads.run(begin)
+        return await threads.run(key, begin)
     except trio.Cancelled:
         with start.lock:
             start.unwanted = True
@@ -123,7 +132,6 @@ async def _output_until_exit(process: "subprocess.Popen[bytes]") -> bytearray:
     async with trio.open_nursery() as nursery:
         nursery.start_soon(read)
         await _exit(process)
-        _signal_group(process, signal.SIGKILL)  # what it left running may hold the pipe open
         nursery.cancel_scope.deadline = trio.current_time() + _DRAIN_SECONDS
     return output
 

@@ -27,7 +27,7 @@ from demesh.outcome import Outcome, ProbeResult
 from demesh.plugin import Answer
 from demesh.probes.answers import clean_line, in_time, read_answer
 from demesh.probes.base import ProbeSpec, PythonOptions
-from demesh.probes.threads import Threads, TooManyThreads
+from demesh.probes.threads import NoThread, Threads
 
 GROUP = "demesh.checks"
 """The group of entry points that a distribution names its checks in."""
@@ -45,14 +45,15 @@ class PythonProbe:
         options = spec.options
         if not isinstance(options, PythonOptions):
             return _error("the check names no function")
+        key = (options.entry, repr(options.arguments))
         seconds, began = spec.timeout_ms / 1_000, trio.current_time()
         try:
             with trio.move_on_after(seconds):
-                said = await self._threads.run(lambda: self._call(options, seconds))
+                said = await self._threads.run(key, lambda: self._call(options, seconds))
                 if said is not _LATE:
                     return in_time(_result(said, round((trio.current_time() - began) * 1_000_000)), spec.expect)
-        except TooManyThreads:
-            return _error("plug-ins that hang take up all threads there are for them")
+        except NoThread as error:
+            return _error(f"the plug-in was not run: {error}")
         except UsageError as error:
             return _error(str(error))
         return ProbeResult(Outcome.TIMEOUT, detail=f"the plug-in did not answer within {spec.timeout_ms} ms")

@@ -1,11 +1,14 @@
 """Blocking calls of probes, in threads that are left behind at the deadline.
 
-Guarantees: the caller is never held up by a call that does not return; at most PROBE_THREADS_MAX threads are busy, those left
-behind included, so what hangs for good costs a bounded number of them; they end with the process. A call that holds Python's
-interpreter lock for long delays everything all the same: that cannot be prevented within one process.
+Guarantees: the caller is never held up by a call that does not return; a call that was left behind is not made again before
+it has ended, so what hangs for good costs one thread and leaves the others to the rest; at most PROBE_THREADS_MAX are busy,
+those left behind included; they end with the process. A call that holds Python's interpreter lock for long delays everything
+all the same: that cannot be prevented within one process.
 """
 
-from collections.abc import Callable
+import threading
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
 from typing import TypeVar
 
 import trio
@@ -17,8 +20,14 @@ from demesh.metrics import REFUSED
 T = TypeVar("T")
 
 
-class TooManyThreads(DemeshError):
-    """All threads are busy, which hung calls must have brought about."""
+class NoThread(DemeshError):
+    """A call was not made. The message is a phrase without a full stop."""
+
+
+@dataclass(slots=True)
+class _Call:
+    begun: bool = False
+    ended: bool = False
 
 
 class Threads:
@@ -26,11 +35,39 @@ class Threads:
 
     def __init__(self, most: int = limits.PROBE_THREADS_MAX) -> None:
         self._limiter = trio.CapacityLimiter(most)
+        self._lock = threading.Lock()
+        self._left_behind: set[Hashable] = set()
 
-    async def run(self, call: Callable[[], T]) -> T:
-        """What `call` returns or raises. When cancelled it goes on by itself and its answer is lost. Raises TooManyThreads."""
+    async def run(self, key: Hashable, function: Callable[[], T]) -> T:
+        """What `function` returns or raises; `key` says which calls are the same. Raises NoThread.
+
+        When cancelled it goes on by itself, and its answer is lost.
+        """
+        if key in self._left_behind:
+            await _refuse("hanging", "an earlier run of it still hangs")
         if not self._limiter.available_tokens:
-            REFUSED.labels("probes", "threads").inc()
-            await trio.lowlevel.checkpoint()
-            raise TooManyThreads(f"{self._limiter.total_tokens:.0f} earlier calls hang")
-        return await trio.to_thread.run_sync(call, abandon_on_cancel=True, limiter=self._limiter)
+            await _refuse("threads", "others that hang take up all threads there are")
+        call = _Call()
+
+        def in_thread() -> T:
+            call.begun = True
+            try:
+                return function()
+            finally:
+                with self._lock:
+                    call.ended = True
+                    self._left_behind.discard(key)
+
+        try:
+            return await trio.to_thread.run_sync(in_thread, abandon_on_cancel=True, limiter=self._limiter)
+        except trio.Cancelled:
+            with self._lock:
+                if call.begun and not call.ended:
+                    self._left_behind.add(key)
+            raise
+
+
+async def _refuse(reason: str, phrase: str) -> None:
+    REFUSED.labels("probes", reason).inc()
+    await trio.lowlevel.checkpoint()
+    raise NoThread(phrase)

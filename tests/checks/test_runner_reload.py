@@ -6,6 +6,7 @@ import pytest
 import trio
 import trio.testing
 
+from demesh import limits
 from demesh.checks.runner import Run
 from demesh.outcome import ProbeResult
 from demesh.probes.base import ProbeSpec
@@ -70,6 +71,33 @@ async def test_a_check_that_was_taken_out_ends_at_once_and_reports_no_more(autoj
 
 
 @pytest.mark.trio
+async def test_a_check_that_was_taken_out_when_it_was_just_due_does_not_begin(autojump_clock: object) -> None:
+    bench = Bench(hang)
+    async with bench.running(check_of("web"), check_of("next")):
+        await trio.testing.wait_all_tasks_blocked()
+        due = bench.runner._scheduled["next"]
+        bench.runner.set_checks({})
+        with trio.fail_after(1):
+            await bench.runner._run(due)
+    assert bench.began_ms("next") == []
+
+
+@pytest.mark.trio
+async def test_a_host_is_not_crowded_by_taking_the_same_checks_again(autojump_clock: object) -> None:
+    bench = Bench(hang)
+    many = range(limits.PROBES_PER_HOST_MAX)
+    crowd = [check_of(f"n{n}", target=f"https://crowd.example.net/{n}", timeout_ms=60_000) for n in many]
+    more = [
+        replace(check, name=f"more{n}", probe=replace(check.probe, timeout_ms=50_000)) for n, check in enumerate(crowd)
+    ]
+    async with bench.running(*crowd):
+        await trio.sleep(5)
+        bench.runner.set_checks(dict(enumerate([*crowd, *more])))
+        await trio.sleep(5)
+    assert bench.in_flight_max == len(crowd) == len(bench.began)
+
+
+@pytest.mark.trio
 @pytest.mark.parametrize(
     "changed",
     [{"timeout_ms": 9_000}, {"interval_ms": 30_000}, {"target": "https://web.example.net/other"}],
@@ -104,6 +132,7 @@ async def test_checks_may_be_taken_out_by_whoever_takes_the_report(autojump_cloc
     bench = Bench(at_once, turning=leave)
     async with bench.running(check_of("web")):
         await trio.sleep(300)
+        assert bench.runner._heap == []
     assert len(bench.runs) == 1
 
 

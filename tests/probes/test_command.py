@@ -221,10 +221,16 @@ async def test_a_command_sees_nothing_of_the_nodes_environment(monkeypatch: pyte
 @pytest.mark.trio
 async def test_a_command_reads_nothing_and_inherits_no_descriptor() -> None:
     script = "read line && exit 2; n=$(ls /proc/$$/fd | wc -l); [ $n -le 4 ] || { echo $n descriptors; exit 2; }"
-    held = os.open(os.devnull, os.O_RDONLY)
+    own_input, (held, write) = os.dup(0), os.pipe()
+    os.write(write, b"a line\n")
+    os.dup2(held, 0)
     os.set_inheritable(held, True)
-    result = await _run(_sh(script))
-    os.close(held)
+    try:
+        result = await _run(_sh(script))
+    finally:
+        os.dup2(own_input, 0)
+        for descriptor in (own_input, held, write):
+            os.close(descriptor)
     assert (result.outcome, result.detail) == (Outcome.PASS, "")
 
 
@@ -279,8 +285,8 @@ async def test_a_command_whose_check_was_taken_out_ends_at_once(tmp_path: Path) 
         nursery.start_soon(_run, _sh(f"echo $$ > {pid}; exec sleep 600"))
         await _until(lambda: pid.exists() and pid.read_text())
         nursery.cancel_scope.cancel()
-    assert not _lives(int(pid.read_text()))
-    assert _children() == []
+    await _until_gone(int(pid.read_text()))
+    await _until(lambda: _children() == [])
 
 
 @pytest.mark.trio
@@ -348,12 +354,14 @@ async def test_starts_that_hang_take_a_bounded_number_of_threads(monkeypatch: py
             for n in range(limits.PROBE_THREADS_MAX):
                 nursery.start_soon(probe, _spec("/bin/sleep", str(n), timeout_ms=100))
         refused = await probe(_spec("/bin/true"))
+        again = await probe(_spec("/bin/sleep", "1"))
     finally:
         may_start.set()
     assert (refused.outcome, refused.detail) == (
         Outcome.ERROR,
-        "commands that cannot be started take up all threads there are for them",
+        "the command was not started: others that hang take up all threads there are",
     )
+    assert again.detail == "the command was not started: an earlier run of it still hangs"
 
 
 async def _many(count: int, spec_of: Callable[[int], ProbeSpec]) -> list[ProbeResult]:
@@ -373,7 +381,7 @@ async def _many(count: int, spec_of: Callable[[int], ProbeSpec]) -> list[ProbeRe
 def _mixed(n: int) -> ProbeSpec:
     match n % 10:
         case 0:
-            return _sh("sleep 600 & sleep 600", timeout_ms=100)
+            return _sh(f"sleep 600 & sleep 600 {n}", timeout_ms=100)
         case 1:
             return _spec("/no/such/program")
         case 2:

@@ -47,6 +47,12 @@ async def _run(spec: ProbeSpec) -> ProbeResult:
         return await PythonProbe()(spec)
 
 
+async def _until_idle(probe: PythonProbe) -> None:
+    with trio.fail_after(10):
+        while probe._threads._limiter.borrowed_tokens:  # noqa: ASYNC110 a thread left behind tells nobody when it ends
+            await trio.sleep(0.01)
+
+
 _FORMS = ["def check(arguments, timeout_seconds):", "async def check(arguments, timeout_seconds):"]
 
 
@@ -203,22 +209,46 @@ async def test_a_function_that_blocks_is_left_behind_and_holds_up_nobody(install
 
 
 @pytest.mark.trio
+async def test_a_function_that_hangs_is_not_called_again_until_it_ends(install: Install) -> None:
+    """So what hangs for good costs one thread, and the others are left to the rest."""
+    released, called = threading.Event(), list[str]()
+    blocks = install(
+        f"{_FORMS[0]}\n    arguments['note']('')\n    arguments['released'].wait()\n    return Answer('pass')"
+    )
+    probe = PythonProbe()
+    spec = _spec(blocks, timeout_ms=100, released=released, note=called.append)
+    other = _spec(blocks, timeout_ms=100, released=released, note=called.append, other=True)
+    try:
+        assert (await probe(spec)).outcome is Outcome.TIMEOUT
+        for _ in range(3):
+            again = await probe(spec)
+            assert (again.outcome, again.detail) == (
+                Outcome.ERROR,
+                "the plug-in was not run: an earlier run of it still hangs",
+            )
+        assert len(called) == 1
+        assert (await probe(other)).outcome is Outcome.TIMEOUT
+    finally:
+        released.set()
+    await _until_idle(probe)
+    assert (await probe(spec)).outcome is Outcome.PASS
+
+
+@pytest.mark.trio
 async def test_plugins_that_hang_take_a_bounded_number_of_threads(install: Install) -> None:
     released = threading.Event()
     blocks = install(f"{_FORMS[0]}\n    arguments['released'].wait()\n    return Answer('pass')")
     probe = PythonProbe()
     try:
         async with trio.open_nursery() as nursery:
-            for _ in range(limits.PROBE_THREADS_MAX):
-                nursery.start_soon(probe, _spec(blocks, timeout_ms=100, released=released))
+            for n in range(limits.PROBE_THREADS_MAX):
+                nursery.start_soon(probe, _spec(blocks, timeout_ms=100, released=released, n=n))
         refused = await probe(_spec(blocks, released=released))
         assert refused.outcome is Outcome.ERROR
-        assert refused.detail == "plug-ins that hang take up all threads there are for them"
+        assert refused.detail == "the plug-in was not run: others that hang take up all threads there are"
     finally:
         released.set()
-    with trio.fail_after(10):
-        while probe._threads._limiter.borrowed_tokens:  # noqa: ASYNC110 a thread left behind tells nobody when it ends
-            await trio.sleep(0.01)
+    await _until_idle(probe)
     assert (await probe(_spec(blocks, released=released))).outcome is Outcome.PASS
 
 
@@ -227,4 +257,5 @@ async def test_an_import_that_hangs_is_left_behind_and_found_done_later(install:
     entry = install(f"time.sleep(0.5)\n{_FORMS[0]}\n    return Answer('pass')")
     probe = PythonProbe()
     assert (await probe(_spec(entry, timeout_ms=100))).outcome is Outcome.TIMEOUT
+    await _until_idle(probe)
     assert (await probe(_spec(entry))).outcome is Outcome.PASS
