@@ -75,7 +75,17 @@ DIAL_BACKOFF_SECONDS_MAX = 60
 
 # Checks and probes
 CHECKS_MAX = 10_000
-PROBES_IN_FLIGHT_MAX = 64
+PROBES_IN_FLIGHT_MAX = 256
+PROBES_SLOW_IN_FLIGHT_MAX = 192  # of checks that timed out the last time
+PROBES_PER_HOST_MAX = 8
+HOST_SPACING_MS = 20  # between the starts of two probes at one host
+COMMANDS_IN_FLIGHT_MAX = 16
+PLUGINS_IN_FLIGHT_MAX = 16
+PROBE_THREADS_MAX = 64  # of each blocking probe; those given up count until they end
+COMMAND_OUTPUT_BYTES_MAX = 65_536
+SLOT_LATE_MS_MAX = 2_000  # a slot that is later is missed
+LATENESS_NOTED_MS = 100  # less is not told
+LOOP_PAUSES_KEPT_MAX = 256
 LOOKUPS_MAX = 256  # threads that look up names; those given up count until they end
 HTTP_BODY_BYTES_MAX = 1_048_576
 PATTERN_SECONDS_MAX = 0.1  # one search of a user's regular expression, which holds the event loop

@@ -9,6 +9,7 @@ REFUSED = Counter("demesh_refused_total", "What was refused, by room and reason.
 ENTRIES = Counter("demesh_entries_total", "Entries that others offered, by what became of them.", ["outcome"])
 ENTRIES_WRITTEN = Counter("demesh_entries_written_total", "Entries that this node wrote.")
 RESULTS = Counter("demesh_results_total", "Results of this node's checks, by outcome.", ["outcome"])
+SLOTS_MISSED = Counter("demesh_slots_missed_total", "Slots of this node's checks that passed without a run.")
 SYNCS = Counter("demesh_syncs_total", "Sync sessions that this node began, by how they ended.", ["outcome"])
 ALERT_POSTS = Counter("demesh_alert_posts_total", "Posts of alerts to a sink, by how they ended.", ["sink", "outcome"])
 ENTRIES_SKIPPED = Gauge(

@@ -23,7 +23,8 @@ from demesh.alerts.alertmanager import AlertmanagerSender, Post
 from demesh.alerts.incident import Closed, Incidents, Opened, look
 from demesh.alerts.outbox import Outbox, Outgoing
 from demesh.author import Author
-from demesh.checks.runner import run_checks
+from demesh.checks.runner import Runner
+from demesh.checks.schedule import Turn, turn_of
 from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.errors import HistoryError, StoreError
@@ -58,6 +59,7 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1
 _BOOKS_SECONDS = 30
 _STALL_MS = 5_000
+_VANTAGES_KEPT_MS = 10_000
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
 
 
@@ -114,6 +116,8 @@ class Node:
         self._store_failure: StoreError | None = None
         self._store_failed = trio.Event()
         self._asked_about: dict[bytes, int] = {}
+        self._vantages: Mapping[tuple[str, bytes], Sequence[bytes]] = {}
+        self._vantages_until_ms = 0
         own = self.view.log(writer.log)
         self._known_hello = own.hello if own else None
         self._rows = [check.row(mesh_id, check.runs_on(settings.name, settings.tags)) for check in settings.checks]
@@ -268,8 +272,17 @@ class Node:
     # Running
 
     async def _run_checks(self) -> None:
-        running = {index: self.settings.checks[index] for index, row in enumerate(self._rows) if row.runs}
-        await run_checks(running, self._edges.probes, self._clock, self._author.report)
+        runner = Runner(self._edges.probes, self._clock, self._author.report, self._turn)
+        runner.set_checks({index: self.settings.checks[index] for index, row in enumerate(self._rows) if row.runs})
+        await runner.run()
+
+    def _turn(self, check: int) -> Turn:
+        """This node's turn among the members that run a check and are not silent."""
+        now_ms, row = self._clock.monotonic_ms(), self._rows[check]
+        if now_ms >= self._vantages_until_ms:
+            self._vantages_until_ms = now_ms + _VANTAGES_KEPT_MS
+            self._vantages = self.view.vantages(now_ms)
+        return turn_of(self.key, self._vantages.get((row.name, row.definition), ()))
 
     async def _keep_books(self) -> None:
         """Write the sums of hours and days that are over into the own log."""

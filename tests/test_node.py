@@ -6,7 +6,7 @@ from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from datetime import datetime
-from itertools import combinations, cycle, repeat
+from itertools import combinations, cycle, pairwise, repeat
 from pathlib import Path
 from typing import Any
 
@@ -60,6 +60,7 @@ class _Member:
         self.key = public_key_of(owner)
         self.says: Iterator[Outcome] = repeat(Outcome.PASS)
         self.marker: Marker | None = None
+        self.probed_s: list[float] = []
         self.posts: list[tuple[str, list[dict[str, Any]], float]] = []
         self._swarm = swarm
         self._owner = owner
@@ -136,6 +137,7 @@ class _Member:
 
     async def _probe(self, spec: ProbeSpec) -> ProbeResult:
         await trio.lowlevel.checkpoint()
+        self.probed_s.append(trio.current_time())
         return ProbeResult(next(self.says))
 
     async def _post(self, url: str, document: bytes) -> tuple[int, int | None]:
@@ -336,6 +338,17 @@ async def test_node_that_is_stopped_takes_leave(autojump_clock: MockClock, mesh:
         assert ben.presence_of(ann) == Presence.AWAY
         await trio.sleep(_SILENT_SECONDS + 2)
         assert ben.presence_of(ann) == Presence.AWAY
+
+
+async def test_vantages_of_a_check_come_to_take_turns(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    interval_s = 30
+    members = [mesh.member(owner, [_check(interval_ms=1_000 * interval_s)]) for owner in ("ann", "bob", "cid")]
+    async with _running(*members):
+        mesh.connect(*members)
+        await trio.sleep(12 * interval_s)
+        lasts_s = sorted(member.probed_s[-1] % interval_s for member in members)
+    gaps_s = [after - before for before, after in pairwise([*lasts_s, lasts_s[0] + interval_s])]
+    assert gaps_s == pytest.approx([interval_s / len(members)] * len(members), abs=0.1)
 
 
 async def test_failing_check_is_one_incident_posted_at_once_as_is_its_end(

@@ -1,31 +1,44 @@
-"""Runs the checks of this node: each in a task of its own, at the times of `demesh.checks.schedule`.
+"""Runs the checks of this node at the times of `demesh.checks.schedule`.
 
-Guarantees: every run ends by its deadline, whatever the probe does; a probe that raises gives an `error` result and a line
-in the diagnostic log, and its check goes on; at most PROBES_IN_FLIGHT_MAX probes run at once. How late a run began, for
-want of a free place or because the process was busy, is kept with its result.
+One task, the dispatcher, sleeps until the earliest check of a heap is due; a run is a task of its own while it lasts. A
+check that waits costs a heap item, no task and no timer.
+
+Guarantees: every run ends by its deadline, and a cancelled one at once, unless its probe refuses to be cancelled, which keeps
+its place and its own check waiting, and nothing else; a probe that raises gives an `error` result and a line in the
+diagnostic log, and its check goes on; the bounds of `demesh.checks.politeness`; the results of a check that was taken out
+are dropped. How late a run began, for want of a place or because the process was busy, and how long the event loop stood
+still while it went on, whichever is more, is kept with its result. A timeout during which the loop stood still for half of the
+time says nothing about the target: it becomes an `error`.
+
+A slot that is late by more than SLOT_LATE_MS_MAX before it even asks for a place is missed: a machine that was
+suspended wakes without a burst.
 """
 
+import heapq
 import logging
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import count
 
 import trio
 
 from demesh import limits
 from demesh.checks.check import Check
-from demesh.checks.schedule import first_run_ms, next_run_ms
+from demesh.checks.lag import LoopLag
+from demesh.checks.politeness import Places, host_of
+from demesh.checks.schedule import ALONE, Grid, Turn, first_run_ms, next_run_ms, next_slot, place_ms
 from demesh.clock import Clock
+from demesh.metrics import SLOTS_MISSED
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import Probe
 
 log = logging.getLogger(__name__)
 _DEADLINE_GRACE_MS = 500  # a probe that keeps its own timeout knows better what it was waiting for
-_LATENESS_NOTED_MS = 100
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """One finished run. `check` is the key of the check given to `run_checks`."""
+    """One finished run. `check` is the key of the check given to `Runner.set_checks`."""
 
     check: int
     up_ms: int
@@ -36,31 +49,139 @@ class Run:
 Report = Callable[[Run], bool]
 """Takes a run's result; returns whether the check's vote is turning, so that it is confirmed quickly."""
 
-
-async def run_checks(checks: Mapping[int, Check], probes: Mapping[str, Probe], clock: Clock, report: Report) -> None:
-    """Run `checks`, each by its index in the node's plan, until cancelled. `probes` holds the probe of each type that occurs."""
-    slots = trio.CapacityLimiter(limits.PROBES_IN_FLIGHT_MAX)
-    started_ms = clock.monotonic_ms()
-    async with trio.open_nursery() as nursery:
-        for place, (index, check) in enumerate(checks.items()):
-            phase_ms = first_run_ms(started_ms, place, len(checks), check.interval_ms)
-            nursery.start_soon(_run_check, index, check, probes[check.probe.type], phase_ms, slots, clock, report)
+Turns = Callable[[int], Turn]
+"""This node's turn among the vantages of a check, by the check's key; asked anew for every slot."""
 
 
-async def _run_check(
-    index: int, check: Check, probe: Probe, phase_ms: int, slots: trio.CapacityLimiter, clock: Clock, report: Report
-) -> None:
-    due_ms = phase_ms
-    while True:
-        await trio.sleep(max(0, due_ms - clock.monotonic_ms()) / 1_000)
-        async with slots:
-            lateness_ms = clock.monotonic_ms() - due_ms
-            result = await _run_probe(check, probe)
-        noted_ms = lateness_ms if lateness_ms >= _LATENESS_NOTED_MS else 0
-        turning = report(Run(index, clock.up_ms(), result, noted_ms))
-        due_ms = next_run_ms(
-            phase_ms, check.interval_ms, check.retry_interval_ms, clock.monotonic_ms(), turning=turning
-        )
+@dataclass(slots=True, eq=False)
+class _Scheduled:
+    """A check, its coming slot, and its coming run. `index` is its key."""
+
+    index: int
+    check: Check
+    probe: Probe
+    host: str | None
+    grid: Grid
+    due_ms: int
+    run_yet: bool = False
+    slow: bool = False
+    under_way: trio.CancelScope | None = None
+    gone: bool = False
+
+    def end(self) -> None:
+        """Run no more, and end what is under way."""
+        self.gone = True
+        if self.under_way:
+            self.under_way.cancel()
+
+
+class Runner:
+    """Checks by their index in the node's plan. `probes` holds the probe of each type that occurs."""
+
+    def __init__(
+        self, probes: Mapping[str, Probe], clock: Clock, report: Report, turn: Turns = lambda _: ALONE
+    ) -> None:
+        self._probes = probes
+        self._clock = clock
+        self._report = report
+        self._turn = turn
+        self._places = Places(clock)
+        self._lag = LoopLag(clock)
+        self._scheduled: dict[str, _Scheduled] = {}
+        self._heap: list[tuple[int, int, _Scheduled]] = []
+        self._serial = count()
+        self._wake = trio.Event()
+
+    def set_checks(self, checks: Mapping[int, Check]) -> None:
+        """Run these from now on. Takes effect before the next `await`.
+
+        A check of the same name, probe and interval goes on undisturbed, under its new key and with its other settings; a
+        run of it that is under way reports under the new key. The others end, and what is under way of them with them; new
+        ones begin within min(interval, 5 s).
+        """
+        before, self._scheduled = self._scheduled, {}
+        new: list[tuple[int, Check]] = []
+        for index, check in checks.items():
+            known = before.get(check.name)
+            if known and (known.check.probe, known.check.interval_ms) == (check.probe, check.interval_ms):
+                known.index, known.check = index, check
+                self._scheduled[check.name] = before.pop(check.name)
+            else:
+                new.append((index, check))
+        for each in before.values():
+            each.end()
+        self._heap = [item for item in self._heap if not item[2].gone]
+        heapq.heapify(self._heap)
+        now_ms = self._clock.monotonic_ms()
+        for place, (index, check) in enumerate(new):
+            first_ms = first_run_ms(now_ms, place, len(new), check.interval_ms)
+            probe, host, grid = self._probes[check.probe.type], host_of(check.probe), Grid(first_ms, check.interval_ms)
+            self._scheduled[check.name] = _Scheduled(index, check, probe, host, grid, first_ms)
+            self._push(self._scheduled[check.name])
+        self._places.know(frozenset(each.host for each in self._scheduled.values() if each.host))
+
+    async def run(self) -> None:
+        """Run the checks until cancelled."""
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(self._lag.watch)
+            while True:
+                now_ms = self._clock.monotonic_ms()
+                while self._heap and self._heap[0][0] <= now_ms:
+                    each = heapq.heappop(self._heap)[2]
+                    late_ms_max = min(limits.SLOT_LATE_MS_MAX, each.check.interval_ms)
+                    if each.run_yet and now_ms - each.due_ms > late_ms_max:
+                        self._schedule(each, ran_at_ms=None, turning=False)
+                    else:
+                        nursery.start_soon(self._run, each)
+                self._wake = trio.Event()
+                wait_ms = self._heap[0][0] - now_ms if self._heap else float("inf")
+                with trio.move_on_after(wait_ms / 1_000):
+                    await self._wake.wait()
+
+    async def _run(self, each: _Scheduled) -> None:
+        check = each.check
+        with trio.CancelScope() as each.under_way:
+            if each.gone:
+                return
+            async with self._places.place(check.probe, each.host, slow=each.slow):
+                began_ms = self._clock.monotonic_ms()
+                with self._lag.watched():
+                    result = await _run_probe(check, each.probe)
+                paused_ms = self._lag.worst_since_ms(began_ms)
+            if each.gone:
+                return
+            self._take(each, result, max(began_ms - each.due_ms, paused_ms), paused_ms)
+        each.under_way = None
+
+    def _take(self, each: _Scheduled, result: ProbeResult, lateness_ms: int, paused_ms: int) -> None:
+        """Report a result, and schedule the next run."""
+        each.slow = result.outcome is Outcome.TIMEOUT
+        if each.slow and 2 * paused_ms >= each.check.probe.timeout_ms:
+            sentence = f"this node stood still for {paused_ms} ms while it waited for an answer"
+            result = replace(result, outcome=Outcome.ERROR, detail=sentence)
+        noted_ms = lateness_ms if lateness_ms >= limits.LATENESS_NOTED_MS else 0
+        turning = self._report(Run(each.index, self._clock.up_ms(), result, noted_ms))
+        if not each.gone:  # whoever took the report may have taken the check out
+            self._schedule(each, ran_at_ms=each.due_ms, turning=turning)
+
+    def _schedule(self, each: _Scheduled, *, ran_at_ms: int | None, turning: bool) -> None:
+        """Put the next run of `each` on the heap; the one before was due at `ran_at_ms`, or was missed."""
+        now_ms, before = self._clock.monotonic_ms(), each.grid
+        if before.slot_ms <= now_ms:
+            turn = self._turn(each.index)
+            place = place_ms(each.check.name, turn, before.interval_ms)
+            slot_wall_ms = self._clock.wall_ms() - (now_ms - before.slot_ms)
+            each.grid = next_slot(before, now_ms, slot_wall_ms, place, turn.count)
+            passed = (each.grid.slot_ms - before.slot_ms) // before.interval_ms
+            SLOTS_MISSED.inc(passed - (ran_at_ms == before.slot_ms))
+        each.due_ms = next_run_ms(each.grid.slot_ms, each.check.retry_interval_ms, now_ms, turning=turning)
+        each.run_yet = True
+        self._push(each)
+
+    def _push(self, each: _Scheduled) -> None:
+        heapq.heappush(self._heap, (each.due_ms, next(self._serial), each))
+        if self._heap[0][2] is each:
+            self._wake.set()
 
 
 async def _run_probe(check: Check, probe: Probe) -> ProbeResult:

@@ -23,8 +23,22 @@ def _http(tools: Tools) -> Probe:
     return HttpProbe(tools.curl, tools.wall_ms, tools.resolver)
 
 
+def _command(_: Tools) -> Probe:
+    from demesh.probes.command import CommandProbe
+
+    return CommandProbe()
+
+
+def _python(_: Tools) -> Probe:
+    from demesh.probes.python import PythonProbe
+
+    return PythonProbe()
+
+
 _MAKERS: dict[str, Callable[[Tools], Probe]] = {
+    "command": _command,
     "http": _http,
+    "python": _python,
 }
 
 TYPES = tuple(_MAKERS)

@@ -172,6 +172,16 @@ class View:
                 held.setdefault(row.name, {}).setdefault(row.definition, []).append((member, row))
         return [self._check(definitions, now_ms) for _, definitions in sorted(held.items())]
 
+    def vantages(self, now_ms: int) -> dict[tuple[str, bytes], list[bytes]]:
+        """The keys of the members that run each check, by its name and definition, as far as they are not silent or away."""
+        found: dict[tuple[str, bytes], list[bytes]] = {}
+        for member in self.members():
+            if self.presence(member, now_ms) in (Presence.ALIVE, Presence.SUSPECT) and member.current.plan:
+                for row in member.current.plan.rows:
+                    if row.runs:
+                        found.setdefault((row.name, row.definition), []).append(member.public_key)
+        return found
+
     def settled(self, now_ms: int) -> bool:
         """Whether every live vantage has reported since this node listens, or its time to do so is over."""
         waited_ms = now_ms - self._listening_since_ms

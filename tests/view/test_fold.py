@@ -217,6 +217,19 @@ def test_who_only_knows_a_check_is_no_vantage() -> None:
     assert sorted(votes_of(view, 0)) == ["a", "b", "c"]
 
 
+def test_the_vantages_of_a_definition_are_those_that_run_it_and_are_not_silent() -> None:
+    view = new_view()
+    a, b, c = three_vantages(view, row())
+    d, e = MemberLog("d"), MemberLog("e")
+    deliver(view, d, d.start(0, row(runs=False)), 0)
+    deliver(view, e, e.start(0, row(interval_ms=30_000)), 0)
+    key = (row().name, row().definition)
+    assert view.vantages(0)[key] == sorted(each.key for each in (a, b, c))
+    deliver(view, b, b.bye(1_000), 1_000)
+    assert view.vantages(1_000)[key] == sorted(each.key for each in (a, c))
+    assert view.vantages(1_000_000) == {}
+
+
 def test_the_definition_that_most_live_members_hold_is_shown() -> None:
     view = new_view()
     a, b, c = three_vantages(view, row())
