@@ -16,6 +16,8 @@ Guaranteed:
   It has a latency if the target answered.
 - When a certificate is refused, libcurl does not show the chain. So the same address is then asked once more for its
   certificates alone (a handshake without a request, within what is left of the timeout) and their expiry is reported.
+- The usual groups for the key exchange are offered; a server that shakes hands with none of them is asked once more with
+  all that OpenSSL has, post-quantum ones included.
 - A proxy is used only if the check names one, never for the environment's sake. What keeps this node from its proxy is
   its own trouble, not the target's.
 
@@ -46,6 +48,7 @@ from demesh.probes.http_transfer import (
     http_version,
     prepare,
     prepare_for_certificates,
+    refused_usual_groups,
 )
 from demesh.probes.resolving import Resolver
 
@@ -128,6 +131,8 @@ class HttpProbe:
             code = await self._engine.perform(handle)
             if code == 0 or (code == pycurl.E_WRITE_ERROR and received.cut):
                 return _answered(handle, attempt, received)
+            if refused_usual_groups(handle, attempt, code):
+                return await self._attempt(attempt.with_all_groups(handle.getinfo(pycurl.TOTAL_TIME_T)))
             return await self._failed(handle, attempt, code)
 
     async def _failed(self, handle: pycurl.Curl, attempt: Attempt, code: int) -> "_Hop":
