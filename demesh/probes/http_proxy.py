@@ -24,12 +24,6 @@ def check_proxy(proxy: str) -> None:
 
 def explain_proxy(handle: pycurl.Curl, code: int, failure: Failure) -> Failure:
     """What a transfer by way of a proxy failed for, where `failure` is what it would be without one."""
-    if code == pycurl.E_COULDNT_RESOLVE_PROXY:
-        return Failure(Outcome.ERROR, "the proxy's host name could not be resolved")
-    if code == pycurl.E_COULDNT_CONNECT:
-        return Failure(Outcome.ERROR, f"this node gets no connection to its proxy: {failure.sentence}")
-    if code == pycurl.E_OPERATION_TIMEDOUT and not handle.getinfo(pycurl.CONNECT_TIME_T):
-        return Failure(Outcome.ERROR, "this node's proxy does not answer")
     status: int = handle.getinfo(pycurl.HTTP_CONNECTCODE)
     if status and not 200 <= status < 300:
         if status == _REFUSED_LOGIN:
@@ -37,4 +31,10 @@ def explain_proxy(handle: pycurl.Curl, code: int, failure: Failure) -> Failure:
         if status in _REFUSED_BY_RULE:
             return Failure(Outcome.ERROR, f"the proxy does not let this node through to the target (status {status})")
         return Failure(Outcome.FAIL, f"the proxy could not reach the target (status {status})")
+    if code == pycurl.E_COULDNT_RESOLVE_PROXY:
+        return Failure(Outcome.ERROR, "the proxy's host name could not be resolved")
+    if code == pycurl.E_COULDNT_CONNECT:
+        return Failure(Outcome.ERROR, f"this node gets no connection to its proxy: {failure.sentence}")
+    if code == pycurl.E_OPERATION_TIMEDOUT and not handle.getinfo(pycurl.CONNECT_TIME_T):
+        return Failure(Outcome.ERROR, "this node's proxy does not answer")
     return failure

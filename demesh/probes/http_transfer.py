@@ -20,10 +20,6 @@ _CONNECTION_OPTIONS = (
 )
 # What OpenSSL offers by itself begins with two key shares, one of them post-quantum: a tenth of what a probe costs.
 _USUAL_GROUPS = "X25519:P-256:P-384:P-521:X448"
-_HTTP_VERSIONS = {
-    "1.1": pycurl.CURL_HTTP_VERSION_1_1,
-    "2": pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE,  # over TLS this offers nothing else
-}
 _VERSION_NAMES = {
     pycurl.CURL_HTTP_VERSION_1_0: "1.0",
     pycurl.CURL_HTTP_VERSION_1_1: "1.1",
@@ -107,8 +103,10 @@ def prepare(handle: pycurl.Curl, attempt: Attempt, received: Received) -> None:
         setopt(pycurl.NOPROXY, "")
     elif attempt.address is not None and not request.place.version:
         setopt(pycurl.CONNECT_TO, [f"::{bracketed(attempt.address)}:"])
-    if options.http_version:
-        setopt(pycurl.HTTP_VERSION, _HTTP_VERSIONS[options.http_version])
+    if options.http_version == "1.1":
+        setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_1_1)
+    elif options.http_version == "2" and not request.place.is_tls:  # over TLS it is offered anyway
+        setopt(pycurl.HTTP_VERSION, pycurl.CURL_HTTP_VERSION_2_PRIOR_KNOWLEDGE)
     if request.user is not None:
         setopt(pycurl.HTTPAUTH, pycurl.HTTPAUTH_BASIC)
         setopt(pycurl.USERNAME, request.user.encode())
