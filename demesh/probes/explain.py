@@ -31,7 +31,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ("still connecting", "Nothing comes back: the host is off, or a firewall drops what goes to {port}."),
     (
         "still in the TLS handshake",
-        "{Port} is open, but what listens there does not finish a TLS handshake; is it TLS?",
+        "{Port} is open, but what listens there does not finish a TLS handshake: slow, or not TLS at all.",
     ),
     (
         "still waiting for the first byte",
@@ -52,7 +52,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ("certificate has expired", "The certificate needs to be renewed; every client refuses it by now."),
     (
         "certificate is not yet valid",
-        "The certificate begins later: was it made on another clock, or is this clock wrong?",
+        "The certificate begins later: it was made on another clock, or this machine's is wrong.",
     ),
     ("certificate is for another", "The server shows a certificate that does not bear the name or address asked for."),
     (
@@ -65,7 +65,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     ("has been revoked", "Who signed the certificate has taken it back."),
     ("not meant for a server", "The certificate was made for another purpose than a server's."),
-    ("file of CA certificates", "Is the path right, may this user read it, and does it hold certificates in PEM?"),
+    ("file of CA certificates", "The path is wrong, this user may not read it, or it holds no certificates in PEM."),
     ("TLS handshake failed", "No TLS version or cipher in common, or what listens on {port} does not speak TLS."),
     ("no TLS cipher", "The server wants ciphers that are no longer offered."),
     ("the answer is not HTTP", "Something else than a web server listens on {port}."),

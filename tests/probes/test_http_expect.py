@@ -22,12 +22,12 @@ HEALTH = {
 }
 
 
-async def answered(answer: bytes, expect: Expect, **more: object) -> ProbeResult:
+async def answered(answer: bytes, expect: Expect, **more: Any) -> ProbeResult:
     async with serving(lambda _: answer) as server, probing() as probe:
         return await probe(spec(server.url(), expect=expect, **more))
 
 
-async def judged(path: str, expected: Any, body: bytes | None = None, **more: object) -> ProbeResult:
+async def judged(path: str, expected: Any, body: bytes | None = None, **more: Any) -> ProbeResult:
     answer = http(json.dumps(HEALTH).encode() if body is None else body)
     return await answered(answer, Expect(json=((path, expected),)), **more)
 

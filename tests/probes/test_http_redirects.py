@@ -5,7 +5,7 @@ import pytest
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import Expect, HttpOptions
 from tests.certificates import Authority
-from tests.probes.servers import Served, fake_resolver, http, probing, redirect, serving, spec
+from tests.probes.servers import fake_resolver, http, probing, redirect, serving, spec
 
 SECRETS = (b"s3cret", b"k3y", b"c00kie", b"Authorization", b"Basic")
 OPTIONS = HttpOptions(
@@ -21,7 +21,7 @@ LOGIN = HttpOptions(user="me", password="s3cret", headers=(("X-Api-Key", "k3y"),
 
 
 async def redirected(
-    location: str, status: int, options: HttpOptions, elsewhere: Served, *, host: str = "127.0.0.1"
+    location: str, status: int, options: HttpOptions, *, host: str = "127.0.0.1"
 ) -> tuple[ProbeResult, bytes]:
     """The result of a probe that is sent on, and the first request to the server that sends it."""
     answer = http(b"", status, f"Location: {location}")
@@ -38,7 +38,7 @@ async def redirected(
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 async def test_another_port_is_another_origin_and_gets_nothing_of_the_users(options: HttpOptions, status: int):
     async with serving() as elsewhere:
-        result, first = await redirected(elsewhere.url("/there"), status, options, elsewhere)
+        result, first = await redirected(elsewhere.url("/there"), status, options)
         assert result.outcome == Outcome.PASS, result
         [second] = elsewhere.requests
     assert result.outcome == Outcome.PASS, result
@@ -53,7 +53,7 @@ async def test_another_port_is_another_origin_and_gets_nothing_of_the_users(opti
 async def test_another_host_name_of_the_same_machine_is_another_origin():
     async with serving() as elsewhere:
         url = elsewhere.url("/there", host="two.test")
-        result, first = await redirected(url, 302, OPTIONS, elsewhere, host="one.test")
+        result, first = await redirected(url, 302, OPTIONS, host="one.test")
         assert result.outcome == Outcome.PASS, result
         [second] = elsewhere.requests
     assert (result.outcome, result.address) == (Outcome.PASS, "127.0.0.1"), result
@@ -131,7 +131,7 @@ async def test_methods_and_bodies_follow_as_rfc_9110_has_it(status: int, method:
 async def test_a_body_goes_to_no_other_origin(status: int):
     async with serving() as elsewhere:
         options = HttpOptions(method="POST", body=b"s3cret")
-        result, _ = await redirected(elsewhere.url(), status, options, elsewhere)
+        result, _ = await redirected(elsewhere.url(), status, options)
         assert elsewhere.requests == []
     assert result.outcome == Outcome.MISMATCH
     assert result.detail == "redirects a request with a body to another host, which is refused"

@@ -1,6 +1,7 @@
 """The HTTP probe: what it sends, to which address, and by way of which proxy."""
 
 import base64
+from dataclasses import replace
 
 import pytest
 import trio
@@ -46,8 +47,8 @@ async def test_head_waits_for_no_body():
 
 @pytest.mark.trio
 async def test_headers_are_sent_as_they_are():
-    headers = (("X-Token", "t0ken; a=b"), ("Host", "inner.test"), ("User-Agent", "me/1"), ("X-Empty", ""), ("X-Ü", "ü"))
-    request = await sent(HttpOptions(headers=headers[:-1]))
+    headers = (("X-Token", "t0ken; a=b"), ("Host", "inner.test"), ("User-Agent", "me/1"), ("X-Empty", ""))
+    request = await sent(HttpOptions(headers=headers))
     lines = request.split(b"\r\n")
     assert {b"X-Token: t0ken; a=b", b"Host: inner.test", b"User-Agent: me/1", b"X-Empty:"} <= set(lines)
     typed = await sent(HttpOptions(method="POST", body=b"{}", headers=(("content-type", "application/json"),)))
@@ -131,7 +132,7 @@ async def test_a_proxy_gets_its_own_login_and_nothing_of_the_targets_over_tls(au
         listening(tunnel) as port,
         probing(fake_resolver({})) as probe,
     ):
-        through = HttpOptions(**{**_fields(options), "proxy": f"http://p:pr0xy@127.0.0.1:{port}"})
+        through = replace(options, proxy=f"http://p:pr0xy@127.0.0.1:{port}")
         url = server.url(scheme="https", host="shop.test")
         result = await probe(spec(url, ca_file=authority.ca_file, options=through))
         inner = server.requests[0]
@@ -145,10 +146,6 @@ async def test_a_proxy_gets_its_own_login_and_nothing_of_the_targets_over_tls(au
     assert basic("me:s3cret") in inner
     assert b"X-Key: k3y" in inner
     assert b"Proxy-Authorization" not in inner
-
-
-def _fields(options: HttpOptions) -> dict[str, object]:
-    return {name: getattr(options, name) for name in options.__slots__}
 
 
 @pytest.mark.trio
