@@ -31,6 +31,9 @@ class ProbeResult:
     `detail` is the failed expectation with its actual value, or why there was no answer: a sentence of at most
     DETAIL_BYTES_MAX bytes of UTF-8 without secrets, empty when the outcome is PASS. `phases_us` holds the duration of each
     phase by name. `certificate_expires_s` is Unix time, for the earliest expiry in the chain that the server sent.
+    `broken` has a phrase for each expectation that a MISMATCH failed, by its key in a check's table (`status`,
+    `json.$.db`); it is empty for types that tell them in `detail` alone. `facts` are further things learned, by name, such
+    as `http_version`. Neither leaves the node that ran the probe.
     """
 
     outcome: Outcome
@@ -40,6 +43,8 @@ class ProbeResult:
     certificate_expires_s: int | None = None
     address: str | None = None
     status: int | None = None
+    broken: Mapping[str, str] = field(default_factory=dict[str, str])
+    facts: Mapping[str, str] = field(default_factory=dict[str, str])
 
 
 def fit_detail(text: str) -> str:

@@ -7,10 +7,13 @@ A SSL_CERT_FILE that names no file is used all the same and fails: whoever narro
 
 import importlib
 import os
+import stat
 from functools import cache
 from pathlib import Path
 
 import pycurl
+
+from demesh.limits import CA_FILE_BYTES_MAX, CA_FILES_KEPT_MAX
 
 _DISTRIBUTION_BUNDLES = (
     "/etc/ssl/certs/ca-certificates.crt",  # Debian, Ubuntu, Arch, Alpine, Gentoo
@@ -34,7 +37,7 @@ def find_system_ca_file() -> str | None:
         return None
 
 
-_system_ca_file = cache(find_system_ca_file)
+system_ca_file = cache(find_system_ca_file)
 
 
 def trust(handle: pycurl.Curl, ca_file: str | None) -> None:
@@ -43,9 +46,38 @@ def trust(handle: pycurl.Curl, ca_file: str | None) -> None:
     libcurl parses the machine's bundle (15 ms) once for all handles of an engine, and keeps exactly one such file. A
     file of the user's is therefore handed over as bytes, which leaves the kept one in its place.
     """
-    system = _system_ca_file()
+    system = system_ca_file()
     handle.unsetopt(pycurl.CAPATH)  # a directory from another machine; and with one set, libcurl keeps nothing
     if ca_file is not None and ca_file != system:
-        handle.setopt(pycurl.CAINFO_BLOB, Path(ca_file).read_bytes())
+        handle.setopt(pycurl.CAINFO_BLOB, read_ca_file(ca_file))
     elif system is not None:
         handle.setopt(pycurl.CAINFO, system)
+
+
+_kept: dict[str, tuple[tuple[int, ...], bytes]] = {}
+
+
+def read_ca_file(path: str) -> bytes:
+    """The content of `path` as it is now; read anew only if the file is another or has changed. Raises OSError."""
+    now = _stamp(os.stat(path))
+    kept = _kept.get(path)
+    if kept is not None and kept[0] == now:
+        return kept[1]
+    descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NONBLOCK)
+    with open(descriptor, "rb") as file:
+        before = _stamp(os.fstat(descriptor))
+        content = file.read(CA_FILE_BYTES_MAX + 1)
+        if len(content) > CA_FILE_BYTES_MAX:
+            raise OSError("too large for a file of CA certificates")
+        if before == _stamp(os.fstat(descriptor)):  # else it is being written: what was read is kept for nobody else
+            while len(_kept) >= CA_FILES_KEPT_MAX:
+                del _kept[next(iter(_kept))]
+            _kept[path] = (before, content)
+    return content
+
+
+def _stamp(status: os.stat_result) -> tuple[int, ...]:
+    """What differs when a file has been replaced or written. Raises OSError for what is no file: a pipe would be waited for."""
+    if not stat.S_ISREG(status.st_mode):
+        raise OSError("not a file")
+    return (status.st_dev, status.st_ino, status.st_size, status.st_mtime_ns, status.st_ctime_ns)

@@ -1,23 +1,26 @@
-"""What an HTTP answer must be like to pass. Every broken expectation is a phrase that holds the actual value.
-
-The actual value of a body is its length: its content may echo what nobody but this node should read.
+"""What an HTTP answer must be like to pass. Every broken expectation is a phrase that holds the actual value, as it may be
+told (see `actual`).
 """
 
+import json
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
-from demesh.pattern import Pattern, PatternTooSlow
-from demesh.probes.base import Expect
+from demesh.errors import UsageError
+from demesh.limits import HTTP_BODY_BYTES_MAX
+from demesh.probes.actual import told
+from demesh.probes.base import HttpOptions, ProbeSpec
+from demesh.probes.expectations import limits_broken, pattern_broken
 
 _STATUS_DEFAULT = range(200, 300)
-_PATTERN_CHARS_SHOWN_MAX = 60
+_EXPECTED_CHARS_SHOWN_MAX = 60
 _CHARSET = re.compile(r"charset\s*=\s*\"?([\w.-]+)", re.IGNORECASE)
 # Some of Python's codecs take quadratic time (punycode, idna) or decode no text at all: only real charsets are used.
 _CHARSETS = re.compile(
     r"utf-?(8|16|32)|us-ascii|ascii|latin-?1|(iso-8859-|windows-|cp|koi8-|gb|big5|euc|shift_jis|tis-)[\w-]*"
 )
-_SECOND_MS, _MINUTE_MS, _HOUR_MS, _DAY_MS = 1_000, 60_000, 3_600_000, 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,45 +31,75 @@ class HttpAnswer:
     latency_us: int
     certificate_expires_s: int | None
     """None also when the answer did not come over TLS."""
+    http_version: str
     body: bytes
     content_type: str
+    headers: Mapping[str, Sequence[str]]
+    """The values of each header that is looked at, by its name in small letters."""
 
 
-def broken_expectations(expect: Expect, answer: HttpAnswer, wall_ms: Callable[[], int]) -> list[str]:
-    """One phrase for each expectation that `answer` breaks; none means it passes."""
-    broken: list[str] = []
+def broken_expectations(
+    spec: ProbeSpec, options: HttpOptions, answer: HttpAnswer, wall_ms: Callable[[], int]
+) -> dict[str, str]:
+    """The expectations that `answer` breaks (see `expectations`); none means it passes."""
+    expect, broken = spec.expect, dict[str, str]()
     if answer.status not in (expect.status if expect.status is not None else _STATUS_DEFAULT):
         expected = "200-299" if expect.status is None else ranges(expect.status)
-        broken.append(f"status {answer.status}, expected {expected}")
+        broken["status"] = f"status {answer.status}, expected {expected}"
+    if options.http_version and answer.http_version != options.http_version:
+        broken["http_version"] = f"HTTP/{answer.http_version} was spoken, expected HTTP/{options.http_version}"
+    for name, pattern in expect.header:
+        values = answer.headers.get(name.lower())
+        # Several headers of one name are one list (RFC 9110, section 5.3).
+        actual = ", ".join(values) if values is not None else ""
+        phrase = pattern_broken(f"header {name}", actual, pattern, spec) if values else f"there is no header {name}"
+        if phrase:
+            broken[f"header.{name}"] = phrase
     if expect.body is not None:
-        broken += _body_broken(expect.body, answer)
-    if expect.response_time_ms is not None and answer.latency_us > expect.response_time_ms * 1000:
-        # Rounded up: 800.4 ms is more than 800 ms, and must not read as if it were not.
-        took_ms = -(-answer.latency_us // 1000)
-        broken.append(f"response took {took_ms} ms, expected at most {expect.response_time_ms} ms")
-    if expect.cert_expires_in_ms is not None:
-        broken += _certificate_too_short(answer.certificate_expires_s, expect.cert_expires_in_ms, wall_ms())
+        phrase = pattern_broken("body", decode(answer.body, answer.content_type), expect.body, spec)
+        if phrase:
+            broken["body"] = phrase
+    if expect.json:
+        broken |= _json_broken(spec, answer)
+    if expect.response_time_ms is not None or expect.cert_expires_in_ms is not None:
+        broken |= limits_broken(spec, answer.latency_us, answer.certificate_expires_s, wall_ms)
     return broken
 
 
-def _body_broken(pattern: Pattern, answer: HttpAnswer) -> list[str]:
+def _json_broken(spec: ProbeSpec, answer: HttpAnswer) -> dict[str, str]:
+    from demesh.probes.http_json import NotJson, parse_json, same, values_at  # loads a library that few checks need
+
+    broken: dict[str, str] = {}
     try:
-        if pattern.found_in(decode(answer.body, answer.content_type)):
-            return []
-    except PatternTooSlow:
-        return [f"body ({len(answer.body)} bytes) takes too long to search for /{_shown(pattern.text)}/"]
-    return [f"body ({len(answer.body)} bytes) does not match /{_shown(pattern.text)}/"]
+        document = parse_json(answer.body)
+    except NotJson:
+        text = decode(answer.body, answer.content_type)
+        said = f"the body is not JSON: {told(text, spec)}"
+        if len(answer.body) == HTTP_BODY_BYTES_MAX:
+            said = f"the body is larger than {HTTP_BODY_BYTES_MAX} bytes, and no JSON when cut there"
+        return {f"json.{path}": said for path, _ in spec.expect.json}
+    for path, expected in spec.expect.json:
+        try:
+            values = values_at(path, document, 2)
+        except UsageError:
+            broken[f"json.{path}"] = f"json {path} cannot be looked for: it is not a JSONPath"
+        except NotJson:
+            broken[f"json.{path}"] = f"json {path} cannot be looked for: the body nests too deep"
+        else:
+            if not values:
+                broken[f"json.{path}"] = f"json {path} is not there"
+            elif len(values) > 1:
+                broken[f"json.{path}"] = f"json {path} is there more than once"
+            elif not same(values[0], expected):
+                shown, actual = _json(expected), told(_json(values[0]), spec)
+                if len(shown) > _EXPECTED_CHARS_SHOWN_MAX:
+                    shown = shown[: _EXPECTED_CHARS_SHOWN_MAX - 1] + "…"
+                broken[f"json.{path}"] = f"json {path} is not {shown}: {actual}"
+    return broken
 
 
-def _certificate_too_short(expires_s: int | None, expected_ms: int, now_ms: int) -> list[str]:
-    if expires_s is None:
-        return ["no certificate whose expiry can be read"]
-    left_ms = expires_s * 1000 - now_ms
-    if left_ms >= expected_ms:
-        return []
-    if left_ms < 0:
-        return [f"certificate expired {duration(-left_ms)} ago, expected {duration(expected_ms)} to its expiry"]
-    return [f"certificate expires in {duration(left_ms)}, expected {duration(expected_ms)}"]
+def _json(value: Any) -> str:
+    return json.dumps(value, ensure_ascii=False, sort_keys=True)
 
 
 def decode(body: bytes, content_type: str) -> str:
@@ -91,19 +124,3 @@ def ranges(numbers: Iterable[int]) -> str:
         else:
             spans.append([number, number])
     return ", ".join(str(first) if first == last else f"{first}-{last}" for first, last in spans)
-
-
-def duration(ms: int) -> str:
-    """Rounded down, in the largest unit of which there are at least two.
-
-    >>> duration(1_209_600_000), duration(129_600_000), duration(950)
-    ('14 d', '36 h', '950 ms')
-    """
-    for unit_ms, name in ((_DAY_MS, "d"), (_HOUR_MS, "h"), (_MINUTE_MS, "min"), (_SECOND_MS, "s")):
-        if ms >= 2 * unit_ms:
-            return f"{ms // unit_ms} {name}"
-    return f"{ms} ms"
-
-
-def _shown(pattern: str) -> str:
-    return pattern if len(pattern) <= _PATTERN_CHARS_SHOWN_MAX else pattern[: _PATTERN_CHARS_SHOWN_MAX - 1] + "…"

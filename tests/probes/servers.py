@@ -1,8 +1,13 @@
 """Servers for the HTTP probe, of every kind, and the probe itself, set up."""
 
+import os
+import re
+import socket
 import ssl
-from collections.abc import AsyncGenerator, Awaitable, Callable
-from contextlib import asynccontextmanager, suppress
+import subprocess
+from collections.abc import AsyncGenerator, Awaitable, Callable, Generator
+from contextlib import asynccontextmanager, contextmanager, suppress
+from pathlib import Path
 
 import trio
 
@@ -11,6 +16,7 @@ from demesh.probes.base import Expect, ProbeSpec
 from demesh.probes.http import HttpProbe
 from demesh.probes.resolving import Resolver
 from tests.certificates import NOW
+from tests.e2e.harness import eventually, require
 
 DAY_MS = 86_400_000
 NOW_MS = int(NOW.timestamp()) * 1000
@@ -51,6 +57,19 @@ async def listening(handle: Handle, host: str = "127.0.0.1") -> AsyncGenerator[i
         nursery.cancel_scope.cancel()
 
 
+async def read_request(stream: trio.abc.Stream) -> bytes:
+    """One request with its body; empty if the client left first."""
+    request, head, length = b"", -1, 0
+    while head < 0 or len(request) < head + 4 + length:
+        if not (chunk := await stream.receive_some()):
+            return b""
+        request += chunk
+        head = request.find(b"\r\n\r\n")
+        if found := re.search(rb"(?i)\r\ncontent-length: *(\d+)", request[: head + 2]):
+            length = int(found[1])
+    return request
+
+
 @asynccontextmanager
 async def serving(
     reply: Callable[[bytes], bytes | None] = lambda _: http(),
@@ -64,11 +83,8 @@ async def serving(
     async def handle(plain: trio.SocketStream) -> None:
         served.connected.set()
         stream = plain if tls is None else trio.SSLStream(plain, tls, server_side=True, https_compatible=True)
-        request = b""
-        while b"\r\n\r\n" not in request:
-            if not (chunk := await stream.receive_some()):
-                return
-            request += chunk
+        if not (request := await read_request(stream)):
+            return
         served.requests.append(request)
         answer = reply(request.split()[1])
         if answer is not None:
@@ -103,3 +119,37 @@ def fake_resolver(answers: dict[str, list[str] | Exception]) -> Resolver:
         return answer
 
     return Resolver(lookup)
+
+
+@contextmanager
+def running(port: int, *command: str) -> Generator[None]:
+    """A server in a process of its own, which listens on `port` of 127.0.0.1."""
+    program = require(command[0])
+    process = subprocess.Popen([program, *command[1:]], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+
+    def connect() -> bool:
+        socket.create_connection(("127.0.0.1", port), 1).close()
+        return True
+
+    try:
+        eventually(connect, bool, 10, f"{command[0]} listens; exited with {process.poll()}")
+        yield
+    finally:
+        process.terminate()
+        process.wait()
+
+
+@contextmanager
+def nginx(home: Path, port: int, servers: str) -> Generator[None]:
+    """A real one with these `server` blocks, one of which listens on `port`."""
+    scratch = "".join(
+        f"{each}_temp_path {home}/{each};" for each in ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+    )
+    user = "user root;" if os.geteuid() == 0 else ""
+    config = home / "nginx.conf"
+    config.write_text(
+        f"daemon off; {user} worker_processes 1; pid {home}/pid; error_log {home}/error.log;\n"
+        f"events {{ worker_connections 64; }}\nhttp {{ access_log off; {scratch}\n{servers}\n}}\n"
+    )
+    with running(port, "nginx", "-p", str(home), "-c", str(config), "-e", str(home / "error.log")):
+        yield
