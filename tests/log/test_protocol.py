@@ -2,6 +2,8 @@
 
 import hashlib
 import json
+import math
+from collections import Counter
 from pathlib import Path
 from typing import Any
 
@@ -55,8 +57,8 @@ def test_entries_are_chained_as_the_protocol_says() -> None:
 
 
 def test_vector_digest_is_made_as_the_protocol_says() -> None:
-    newest = bytes.fromhex(_FROZEN["entries"][-1]["hash"])
-    heads = [[bytes.fromhex(_FROZEN["log"]), len(_FROZEN["entries"]) - 1, newest[:8]]]
+    bye = next(seq for seq, frozen in enumerate(_FROZEN["entries"]) if frozen["name"] == "bye")
+    heads = [[bytes.fromhex(_FROZEN["log"]), bye, bytes.fromhex(_FROZEN["entries"][bye]["hash"])[:8]]]
     assert _blake(cbor2.dumps(heads), 32, b"demesh/vector/1").hex() == _FROZEN["vector_digest"]
 
 
@@ -118,3 +120,29 @@ def test_results_are_laid_out_as_the_protocol_says() -> None:
 
 def test_bye_is_laid_out_as_the_protocol_says() -> None:
     assert _body("bye")[8:] == [7, ["upgrade", 300_000]]
+
+
+def _bucket(latency: int) -> int:
+    exponent = math.floor(math.log2(latency))
+    return 8 * exponent + math.floor(8 * (latency - 2**exponent) / 2**exponent)
+
+
+def _rows() -> list[Any]:
+    latencies = [1, 123, 124, 40_000, 456]
+    histogram = [number for bucket in sorted(Counter(map(_bucket, latencies)).items()) for number in bucket]
+    web = ["web", [4, 0, 1, 0, 0], 3_480_000, 60_000, [sum(latencies), 1, 40_000], histogram]
+    return [["stun", [0, 0, 0, 0, 1], 0, 0, [], []], web]
+
+
+def test_rollup_is_laid_out_as_the_protocol_says() -> None:
+    assert _body("rollup")[8:] == [4, [490_897, _rows()]]
+
+
+def test_checkpoint_is_laid_out_as_the_protocol_says() -> None:
+    previous = [bytes(range(16)), 1_234, bytes(range(32, 64))]
+    vector = [[bytes(range(16)), 70_000, bytes(range(96, 112))], [bytes(range(16, 32)), 9, bytes(range(64, 80))]]
+    assert _body("checkpoint")[8:] == [5, [0, 1, 20_454, previous, _rows(), vector]]
+
+
+def test_event_is_laid_out_as_the_protocol_says() -> None:
+    assert _body("event")[8:] == [6, ["warning", "retention", ["size", "2000000001", "text", "Über 2 GB"]]]

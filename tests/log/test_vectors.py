@@ -1,10 +1,13 @@
 import json
 
 from demesh.log.bye import read_bye
+from demesh.log.checkpoint import read_checkpoint_part
 from demesh.log.entry import Entry, decode_envelope
+from demesh.log.event import read_event
 from demesh.log.hello import read_hello
 from demesh.log.plan import read_plan_part
 from demesh.log.results import read_results
+from demesh.log.rollup import Rollup, read_rollup
 from tests.log import vectors
 
 _FROZEN = json.loads(vectors.FILE.read_text())
@@ -26,3 +29,9 @@ def test_frozen_vectors_are_read_as_what_was_written() -> None:
     assert read_results(results.payload, results.up_ms) == vectors.results(results.up_ms)
     assert read_results(heartbeat.payload, heartbeat.up_ms) == vectors.HEARTBEAT
     assert read_bye(_read("bye").payload) == vectors.BYE
+    assert read_rollup(_read("rollup").payload) == Rollup(vectors.HOUR, vectors.sums())
+    checkpoint = read_checkpoint_part(_read("checkpoint").payload)
+    assert (checkpoint.part, checkpoint.parts, checkpoint.day) == (0, 1, vectors.DAY)
+    assert (checkpoint.previous, checkpoint.rows) == (vectors.PREVIOUS, vectors.sums())
+    assert [each.seq for each in checkpoint.vector] == [70_000, 9]
+    assert read_event(_read("event").payload) == vectors.EVENT

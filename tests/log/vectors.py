@@ -13,12 +13,16 @@ from nacl.signing import SigningKey
 from demesh.identity import SwarmKey
 from demesh.log.bye import Bye
 from demesh.log.chain import LogState, vector_digest
+from demesh.log.checkpoint import checkpoint_payloads
 from demesh.log.codec import Value
 from demesh.log.entry import Entry, Kind, encode_envelope, log_id
+from demesh.log.event import Event
 from demesh.log.head import Head
 from demesh.log.hello import Hello, PresenceProfile
 from demesh.log.plan import QUORUM_ALL, PlanPart, PlanRow, split_plan
 from demesh.log.results import Result, Results
+from demesh.log.rollup import rollup_payloads
+from demesh.log.sums import Sums
 from demesh.log.writer import Writer
 from demesh.mesh.gossip import topic
 from demesh.outcome import Outcome
@@ -37,6 +41,25 @@ _NEXT_MS = 25_000
 
 HEARTBEAT = Results(1, ())
 BYE = Bye("upgrade", 300_000)
+
+
+HOUR, DAY = 490_897, 20_454
+PREVIOUS = (bytes(range(16)), Head(1_234, bytes(range(32, 64))))
+HELD = (
+    LogState(bytes(range(16, 32)), bytes(32), Head(9, bytes(range(64, 96)))),
+    LogState(bytes(range(16)), bytes(32), Head(70_000, bytes(range(96, 128)))),
+)
+EVENT = Event("warning", "retention", {"text": "Über 2 GB", "size": "2000000001"})
+
+
+def sums() -> dict[str, Sums]:
+    web, stun = Sums(), Sums()
+    for latency_us in (100, 12_300, 12_400, 4_000_000):
+        web.count(Outcome.PASS, latency_us)
+    web.count(Outcome.MISMATCH, 45_600)
+    web.up_ms, web.down_ms = 3_480_000, 60_000
+    stun.count(Outcome.ERROR, None)
+    return {"web": web, "stun": stun}
 
 
 def hello() -> Hello:
@@ -125,13 +148,17 @@ def entries() -> list[tuple[str, Entry]]:
     write("results", Kind.RESULTS, results(_UP_MS + 20_000).payload(_UP_MS + 20_000))
     write("heartbeat", Kind.RESULTS, HEARTBEAT.payload(_UP_MS + 30_000))
     write("bye", Kind.BYE, BYE.payload())
+    ((rollup,), (checkpoint,)) = rollup_payloads(HOUR, sums()), checkpoint_payloads(DAY, PREVIOUS, sums(), HELD)
+    write("rollup", Kind.ROLLUP, rollup)
+    write("checkpoint", Kind.CHECKPOINT, checkpoint)
+    write("event", Kind.EVENT, EVENT.payload())
     return found
 
 
 def document() -> dict[str, Any]:
     """What `vectors.json` holds."""
     log = entries()
-    last = log[-1][1]
+    last = dict(log)["bye"]  # what was frozen first
     return {
         "seed": _SEED.hex(),
         "public_key": _PUBLIC_KEY.hex(),
