@@ -14,7 +14,7 @@ def told(actual: str, spec: ProbeSpec) -> str:
     """`actual` in quotes and cut, if `spec` shows actual values; else its length and, where there is a key, its keyed hash.
 
     >>> told("s3cret", ProbeSpec("http", "http://shop.test/", 1000, actual_key=b"of the mesh"))
-    '6 characters (hash 5f7f2a3e)'
+    '6 characters (hash 4553c78d)'
     """
     if not actual:
         return "empty"

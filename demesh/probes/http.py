@@ -40,7 +40,7 @@ from demesh.probes.base import HttpOptions, ProbeSpec
 from demesh.probes.http_expect import HttpAnswer, broken_expectations
 from demesh.probes.http_phases import phase_reached, phases_done_us, phases_us
 from demesh.probes.http_proxy import check_proxy, explain_proxy
-from demesh.probes.http_request import Request, first_request
+from demesh.probes.http_request import BAD_REDIRECT, NO_URL, Request, first_request
 from demesh.probes.http_transfer import (
     Attempt,
     Received,
@@ -74,10 +74,12 @@ class HttpProbe:
             request = first_request(spec.target, options)
             follows = options.follow_redirects and not _expects_redirect(spec)
             while True:
-                hop = await self._hop(spec, options, request, deadline)
+                hop = await self._hop(spec, options, request, deadline, redirected=way.redirects > 0)
                 way.add(hop)
-                if hop.failure is not None:
-                    raise Failed(hop.failure.outcome, hop.failure.sentence)
+                if (failure := hop.failure) is not None:
+                    if failure is NO_URL and way.redirects:
+                        failure = BAD_REDIRECT
+                    return way.failed(Failed(failure.outcome, failure.sentence))
                 if not follows or hop.location is None:
                     return self._judge(spec, options, hop, way)
                 request = request.follow(hop.status, hop.location)
@@ -87,7 +89,9 @@ class HttpProbe:
         except Failed as failed:
             return way.failed(failed)
 
-    async def _hop(self, spec: ProbeSpec, options: HttpOptions, request: Request, deadline: float) -> "_Hop":
+    async def _hop(
+        self, spec: ProbeSpec, options: HttpOptions, request: Request, deadline: float, *, redirected: bool
+    ) -> "_Hop":
         """One request and its answer. Raises Failed if there is no address to ask."""
         place, started = request.place, trio.current_time()
         left_ms = max(round((deadline - started) * 1000), 1)
@@ -95,8 +99,9 @@ class HttpProbe:
             return await self._attempt(Attempt(spec, options, request, None, 0, left_ms, left_ms))
         if place.version:
             if spec.ip_version not in (0, place.version):
-                sentence = f"the target is an IPv{place.version} address, and only IPv{spec.ip_version} may be used"
-                raise Failed(Outcome.ERROR, sentence)
+                what = "a redirect's target" if redirected else "the target"
+                sentence = f"{what} is an IPv{place.version} address, and only IPv{spec.ip_version} may be used"
+                return _Hop(Failure(Outcome.MISMATCH if redirected else Outcome.ERROR, sentence))
             return await self._attempt(Attempt(spec, options, request, place.host, 0, left_ms, left_ms))
         addresses = await self._resolver.resolve(place.host, left_ms / 1000)
         if spec.ip_version:
@@ -127,7 +132,7 @@ class HttpProbe:
             except OSError:
                 return _Hop(Failure(Outcome.ERROR, "the file of CA certificates cannot be read"))
             except (pycurl.error, ValueError):
-                return _Hop(Failure(Outcome.ERROR, "the target is not a URL that can be asked"))
+                return _Hop(NO_URL)
             code = await self._engine.perform(handle)
             if code == 0 or (code == pycurl.E_WRITE_ERROR and received.cut):
                 return _answered(handle, attempt, received)
@@ -144,6 +149,8 @@ class HttpProbe:
         if code == pycurl.E_OPERATION_TIMEDOUT:
             reached = phase_reached(handle, attempt.request.place.is_tls)
             failure = Failure(Outcome.TIMEOUT, f"no complete answer within {attempt.spec.timeout_ms} ms, {reached}")
+        elif code == pycurl.E_URL_MALFORMAT:
+            failure = NO_URL
         else:
             failure = explain_transfer(handle, code)
         if attempt.options.proxy is not None:

@@ -13,7 +13,7 @@ from functools import lru_cache
 from ipaddress import ip_address
 from urllib.parse import quote, unquote, urlsplit, urlunsplit
 
-from demesh.failure import Failed
+from demesh.failure import Failed, Failure
 from demesh.limits import CHECKS_MAX
 from demesh.outcome import Outcome
 from demesh.probes.base import HttpOptions
@@ -22,7 +22,8 @@ _PORTS = {"http": 80, "https": 443}
 _TOKEN = re.compile(r"[!#$%&'*+.^_`|~0-9A-Za-z-]+")  # RFC 9110, section 5.6.2
 _LINE_ENDS = re.compile(r"[\r\n\0]")
 _KEPT_ELSEWHERE = frozenset(("accept", "accept-encoding", "accept-language", "cache-control", "pragma", "user-agent"))
-_NO_URL = "the target is not a URL that can be asked"
+NO_URL = Failure(Outcome.ERROR, "the target is not a URL that can be asked")
+BAD_REDIRECT = Failure(Outcome.MISMATCH, "redirects to a URL that cannot be read")
 _BECOMES_GET = {301: ("POST",), 302: ("POST",), 303: ("POST", "PUT", "PATCH", "DELETE")}  # RFC 9110, section 15.4
 
 
@@ -63,7 +64,7 @@ class Request:
             raise Failed(Outcome.MISMATCH, "redirects to something other than http and https, which is refused")
         place = place_of(location)
         if place is None:
-            raise Failed(Outcome.MISMATCH, "redirects to a URL that cannot be read")
+            raise Failed(BAD_REDIRECT.outcome, BAD_REDIRECT.sentence)
         method, body = ("GET", None) if self.method in _BECOMES_GET.get(status, ()) else (self.method, self.body)
         if place.origin == self.place.origin:
             user, password = (self.user, self.password) if place.user is None else (place.user, place.password)
@@ -76,9 +77,9 @@ class Request:
 
 def first_request(target: str, options: HttpOptions) -> Request:
     """Raises Failed if `target` or one of the options is nothing that can be sent."""
-    place = place_of(target)
+    place = _place_of_target(target)
     if place is None:
-        raise Failed(Outcome.ERROR, _NO_URL)
+        raise Failed(NO_URL.outcome, NO_URL.sentence)
     if options.headers or options.method != "GET":
         _check(options)
     user, password = (options.user, options.password) if options.user else (place.user, place.password)
@@ -93,17 +94,16 @@ def _check(options: HttpOptions) -> None:
             raise Failed(Outcome.ERROR, "one of the headers is none that can be sent")
 
 
-@lru_cache(CHECKS_MAX)
-def place_of(target: str) -> Place | None:
-    """None if `target` is no URL of ours. pycurl's libcurl takes ASCII only, and knows no international host names."""
+def place_of(url: str) -> Place | None:
+    """None if `url` is none of ours. pycurl's libcurl takes ASCII only, and knows no international host names."""
     try:
-        parts = urlsplit(target)
+        parts = urlsplit(url)
         if parts.scheme not in _PORTS or parts.port == 0:  # reading the port finds one that is none
             return None
         host = (parts.hostname or "").encode("idna").decode()
         user_info, at, host_port = parts.netloc.rpartition("@")
         rest = parts[2:4]
-        if not target.isascii() or " " in target:
+        if not url.isascii() or " " in url:
             host_port = host_port.encode("idna").decode()
             rest = tuple(quote(part, safe="/%?&=+;,:@!$'()*~") for part in rest)
         url = urlunsplit((parts.scheme, host_port, *rest, ""))
@@ -114,6 +114,9 @@ def place_of(target: str) -> Place | None:
     user, _, password = user_info.partition(":")
     origin = (parts.scheme, host, parts.port or _PORTS[parts.scheme])
     return Place(url, origin, _version(host), unquote(user) if at else None, unquote(password))
+
+
+_place_of_target = lru_cache(CHECKS_MAX)(place_of)  # not of redirects: a server could fill it
 
 
 def _version(host: str) -> int:

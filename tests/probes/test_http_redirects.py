@@ -4,6 +4,7 @@ import pytest
 
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import Expect, HttpOptions
+from demesh.probes.http_request import _place_of_target, first_request
 from tests.certificates import Authority
 from tests.probes.servers import fake_resolver, http, probing, redirect, serving, spec
 
@@ -186,3 +187,28 @@ async def test_a_timeout_after_a_redirect_says_where_it_was():
     assert result.outcome == Outcome.TIMEOUT
     assert result.detail == ("after 1 redirect: no complete answer within 300 ms, still waiting for the first byte")
     assert result.phases_us["connect"] > 0
+
+
+@pytest.mark.trio
+async def test_a_redirect_that_cannot_be_followed_is_the_targets_fault():
+    names = fake_resolver({"six.test": ["::1"], "a|b^c": ["::1"]})
+    async with probing(names) as probe:
+        for location, detail in (
+            ("http://127.0.0.1:1/", "a redirect's target is an IPv4 address, and only IPv6 may be used"),
+            ("http://a|b^c/", "redirects to a URL that cannot be read"),
+            ("http:// /", "redirects to a URL that cannot be read"),
+        ):
+            answer = redirect(location)
+            async with serving(lambda _, answer=answer: answer, host="::1") as server:
+                result = await probe(spec(server.url(host="six.test"), ip_version=6))
+            assert result.outcome == Outcome.MISMATCH, result
+            assert result.detail.endswith(detail), result
+
+
+def test_locations_are_not_kept():
+    """A server that makes up redirects must not fill the memory of the node."""
+    first = first_request("http://shop.test/", HttpOptions())
+    kept = _place_of_target.cache_info().currsize
+    for number in range(10):
+        first.follow(302, f"http://shop.test/{number}")
+    assert _place_of_target.cache_info().currsize == kept
