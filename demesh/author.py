@@ -22,7 +22,7 @@ from demesh.log.codec import Value
 from demesh.log.entry import Entry, Kind
 from demesh.log.epoch import Marker
 from demesh.log.hello import Hello
-from demesh.log.plan import PlanRow, split_plan
+from demesh.log.plan import PlanPart, PlanRow, split_plan
 from demesh.log.results import Result, Results
 from demesh.log.storage import Storage
 from demesh.log.writer import Writer
@@ -33,6 +33,15 @@ Shown = Callable[[Entry], None]
 """Shows an own entry to the view."""
 
 Publish = Callable[[Sequence[Entry]], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """What this node is to check. `parts` tell it to the mesh; none if the plan that was told last says the same."""
+
+    checks: Sequence[Check]
+    votes: Sequence[VoteState]
+    parts: Sequence[PlanPart] = ()
 
 
 @dataclass(slots=True)
@@ -93,6 +102,26 @@ class Author:
         self._wake.set()
         return is_turning(after)
 
+    async def replan(self, prepare: Callable[[], "Assignment"]) -> None:
+        """Go over to other checks. `prepare` is called between the last result that belongs to the old ones and the first
+        that belongs to the new, and shall see to it that the runner goes over at the same time. Raises StoreError.
+        """
+        async with self._one_at_a_time:
+            while waiting := self._batch.take(self._clock.monotonic_ms()):
+                await self._write_results(waiting)
+            # Nothing awaits from here until the plan has its number: what is reported then is the new plan's.
+            new = prepare()
+            told = {check.name: told for check, told in zip(self._checks, self._told, strict=True)}
+            self._checks, self._votes = new.checks, list(new.votes)
+            self._told = [told.get(check.name) or _Told() for check in new.checks]
+            if new.parts:
+                self._plan_seq = self._writer.next_seq
+                await self._write([(Kind.PLAN, part.payload()) for part in new.parts])
+
+    async def say_hello(self, hello: Hello) -> None:
+        """Tell the mesh that something about this node has changed. Raises StoreError."""
+        await self._append([(Kind.HELLO, hello.payload())])
+
     async def begin(
         self, hello: Hello, known_hello: Hello | None, rows: Sequence[PlanRow], known_plan: int | None
     ) -> None:
@@ -131,18 +160,19 @@ class Author:
 
     async def _flush(self) -> None:
         """One entry with what is waiting, or without: then it is the heartbeat."""
-        await self._append_results(self._batch.take(self._clock.monotonic_ms()))
+        async with self._one_at_a_time:
+            await self._write_results(self._batch.take(self._clock.monotonic_ms()))
 
-    async def _append_results(self, results: tuple[Result, ...]) -> None:
+    async def _write_results(self, results: tuple[Result, ...]) -> None:
         try:
-            await self._append([(Kind.RESULTS, Results(self._plan_seq, results))])
+            await self._write([(Kind.RESULTS, Results(self._plan_seq, results))])
         except EntryError:
             if len(results) <= 1:
                 raise
             # Many long details: two entries hold what one cannot, and a single result always fits.
             middle = len(results) // 2
-            await self._append_results(results[:middle])
-            await self._append_results(results[middle:])
+            await self._write_results(results[:middle])
+            await self._write_results(results[middle:])
 
     async def _append(self, contents: Sequence[tuple[Kind, Value | Results]]) -> None:
         async with self._one_at_a_time:

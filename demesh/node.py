@@ -11,7 +11,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from typing import Any
 
 import trio
@@ -19,48 +19,48 @@ from nacl.signing import SigningKey
 
 from demesh import __version__, limits
 from demesh.address import is_routable, multiaddr
-from demesh.alerts.alertmanager import AlertmanagerSender, Post
-from demesh.alerts.incident import Closed, Incidents, Opened, look
-from demesh.alerts.outbox import Outbox, Outgoing
-from demesh.author import Author
+from demesh.alerts.alertmanager import Post
+from demesh.author import Assignment, Author
+from demesh.checks.check import Check
 from demesh.checks.runner import Runner
 from demesh.checks.schedule import Turn, turn_of
 from demesh.clock import Clock
 from demesh.config.load import Settings
-from demesh.errors import HistoryError, StoreError
+from demesh.errors import EntryError, HistoryError, StoreError
 from demesh.historian import Historian, HistoryStorage
 from demesh.housekeeping import Housekeeper, Retention
 from demesh.log.bye import Bye
 from demesh.log.chain import Gap, Logs, LogState
 from demesh.log.codec import Value
-from demesh.log.entry import Entry, Kind, log_id
-from demesh.log.epoch import Continue, Marker, decide_epoch
-from demesh.log.head import Head
+from demesh.log.entry import Entry, Kind
+from demesh.log.epoch import Marker
 from demesh.log.hello import Hello
-from demesh.log.replay import history_context, startup_entries
+from demesh.log.plan import PlanRow, split_plan
+from demesh.log.replay import startup_entries
 from demesh.log.storage import Storage
 from demesh.log.store import Store
-from demesh.log.writer import Writer
+from demesh.lookout import Lookout
 from demesh.mesh.dialer import keep_dialling
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import Network, Stream
 from demesh.mesh.syncer import Syncer
-from demesh.metrics import ENTRIES_SKIPPED, PEERS
+from demesh.metrics import PEERS
+from demesh.opening import open_logs
 from demesh.probes.base import Probe
 from demesh.view import report
-from demesh.view.fold import View
-from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
 from demesh.view.presence import Presence
 from demesh.view.vote import VoteState
 
 log = logging.getLogger(__name__)
-_LOOK_SECONDS = 1
 _BOOKS_SECONDS = 30
-_STALL_MS = 5_000
 _VANTAGES_KEPT_MS = 10_000
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
+
+
+_LIVE = frozenset({"tags", "advertise", "alertmanagers", "alert_labels", "checks"})
+"""The settings that change while a node runs; for the others it must be started anew."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,11 +94,14 @@ class Node:
         """Set once the first entry of this run is durable and the services listen."""
         self._edges = edges
         self._clock = edges.clock
-        self.view = self._load_view()
-        writer, self._previous, self._nonce = self._open_log(key, mesh_id)
+        opened = open_logs(
+            key, mesh_id, edges.clock, edges.store, edges.history, edges.read_marker(), edges.epoch_nonce
+        )
+        self.view, writer = opened.view, opened.writer
+        self._previous, self._nonce = opened.previous, opened.nonce
         self.logs = Logs(mesh_id, writer.log, edges.store.logs())
         self.historian = Historian(
-            self._load_history(),
+            opened.history,
             edges.history_storage,
             edges.storage,
             self.logs,
@@ -107,20 +110,14 @@ class Node:
             self.key,
         )
         self._own_log = writer.log
-        self._incidents = Incidents()
-        self._outbox = Outbox()
-        self._senders = [
-            AlertmanagerSender(url, edges.post, self._outgoing, edges.clock.wall_ms) for url in settings.alertmanagers
-        ]
-        self._changed = trio.Event()
         self._store_failure: StoreError | None = None
         self._store_failed = trio.Event()
-        self._asked_about: dict[bytes, int] = {}
         self._vantages: Mapping[tuple[str, bytes], Sequence[bytes]] = {}
         self._vantages_until_ms = 0
+        self._mesh_id = mesh_id
+        self._rows = self._plan_rows()
         own = self.view.log(writer.log)
         self._known_hello = own.hello if own else None
-        self._rows = [check.row(mesh_id, check.runs_on(settings.name, settings.tags)) for check in settings.checks]
         self._known_plan = own.plan.seq if own and own.plan and list(own.plan.rows) == self._rows else None
         self._author = Author(
             writer=writer,
@@ -133,12 +130,14 @@ class Node:
             store_file=edges.store.file_identity(),
             shown=lambda entry: self._show(self.key, entry, self._clock.monotonic_ms(), True),
             publish=self._publish,
-            votes=[
-                own.votes.get((row.name, row.definition), VoteState()) if own else VoteState() for row in self._rows
-            ],
+            votes=self._votes(self._rows),
         )
+        self._runner = Runner(edges.probes, edges.clock, self._author.report, self._turn)
+        self._reloading = trio.Lock()
         self._intake = Intake(self.logs, edges.storage, edges.clock, self._show, self._show_adopted, self._on_gaps)
         self._syncer = Syncer(mesh_id, self.logs, edges.storage, self._intake, edges.network, edges.clock, edges.rng)
+        self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some)
+        self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
         self._housekeeper = Housekeeper(
             Retention(), edges.storage, self.logs, self.historian, edges.clock, self._holders, edges.history.size
         )
@@ -150,20 +149,21 @@ class Node:
         """
         async with trio.open_nursery() as nursery:
             await nursery.start(self._edges.network.run, self)
-            for task in (self._intake.run, self._syncer.run, self._look, self._end_with_the_store):
+            for task in (self._intake.run, self._syncer.run, self._lookout.run, self._end_with_the_store):
                 nursery.start_soon(task)
             for task in (self.historian.run, self._housekeeper.run):
                 nursery.start_soon(task)
             nursery.start_soon(keep_dialling, self.settings.peers, self._edges.network, self.key, self._edges.rng)
-            for sender in self._senders:
-                nursery.start_soon(sender.run)
-            await self._author.begin(self._hello(), self._known_hello, self._rows, self._known_plan)
+            hello = self._hello()
+            await self._author.begin(hello, self._known_hello, self._rows, self._known_plan)
+            self._known_hello = hello
             nursery.start_soon(self._author.run)
             nursery.start_soon(self._keep_books)
             for service in services:
                 await nursery.start(service, self)
             async with trio.open_nursery() as checking:
-                checking.start_soon(self._run_checks)
+                self._runner.set_checks(self._running())
+                checking.start_soon(self._runner.run)
                 self.ready.set()
                 await stop.wait()
                 checking.cancel_scope.cancel()
@@ -175,22 +175,43 @@ class Node:
         """The answer of `demesh status --json`."""
         now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.wall_ms()
         answer = report.status(self.view, self.historian.past, self.mesh, self.key, now_ms, wall_ms)
-        answer["incidents"] = [
-            {
-                "name": each.name,
-                "subject": each.subject,
-                "state": "open",
-                "since": report.iso(each.onset_ms),
-                "labels": dict(each.labels),
-                "annotations": dict(each.annotations),
-            }
-            for each in self._incidents.open()
-        ]
-        return answer
+        return {**answer, "incidents": self._lookout.incidents()}
 
     def heads(self) -> list[dict[str, Any]]:
         """The answer of `demesh log heads --json`."""
         return report.heads(self.view, self.logs.states())
+
+    async def apply(self, settings: Settings) -> list[str]:
+        """Go over to `settings` without a restart; returns the names of those settings that need one, left as they are.
+
+        Checks that stay the same are not disturbed. Raises EntryError if a plan of so many checks cannot be told, StoreError.
+        """
+        async with self._reloading:
+            before = self.settings
+            fixed = {each.name: getattr(before, each.name) for each in fields(before) if each.name not in _LIVE}
+            changed = [name for name, value in fixed.items() if getattr(settings, name) != value]
+            self.settings = settings = replace(settings, **fixed)
+            rows = self._plan_rows()
+            try:
+                parts = split_plan(rows) if rows != self._rows else ()
+            except EntryError:
+                self.settings = before
+                raise
+
+            def prepare() -> Assignment:
+                votes = self._votes(rows)
+                self._rows = rows
+                self._vantages_until_ms = 0
+                self._runner.set_checks(self._running())
+                return Assignment(settings.checks, votes, parts)
+
+            await self._author.replan(prepare)
+            hello = self._hello()
+            if hello != self._known_hello:
+                await self._author.say_hello(hello)
+                self._known_hello = hello
+            self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
+            return changed
 
     def listening(self) -> Sequence[str]:
         """The multiaddrs at which peers can connect."""
@@ -217,45 +238,6 @@ class Node:
 
     # Start
 
-    def _load_view(self) -> View:
-        view = View(self.key, self._clock.monotonic_ms())
-        for state in self._edges.store.logs():
-            saved = self._edges.history.votes(state.log)
-            before, tail = startup_entries(self._edges.store, state, since=saved[0] + 1 if saved else 0)
-            view.load(state.public_key, before)
-            if saved:
-                view.restore(state.log, saved[1])
-            view.load(state.public_key, tail)
-        return view
-
-    def _load_history(self) -> History:
-        store, history = self._edges.store, self._edges.history.load(self.key)
-        for state in store.logs():
-            folded = history.logs.get(state.log)
-            if folded:
-                history.learn(state.public_key, history_context(store, state.log, folded.applied_seq + 1))
-        return history
-
-    def _open_log(self, key: SigningKey, mesh_id: bytes) -> tuple[Writer, tuple[bytes, Head] | None, bytes]:
-        """The writer of the own log, going on or beginning anew; also the epoch before it and the epoch's nonce."""
-        store = self._edges.store
-        own = store.own_log()
-        decision = decide_epoch(
-            own_log=own,
-            marker=self._edges.read_marker(),
-            boot8=self._clock.boot8,
-            store_file=store.file_identity(),
-            hash_at=lambda seq: store.hash_at(own[0], seq) if own else None,
-        )
-        if isinstance(decision, Continue):
-            known = self.view.log(decision.log)
-            assert known is not None and known.hello is not None
-            writer = Writer(key, mesh_id, self._clock.boot8, decision.log, decision.head)
-            return writer, known.hello.previous, known.hello.epoch_nonce
-        log.info("Beginning a new epoch of the log. %s", decision.why)
-        nonce = self._edges.epoch_nonce
-        return Writer(key, mesh_id, self._clock.boot8, log_id(self.key, nonce), None), decision.previous, nonce
-
     def _hello(self) -> Hello:
         said = [multiaddr(host, port) for host, port in self.settings.advertise]
         heard = [each for each in self._edges.network.listen_addresses() if is_routable(each)]
@@ -271,10 +253,17 @@ class Node:
 
     # Running
 
-    async def _run_checks(self) -> None:
-        runner = Runner(self._edges.probes, self._clock, self._author.report, self._turn)
-        runner.set_checks({index: self.settings.checks[index] for index, row in enumerate(self._rows) if row.runs})
-        await runner.run()
+    def _plan_rows(self) -> list[PlanRow]:
+        name, tags = self.settings.name, self.settings.tags
+        return [check.row(self._mesh_id, check.runs_on(name, tags)) for check in self.settings.checks]
+
+    def _votes(self, rows: Sequence[PlanRow]) -> list[VoteState]:
+        """What the own log says so far of the checks in `rows`."""
+        own = self.view.log(self._own_log)
+        return [own.votes.get((row.name, row.definition), VoteState()) if own else VoteState() for row in rows]
+
+    def _running(self) -> dict[int, Check]:
+        return {index: self.settings.checks[index] for index, row in enumerate(self._rows) if row.runs}
 
     def _turn(self, check: int) -> Turn:
         """This node's turn among the members that run a check and are not silent."""
@@ -302,7 +291,7 @@ class Node:
 
     def _show(self, owner: bytes, entry: Entry, received_ms: int, first_hand: bool) -> None:
         self.view.apply(owner, entry, received_ms, first_hand=first_hand)
-        self._changed.set()
+        self._lookout.look_soon()
 
     async def _show_adopted(self, state: LogState) -> None:
         before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
@@ -322,47 +311,8 @@ class Node:
     def _on_gaps(self, peer: bytes, gaps: Sequence[Gap]) -> None:
         self._syncer.pull_from(peer)
 
-    def _outgoing(self) -> Sequence[Outgoing]:
-        return self._outbox.outgoing(self._clock.monotonic_ms(), self._clock.wall_ms())
-
     async def _end_with_the_store(self) -> None:
         """Raise what a handler of the network may not."""
         await self._store_failed.wait()
         assert self._store_failure is not None
         raise self._store_failure
-
-    async def _look(self) -> None:
-        """Conclude anew whenever something arrived, and every second for what does not."""
-        looked_ms = self._clock.monotonic_ms()
-        while True:
-            with trio.move_on_after(_LOOK_SECONDS):
-                await self._changed.wait()
-            self._changed = trio.Event()
-            now_ms = self._clock.monotonic_ms()
-            if now_ms - looked_ms > _STALL_MS:
-                log.warning("This node did not run for %d s; it listens anew.", (now_ms - looked_ms) // 1_000)
-                self.view.listen_anew(now_ms)
-            looked_ms = now_ms
-            self._conclude(now_ms, self._clock.wall_ms())
-
-    def _conclude(self, now_ms: int, wall_ms: int) -> None:
-        self.view.tick(now_ms)
-        ENTRIES_SKIPPED.set(self.view.skipped)
-        seen = look(self.view, self.mesh, self.settings.alert_labels, now_ms, wall_ms)
-        changes = self._incidents.update(seen, wall_ms)
-        self._outbox.update(self._incidents.open(), changes, now_ms)
-        for change in changes:
-            _tell(change)
-        if changes:
-            for sender in self._senders:
-                sender.poke()
-        for member in self.view.members():
-            suspect = self.view.presence(member, now_ms) == Presence.SUSPECT
-            if suspect and self._asked_about.get(member.public_key) != member.sign.at_ms:
-                self._asked_about[member.public_key] = member.sign.at_ms
-                self._syncer.pull_from_some()
-
-
-def _tell(change: Opened | Closed) -> None:
-    what = "opened" if isinstance(change, Opened) else "closed"
-    log.warning("Incident %s: %s %s", what, change.incident.name, change.incident.subject)

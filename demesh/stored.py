@@ -6,8 +6,8 @@ from typing import Any, Self
 from demesh.errors import HistoryError
 from demesh.home import Home
 from demesh.identity import read_or_make_node_key
-from demesh.log.replay import startup_entries
 from demesh.log.store import Store
+from demesh.opening import load_log
 from demesh.view import report
 from demesh.view.fold import View
 from demesh.view.history_store import HistoryStore
@@ -55,9 +55,5 @@ class Stored:
     def _view(self, history: HistoryStore | None) -> View:
         view = View(b"", 0)
         for state in self._states:
-            saved = history.votes(state.log) if history else None
-            before, tail = startup_entries(self._store, state, since=saved[0] + 1 if saved else 0)
-            view.load(state.public_key, before)
-            view.restore(state.log, saved[1] if saved else {})
-            view.load(state.public_key, tail)
+            load_log(view, self._store, state, history)
         return view

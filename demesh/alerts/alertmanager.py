@@ -44,13 +44,22 @@ class AlertmanagerSender:
         self._wall_ms = wall_ms
         self._ahead_ms: int | None = None
         self._wake = trio.Event()
+        self._scope = trio.CancelScope()
+
+    def stop(self) -> None:
+        """End `run`."""
+        self._scope.cancel()
 
     def poke(self) -> None:
         """Something changed: post now."""
         self._wake.set()
 
     async def run(self) -> None:
-        """Post when poked and every ALERT_RESEND_MS, sooner after a failure, until cancelled."""
+        """Post when poked and every ALERT_RESEND_MS, sooner after a failure, until stopped or cancelled."""
+        with self._scope:
+            await self._keep_posting()
+
+    async def _keep_posting(self) -> None:
         failures = 0
         while True:
             wait_seconds = (
