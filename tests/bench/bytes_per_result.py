@@ -74,9 +74,7 @@ def _weigh(place: Path, watched: Sequence[Check], seconds: int) -> _Weight:
     trio.run(live, clock=MockClock(autojump_threshold=0))
     (bytes_before, before), (bytes_after, after) = weights
     added = after[len(before) :]
-    held = [
-        len(read_results(entry.payload, entry.up_ms).results) for entry in added if entry.kind == Kind.RESULTS
-    ]
+    held = [len(read_results(entry.payload, entry.up_ms).results) for entry in added if entry.kind == Kind.RESULTS]
     told = sum(held)
     return _Weight(
         told / sum(map(bool, held)), sum(entry.size for entry in added) / told, (bytes_after - bytes_before) / told

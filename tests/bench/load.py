@@ -1,6 +1,7 @@
 """What many checks cost one node in its usual life: CPU time and memory."""
 
 import time
+
 from tests.bench.figure import Budget, Figure
 from tests.bench.node import MeasuredNode, checks_config, up_ms
 from tests.bench.scope import Scope
@@ -50,5 +51,3 @@ def _measure(scope: Scope, nginx: Nginx, count: int, interval_seconds: int, inte
 def _assert_all_ran(passed: int, expected: int) -> None:
     if passed < 0.95 * expected:
         raise AssertionError(f"only {passed} of {expected} runs passed: the figure would flatter")
-
-

@@ -58,14 +58,14 @@ def _start(scope: Scope, mesh_id: bytes, key_file: Path) -> list[Figure]:
             fill(store, f"{number}", write_log(f"{number}", mesh_id, count))
     ready: dict[str, list[float]] = {"full": [], "empty": []}
     resident: dict[str, float] = {}
-    for _ in range(scope.choose(3, 1)):
+    for _ in range(scope.choose(2, 1)):
         for node in (empty, full):
             with node:
                 ready[node.name].append(node.start_and_wait())
                 resident[node.name] = node.resident_mb()
                 node.stop()
     with Store(full.home / "log.db", readonly=True) as store:
-        load_seconds = min(_load_view(store) for _ in range(scope.choose(3, 1)))
+        load_seconds = min(_load_view(store) for _ in range(scope.choose(2, 1)))
     what = f"{results:,} results of {_MEMBERS} members in the store"
     return [
         Figure(f"{what}: view loaded", load_seconds, "s"),

@@ -51,13 +51,17 @@ class MeasuredNode(NodeProcess):
             return store.read(own[0], 0, own[1].seq)[0]
 
     def passes_between(self, first_up_ms: int, last_up_ms: int) -> int:
-        """How many passes of that time stand in its log. Ask when it has stopped."""
-        return sum(
-            result.outcome == Outcome.PASS and first_up_ms < result.up_ms <= last_up_ms
+        """How many runs of that time stand in its log, all of which passed. Ask when it has stopped."""
+        outcomes = [
+            result.outcome
             for entry in self.own_entries()
             if entry.kind == Kind.RESULTS
             for result in read_results(entry.payload, entry.up_ms).results
-        )
+            if first_up_ms < result.up_ms <= last_up_ms
+        ]
+        if any(outcome != Outcome.PASS for outcome in outcomes):
+            raise AssertionError("not all probes passed: the figure would be of something else")
+        return len(outcomes)
 
 
 def checks_config(count: int, target: str, interval: str) -> str:

@@ -1,5 +1,6 @@
 """Probes per CPU-second of a whole node (schedule, probe, signed entry, fsync, view), next to a blackbox_exporter."""
 
+import shutil
 import subprocess
 import sys
 import time
@@ -28,12 +29,14 @@ def _compare(scope: Scope, nginx: Nginx, scheme: str, url: str, per_second: int,
     ours: list[float] = []
     theirs: list[float] = []
     seconds = scope.choose(6.0, 1.5)
+    peer = shutil.which("prometheus-blackbox-exporter")
     for turn in range(scope.choose(2, 1)):
         home = scope.place / f"{scheme}-{turn}"
         ours.append(_demesh(home, nginx, url, per_second, seconds))
-        theirs.append(_blackbox(scope.place, nginx, url, per_second, seconds))
+        if peer is not None:
+            theirs.append(_blackbox(peer, scope.place, nginx, url, per_second, seconds))
     what = f"{scheme} probes per CPU-second, {per_second} a second"
-    return Figure(what, max(ours), "", max(theirs), "blackbox_exporter", budget)
+    return Figure(what, max(ours), "", max(theirs, default=None), "blackbox_exporter", budget)
 
 
 def _demesh(home: Path, nginx: Nginx, url: str, per_second: int, seconds: float) -> float:
@@ -48,12 +51,12 @@ def _demesh(home: Path, nginx: Nginx, url: str, per_second: int, seconds: float)
         return node.passes_between(first_ms, last_ms) / (after - before)
 
 
-def _blackbox(place: Path, nginx: Nginx, url: str, per_second: int, seconds: float) -> float:
-    with blackbox(place, nginx.bundle) as (own_url, pid):
+def _blackbox(program: str, place: Path, nginx: Nginx, url: str, per_second: int, seconds: float) -> float:
+    with blackbox(program, place, nginx.bundle) as (address, pid):
 
         def ask(for_seconds: float) -> int:
-            address = own_url.removeprefix("http://")
-            command = [sys.executable, "-m", "tests.bench.ask_blackbox", address, url, str(per_second), str(for_seconds)]
+            arguments = (address, url, str(per_second), str(for_seconds))
+            command = [sys.executable, "-m", "tests.bench.ask_blackbox", *arguments]
             said = subprocess.run(command, capture_output=True, text=True, timeout=for_seconds + 60, check=True).stdout
             answered, succeeded = map(int, said.split())
             if answered != succeeded:

@@ -1,6 +1,7 @@
 """What is probed, and the peer that probes it too: nginx and prometheus-blackbox-exporter, in processes of their own."""
 
 import os
+import shutil
 import subprocess
 import urllib.request
 from collections.abc import Generator, Sequence
@@ -9,7 +10,7 @@ from pathlib import Path
 
 from demesh.trust import find_system_ca_file
 from tests.certificates import Authority
-from tests.e2e.harness import eventually, free_port, require
+from tests.e2e.harness import eventually, free_port
 
 _START_SECONDS_MAX = 20
 _NGINX = """
@@ -33,7 +34,6 @@ class Nginx:
     """Answers 200 on both URLs; the certificate is of an authority that `bundle` adds to this machine's own."""
 
     def __init__(self, place: Path, authority: Authority) -> None:
-        require("nginx")
         http, https = free_port(), free_port()
         self.http_url, self.https_url = f"http://127.0.0.1:{http}/", f"https://127.0.0.1:{https}/"
         authority.server("site")
@@ -47,19 +47,21 @@ class Nginx:
 
     @contextmanager
     def running(self) -> Generator["Nginx"]:
-        with _process([require("nginx"), "-c", str(self._config)], self.http_url):
+        program = shutil.which("nginx")
+        if program is None:
+            raise AssertionError("nginx is not installed: there is nothing to probe")
+        with _process([program, "-c", str(self._config)], self.http_url):
             yield self
 
 
 @contextmanager
-def blackbox(place: Path, bundle: Path) -> Generator[tuple[str, int]]:
-    """A blackbox_exporter that believes `bundle`: its URL and its process id."""
+def blackbox(program: str, place: Path, bundle: Path) -> Generator[tuple[str, int]]:
+    """A blackbox_exporter that believes `bundle`: its address and its process id."""
     config, address = place / "blackbox.yml", f"127.0.0.1:{free_port()}"
     config.write_text(_BLACKBOX)
-    program = require("prometheus-blackbox-exporter")
     command = [program, f"--config.file={config}", f"--web.listen-address={address}", "--log.level=error"]
     with _process(command, f"http://{address}/-/healthy", SSL_CERT_FILE=str(bundle)) as process:
-        yield f"http://{address}", process.pid
+        yield address, process.pid
 
 
 @contextmanager

@@ -32,7 +32,9 @@ def status_command(scope: Scope) -> list[Figure]:
     return [
         Figure("demesh status: wall time", _middle(runs, "wall_ms"), "ms", _middle(bare, "wall_ms"), peer, Budget(150)),
         Figure("demesh status: CPU time", _middle(runs, "cpu_ms"), "ms", _middle(bare, "cpu_ms"), peer),
-        Figure("demesh status: peak memory", _middle(runs, "peak_mb"), "MB", _middle(bare, "peak_mb"), peer, Budget(40)),
+        Figure(
+            "demesh status: peak memory", _middle(runs, "peak_mb"), "MB", _middle(bare, "peak_mb"), peer, Budget(40)
+        ),
         Figure(f"demesh status: loads of {', '.join(_HEAVY)}", len(loaded), "", budget=Budget(0)),
     ]
 
