@@ -1,6 +1,7 @@
 """`python -m tests.bench [NAME …] [--quick] [--json]`: measure, and print a table (docs/benchmarks.md)."""
 
 import json
+import os
 import platform
 import sys
 import tempfile
@@ -24,6 +25,7 @@ def main(names: Sequence[str], quick: bool, as_json: bool) -> None:
     benchmarks = {**USUAL, **ON_REQUEST}
     figures: list[Figure] = []
     failed: list[str] = []
+    loads = [os.getloadavg()[0]]
     for name in names or USUAL:
         click.echo(f"measuring {name} …", err=True)
         with tempfile.TemporaryDirectory(prefix="demesh-bench-") as place:
@@ -32,10 +34,21 @@ def main(names: Sequence[str], quick: bool, as_json: bool) -> None:
             except Exception:  # noqa: BLE001 the others are measured all the same
                 failed.append(name)
                 traceback.print_exc()
+        loads.append(os.getloadavg()[0])
     if as_json:
-        click.echo(json.dumps({"quick": quick, "figures": [figure.document() for figure in figures]}, indent=2))
+        click.echo(
+            json.dumps(
+                {"quick": quick, "load_average_max": max(loads), "figures": [figure.document() for figure in figures]},
+                indent=2,
+            )
+        )
     else:
-        click.echo(f"{_machine()}{', quick: only a full run counts' if quick else ''}\n\n{table(figures)}")
+        click.echo(_machine())
+        click.echo(f"load average from {min(loads):.1f} to {max(loads):.1f}", nl=False)
+        click.echo(": others use this machine; wall times mean little" if max(loads) > (os.cpu_count() or 1) else "")
+        if quick:
+            click.echo("quick run: the figures mean little")
+        click.echo(f"\n{table(figures)}")
     if failed:
         click.echo(f"not measured: {', '.join(failed)}", err=True)
         sys.exit(1)
