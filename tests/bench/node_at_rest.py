@@ -34,7 +34,7 @@ def _measure(scope: Scope, peers: int) -> list[Figure]:
             ready.append(running.enter_context(other).start_and_wait("--peer", first.swarm))
         eventually(first.heads, lambda heads: len(heads) == peers + 1, 30, "all are known")
         time.sleep(scope.choose(5.0, 0.5))
-        seconds = scope.choose(30.0, 2.0)
+        seconds = scope.choose(30.0, 2.0)  # three flushes
         before, began = first.cpu_seconds(), time.perf_counter()
         time.sleep(seconds)
         used = (first.cpu_seconds() - before) / (time.perf_counter() - began)
