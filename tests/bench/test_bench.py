@@ -17,7 +17,7 @@ from tests.e2e.harness import require
 from tests.log.builders import MESH, NO_LOG
 
 _QUICK_SECONDS_MAX = 90
-_FULL_BUDGETS = 19
+_BUDGETS = 18
 
 
 @pytest.mark.slow
@@ -31,10 +31,10 @@ def test_quick_run_measures_everything_next_to_its_peers() -> None:
     said = json.loads(done.stdout)
     assert said["quick"]
     figures = said["figures"]
-    assert sum(figure["budget"] is not None for figure in figures) == _FULL_BUDGETS
+    assert sum(figure["budget"] is not None for figure in figures) == _BUDGETS
     assert all(figure["met"] in (True, False) for figure in figures if figure["budget"])
     assert len({figure["what"] for figure in figures}) == len(figures)
-    rare = ("loads of", "fsyncs", "CPU")  # may be nothing in a short run
+    rare = ("loads of", "fsyncs", "of a core")  # may be nothing in a short run
     for figure in figures:
         assert math.isfinite(figure["figure"])
         assert figure["figure"] > 0 or any(each in figure["what"] for each in rare), figure
