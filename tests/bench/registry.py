@@ -1,0 +1,34 @@
+"""The benchmarks by name, in the order in which they run."""
+
+from collections.abc import Callable
+
+from tests.bench.append import append
+from tests.bench.bytes_per_result import bytes_per_result
+from tests.bench.figure import Figure
+from tests.bench.intake import intake
+from tests.bench.load import load
+from tests.bench.loading import loading
+from tests.bench.node_at_rest import node_at_rest, node_with_ten_peers
+from tests.bench.probes import probes
+from tests.bench.scope import Scope
+from tests.bench.status_command import status_command
+
+Benchmark = Callable[[Scope], list[Figure]]
+"""Measures in an empty directory; may take a minute and a half. Raises when what ran was not what should be measured."""
+
+USUAL: dict[str, Benchmark] = {
+    "probes": probes,
+    "load": load,
+    "bytes": bytes_per_result,
+    "intake": intake,
+    "append": append,
+    "loading": loading,
+    "status": status_command,
+    "rest": node_at_rest,
+}
+"""What runs when none is named: less than six minutes altogether."""
+
+ON_REQUEST: dict[str, Benchmark] = {
+    "ten-peers": node_with_ten_peers,
+}
+"""What runs only when it is named."""
