@@ -1,6 +1,6 @@
 """Where a node lives: the data directory, its lock, and the marker that says how far the own log was published.
 
-    DATA_DIR/  node.key  swarm.key  mesh.id  log.db  demesh.toml  lock       mode 0700; back up all but the lock
+    DATA_DIR/  node.key  swarm.key  mesh.id  log.db  tokens.json  demesh.toml  lock       mode 0700; back up all but the lock
     runtime directory/  <id>.sock  <id>.marker                               gone after a reboot, never copied
 
 Guarantees: at most one process holds a data directory (flock, released by the kernel however the process ends); the
@@ -50,6 +50,10 @@ class Home:
         return self.path / "log.db"
 
     @property
+    def tokens(self) -> Path:
+        return self.path / "tokens.json"
+
+    @property
     def config(self) -> Path:
         return self.path / "demesh.toml"
 
@@ -78,6 +82,15 @@ class Home:
             raise UsageError(
                 f"Cannot make the data directory {self.path}: {error.strerror}. Name another with --data-dir."
             ) from None
+
+
+def bytes_on_disk(database: Path) -> int:
+    """The size of an SQLite database with its write-ahead log; 0 if there is none."""
+    total = 0
+    for path in (database, database.with_name(f"{database.name}-wal")):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def find_home(data_dir: str | None) -> Home:

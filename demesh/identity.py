@@ -126,6 +126,18 @@ def write_secret(path: Path, text: str) -> None:
     _sync_directory(path.parent)
 
 
+def replace_secret(path: Path, text: str) -> None:
+    """Make `path` hold `text`, with mode 0600, durably and as a whole or not at all. Raises UsageError."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    write_secret(temporary, text)
+    try:
+        temporary.replace(path)
+        _sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"Cannot write {path}: {_reason(error)}.") from None
+
+
 def _sync_directory(path: Path) -> None:
     descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
     try:

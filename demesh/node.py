@@ -22,10 +22,12 @@ from demesh.alerts.alertmanager import AlertmanagerSender, Post
 from demesh.alerts.incident import Closed, Incidents, Opened, look
 from demesh.alerts.outbox import Outbox, Outgoing
 from demesh.author import Author
-from demesh.checks.runner import run_checks
+from demesh.checks.latest import LatestRuns
+from demesh.checks.runner import Run, run_checks
 from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.errors import StoreError
+from demesh.home import bytes_on_disk
 from demesh.log.bye import Bye
 from demesh.log.chain import Gap, Logs
 from demesh.log.entry import Entry, log_id
@@ -80,6 +82,7 @@ class Node:
         self.mesh = mesh_id.hex()[:8]
         self.ready = trio.Event()
         """Set once the first entry of this run is durable and the services listen."""
+        self.latest = LatestRuns()
         self._edges = edges
         self._clock = edges.clock
         self.view = self._load_view()
@@ -162,6 +165,14 @@ class Node:
         """The answer of `demesh log heads --json`."""
         return report.heads(self.view, self.logs.states())
 
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    def store_bytes(self) -> int:
+        """What the store takes on disk. Looks there; may be called in any thread."""
+        return bytes_on_disk(self._edges.store.path)
+
     def listening(self) -> Sequence[str]:
         """The multiaddrs at which peers can connect."""
         return self._edges.network.listen_addresses()
@@ -230,7 +241,11 @@ class Node:
 
     async def _run_checks(self) -> None:
         running = {index: self.settings.checks[index] for index, row in enumerate(self._rows) if row.runs}
-        await run_checks(running, self._edges.probes, self._clock, self._author.report)
+        await run_checks(running, self._edges.probes, self._clock, self._report)
+
+    def _report(self, run: Run) -> bool:
+        self.latest.note(self.settings.checks[run.check], run)
+        return self._author.report(run)
 
     async def _publish(self, entries: Sequence[Entry]) -> None:
         for message in bundles(entries):

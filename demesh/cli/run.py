@@ -42,6 +42,7 @@ from demesh.node import Edges, Node
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.target import public_target
+from demesh.tokens import TokenCheck
 
 _PORT = 8471
 
@@ -76,7 +77,8 @@ def run_node(overrides: Overrides) -> NoReturn:
     api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
     if len(os.fsencode(api_socket)) > SOCKET_PATH_BYTES_MAX:
         raise UsageError(f"The path {api_socket} is too long for a socket. Set XDG_RUNTIME_DIR to a shorter directory.")
-    api = ApiServer(settings.api, api_socket)
+    tokens = TokenCheck(home.tokens, settings.api_token_file)
+    api = ApiServer(settings.api, api_socket, tokens, settings.api_hosts)
     swarm_key = _swarm_key(home, settings)
     key = read_or_make_node_key(home.node_key)
     mesh_id = _mesh_id(home, swarm_key)
