@@ -21,6 +21,7 @@ from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
 from demesh import limits
+from demesh.address import address_text
 from demesh.api.app import ApiNode, make_app
 from demesh.api.guard import Access
 from demesh.api.streams import BoundedStream, closed_when_cancelled
@@ -89,10 +90,6 @@ class ApiServer:
             log.warning("A connection to the API failed: %s", type(error).__name__)
         finally:
             self._places.release()
-
-
-def address_text(host: str, port: int) -> str:
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
 
 
 def _config() -> Config:
