@@ -82,8 +82,9 @@ def guarded(app: Asgi, access: Access) -> Asgi:
             REFUSED.labels("api", reason).inc()
             await problem(status, sentence)(scope, receive, send)
 
-        if scope["type"] != "http":
-            raise ValueError("only HTTP is spoken here")
+        if scope["type"] != "http":  # a WebSocket
+            await send({"type": "websocket.close"})
+            return
         hosts = [value.decode("latin-1") for name, value in scope["headers"] if name == b"host"]
         if not all(map(access.knows_host, hosts)):
             named = "This node does not answer to that name; use its address, or add the name to [api] hosts."

@@ -16,15 +16,14 @@ from typing import Any, cast
 import trio
 from hypercorn.app_wrappers import ASGIWrapper
 from hypercorn.config import Config
-from hypercorn.trio.tcp_server import TCPServer
 from hypercorn.trio.worker_context import WorkerContext
 from hypercorn.typing import ConnectionState, LifespanState
 
 from demesh import limits
 from demesh.address import address_text
 from demesh.api.app import ApiNode, make_app
+from demesh.api.connection import BoundedStream, Connection, closed_when_cancelled
 from demesh.api.guard import Access
-from demesh.api.streams import BoundedStream, closed_when_cancelled
 from demesh.errors import UsageError
 from demesh.metrics import REFUSED
 from demesh.tokens import TokenCheck
@@ -85,7 +84,7 @@ class ApiServer:
             return
         try:
             async with closed_when_cancelled(stream):
-                await TCPServer(app, config, context, state, cast(Any, BoundedStream(stream)))
+                await Connection(app, config, context, state, cast(Any, BoundedStream(stream)))
         except Exception as error:  # noqa: BLE001 whatever a client does ends its own connection only
             log.warning("A connection to the API failed: %s", type(error).__name__)
         finally:
