@@ -39,7 +39,7 @@ async def tell_statistics(clock: Clock, lateness: Lateness, store_bytes: Callabl
             "peers": int(total(PEERS)),
             "late_p99_ms": lateness.p99_ms(),
             "resident_bytes": _resident_bytes(),
-            "store_bytes": await trio.to_thread.run_sync(store_bytes),
+            "store_bytes": store_bytes(),
         }
         log.info(sentence(said), extra=said)
         before = after

@@ -61,9 +61,9 @@ async def test_a_line_comes_every_half_minute(autojump_clock: MockClock, caplog:
         await trio.sleep(EVERY_SECONDS - 1)
         assert caplog.messages == []
         RESULTS.labels("pass").inc(50)
-        await trio.sleep(2 + 3 * EVERY_SECONDS)
+        await trio.sleep(2 + EVERY_SECONDS)
         nursery.cancel_scope.cancel()
-    first, second, *_ = caplog.messages
+    first, second = caplog.messages
     assert first.startswith("100 checks/min, ")
     assert first.endswith(" % CPU, 1.5 MB stored")
     assert second.startswith("0 checks/min, ")

@@ -49,6 +49,10 @@ def verify(as_json: bool, data_dir: str | None) -> None:
     """Check every entry in the store: bytes, links and signatures. Exits 1 and names each bad entry if there is one.
 
     Works while the node is running.
+
+    \b
+    Example:
+      demesh log verify
     """
     from demesh.log.audit import audit
     from demesh.log.store import Store

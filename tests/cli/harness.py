@@ -3,11 +3,14 @@
 import logging
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
+
+import click
 
 from demesh.cli import main
 from demesh.home import HomeLock
@@ -18,6 +21,17 @@ class Ran:
     code: int
     out: str
     err: str
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command there is, groups included, by its words."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from commands(found, (*path, name))
 
 
 def _until(end: ExitStack, lock: HomeLock) -> HomeLock:
