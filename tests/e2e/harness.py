@@ -252,8 +252,17 @@ class NodeProcess:
         """As an operator would; returns the exit code."""
         assert self._process is not None
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(10)
+            self.send(signal.SIGTERM)
+        return self.wait(10)
+
+    def send(self, sent: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(sent)
+
+    def wait(self, seconds: float) -> int:
+        """The exit code, once it has ended by itself."""
+        assert self._process is not None
+        return self._process.wait(seconds)
 
     def __enter__(self) -> Self:
         return self
