@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
 
@@ -34,8 +34,8 @@ def run(result: ProbeResult, up_ms: int = 0) -> Run:
 def whole(outcome: Outcome = PASS, **changed: Any) -> ProbeResult:
     """A result with everything that an HTTP probe measures."""
     phases = {"dns": 812, "connect": 3_100, "tls": 12_345, "first_byte": 8_000, "transfer": 123}
-    fields = {"phases_us": phases, "certificate_expires_s": 1_800_000_000, "address": "192.0.2.7", "status": 200}
-    return ProbeResult(outcome, 24_380, "", **{**fields, **changed})
+    result = ProbeResult(outcome, 24_380, "", phases, 1_800_000_000, "192.0.2.7", 200)
+    return replace(result, **changed)
 
 
 @dataclass

@@ -17,7 +17,7 @@ _WORDS_ONLY = {"title", "description"}
 _KNOWN = {*_WORDS_ONLY, "$ref", "anyOf", "type", "const", "items", "properties", "required", "additionalProperties"}
 
 
-def faults(value: Any, schema: dict[str, Any], document: dict[str, Any], place: str = "$") -> list[str]:
+def faults(value: Any, schema: Any, document: Any, place: str = "$") -> list[str]:
     """Where and how `value` departs from `schema`; `document` is the whole of /openapi.json."""
     if unknown := schema.keys() - _KNOWN:
         return [f"{place}: the schema has {sorted(unknown)}, which this does not know"]
@@ -34,14 +34,13 @@ def faults(value: Any, schema: dict[str, Any], document: dict[str, Any], place: 
     kind = schema["type"]
     if not isinstance(value, _TYPES[kind]) or (isinstance(value, bool) and kind != "boolean"):
         return [f"{place}: {value!r} is no {kind}"]
-    if kind == "array":
-        return [
-            fault for i, each in enumerate(value) for fault in faults(each, schema["items"], document, f"{place}[{i}]")
-        ]
-    return _object_faults(value, schema, document, place) if kind == "object" else []
+    if isinstance(value, list):
+        items = schema["items"]
+        return [fault for i, each in enumerate(value) for fault in faults(each, items, document, f"{place}[{i}]")]
+    return _object_faults(value, schema, document, place) if isinstance(value, dict) else []
 
 
-def _object_faults(value: dict[str, Any], schema: dict[str, Any], document: dict[str, Any], place: str) -> list[str]:
+def _object_faults(value: dict[str, Any], schema: Any, document: Any, place: str) -> list[str]:
     named, more = schema.get("properties", {}), schema.get("additionalProperties")
     found = [f"{place}: {key} is missing" for key in schema.get("required", []) if key not in value]
     for key, each in value.items():

@@ -1,7 +1,9 @@
 """The demesh command in this process, through its real entry point, in a home of its own."""
 
+import inspect
 import logging
 import os
+import re
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
@@ -32,6 +34,12 @@ def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tup
             found = command.get_command(context, name)
             assert found is not None
             yield from commands(found, (*path, name))
+
+
+def examples(command: click.Command) -> list[str]:
+    """The lines after "Example:" or "Examples:" of its help that call demesh, whatever stands around it."""
+    _, _, after = inspect.cleandoc(command.help or "").partition("\nExample")
+    return [line.strip() for line in after.splitlines() if re.search(r"(^|[\s(|])demesh\s", line)]
 
 
 def _until(end: ExitStack, lock: HomeLock) -> HomeLock:

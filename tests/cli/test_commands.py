@@ -4,7 +4,6 @@ import subprocess
 import sys
 from pathlib import Path
 
-import click
 import pytest
 
 from demesh import __version__
@@ -12,7 +11,6 @@ from demesh.cli import root
 from tests.cli.harness import commands, demesh
 
 _ALL = [path for path, _ in commands(root)]
-_LEAVES = [path for path, command in commands(root) if not isinstance(command, click.Group)]
 
 
 def test_these_are_the_commands() -> None:
@@ -45,12 +43,6 @@ def test_every_command_helps(path: tuple[str, ...], option: str, tmp_path: Path)
     assert ran.out.startswith("Usage: ")
     assert "--help" in ran.out
     assert ran.err == ""
-
-
-@pytest.mark.parametrize("path", _LEAVES, ids=" ".join)
-def test_the_help_shows_an_example_that_is_a_command(path: tuple[str, ...], tmp_path: Path) -> None:
-    """tests/e2e/test_help_examples.py runs them."""
-    assert f"demesh {' '.join(path)}" in demesh(tmp_path / "home", *path, "--help").out.partition("\n  Example")[2]
 
 
 def test_the_version_is_told(tmp_path: Path) -> None:
