@@ -27,7 +27,8 @@ _HTTP_PHASES = {
     "processing": "first_byte",
     "transfer": "transfer",
 }
-"""blackbox_exporter's name and ours."""
+"""blackbox_exporter's name and ours, here and below."""
+_DNS_PHASES = {"resolve": "dns", "connect": "connect", "request": "answer"}
 
 
 class _Families:
@@ -41,6 +42,7 @@ class _Families:
         self.http_phase = Family("probe_http_duration_seconds", "How long each phase of the HTTP request took.")
         self.ssl = Family("probe_http_ssl", "Whether the request went over TLS.")
         self.icmp_phase = Family("probe_icmp_duration_seconds", "How long each phase of the ping took.")
+        self.dns_phase = Family("probe_dns_duration_seconds", "How long each phase of the DNS request took.")
         self.phase = Family("demesh_probe_phase_seconds", "How long each phase of the newest run took, any type.")
         self.age = Family("demesh_probe_age_seconds", "How long ago the newest run ended.")
 
@@ -65,7 +67,7 @@ def _add(families: _Families, common: str, type_: str, result: ProbeResult) -> N
     families.success.add(common, int(result.outcome == Outcome.PASS))
     if result.latency_us is not None:
         families.duration.add(common, result.latency_us / 1_000_000)
-    if (lookup_us := result.phases_us.get("dns")) is not None and type_ != "dns":
+    if (lookup_us := result.phases_us.get("dns")) is not None:
         families.lookup.add(common, lookup_us / 1_000_000)
     if result.address is not None:
         families.protocol.add(common, 6 if ":" in result.address else 4)
@@ -79,6 +81,9 @@ def _add(families: _Families, common: str, type_: str, result: ProbeResult) -> N
         return
     if type_ == "ping":
         _add_ping(families.icmp_phase, common, result)
+    elif type_ == "dns":
+        for theirs, ours in _DNS_PHASES.items():
+            families.dns_phase.add(f'{common},phase="{theirs}"', result.phases_us.get(ours, 0) / 1_000_000)
     for phase, took_us in result.phases_us.items():
         families.phase.add(f"{common},{labels([('phase', phase)])}", took_us / 1_000_000)
 

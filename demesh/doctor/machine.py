@@ -43,10 +43,11 @@ def ping() -> Sequence[Finding]:
         rights = importlib.import_module("demesh.probes.rights")
     except ModuleNotFoundError:
         return []
-    refusal: Any = rights.ping_rights()
-    if not refusal:
-        return [good("ping", "is allowed.")]
-    return [warning("ping", f"is not possible here: {refusal}", "sysctl -w net.ipv4.ping_group_range='0 2147483647'")]
+    found: Any = rights.ping_rights()
+    if found.way != "none":
+        return [good("ping", f"is allowed ({found.way} socket).")]
+    remedy = "Allow it with sysctl net.ipv4.ping_group_range='0 2147483647', or CAP_NET_RAW; only ping checks need it."
+    return [warning("ping", f"{found.reason.partition(':')[0]}.", remedy)]
 
 
 def disk(path: Path, store_bytes: int) -> Sequence[Finding]:

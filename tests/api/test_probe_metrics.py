@@ -87,6 +87,13 @@ def test_a_ping_has_its_own_names() -> None:
     assert ("probe_http_status_code", "") not in values
 
 
+def test_a_dns_query_has_its_own_names() -> None:
+    asked = check(target="dns://192.0.2.1/example.org", type_="dns")
+    values = _values(asked, ProbeResult(PASS, 1_500, phases_us={"answer": 1_500}))
+    phases = [values["probe_dns_duration_seconds", phase] for phase in ("resolve", "connect", "request")]
+    assert phases == [0, 0, 0.0015]
+
+
 def test_phases_of_any_other_type_are_told_by_name() -> None:
     values = _values(
         check(target="mqtt://host", type_="mqtt"),

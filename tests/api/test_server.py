@@ -1,5 +1,7 @@
 """The API on real sockets: a Unix socket for this user, addresses for others; and clients that behave badly."""
 
+import io
+import logging
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
@@ -11,6 +13,7 @@ import trio
 
 from demesh import limits
 from demesh.api.server import ApiServer
+from demesh.diagnostics import set_up_logging
 from demesh.errors import UsageError
 from demesh.tokens import Scope, TokenCheck, Tokens
 from tests.log.builders import counted
@@ -39,9 +42,9 @@ async def _serving(server: ApiServer, node: _Node | None = None) -> AsyncGenerat
             nursery.cancel_scope.cancel()
 
 
-async def _get(stream: trio.abc.Stream, method: str = "GET", *headers: str) -> bytes:
+async def _get(stream: trio.abc.Stream, method: str = "GET", *headers: str, path: str = "/api/v1/status") -> bytes:
     async with stream:
-        said = "\r\n".join((f"{method} /api/v1/status HTTP/1.1", "Host: localhost", "Connection: close", *headers))
+        said = "\r\n".join((f"{method} {path} HTTP/1.1", "Host: localhost", "Connection: close", *headers))
         await stream.send_all(f"{said}\r\n\r\n".encode())
         return b"".join([chunk async for chunk in cast(trio.SocketStream, stream)])
 
@@ -149,9 +152,9 @@ async def test_connections_are_bounded_and_places_are_given_back(
                 await trio.lowlevel.checkpoint()
 
 
-async def _answers(tmp_path: Path) -> bool:
+async def _answers(tmp_path: Path, path: str = "/api/v1/status") -> bool:
     try:
-        return b"200" in (await _get(await _open(tmp_path)))[:20]
+        return b"200" in (await _get(await _open(tmp_path), path=path))[:20]
     except trio.BrokenResourceError:
         return False
 
@@ -175,6 +178,28 @@ async def test_nonsense_ends_its_connection_only(nonsense: bytes, status: bytes,
             assert b"HTTP/1.1 2" not in answer
             assert status in answer[:20]
         assert await _answers(tmp_path)
+
+
+@pytest.mark.trio
+async def test_a_failure_inside_is_told_by_place_and_type_not_by_its_text(tmp_path: Path) -> None:
+    class Failing(_Node):
+        def status(self) -> dict[str, Any]:
+            raise RuntimeError("".join(("ses", "ame")))
+
+    said, root = io.StringIO(), logging.getLogger()
+    before = root.handlers[:], root.level
+    try:
+        set_up_logging(0, "text", lambda: 0, said)
+        async with _serving(_server(tmp_path), Failing()):
+            answer = await _get(await _open(tmp_path))
+            assert await _answers(tmp_path, "/healthz")
+    finally:
+        root.handlers[:] = before[0]
+        root.setLevel(before[1])
+    assert b" 500 " in answer.splitlines()[0]
+    assert b'{"error":"The node failed to answer' in answer
+    assert "RuntimeError" in said.getvalue()
+    assert "sesame" not in said.getvalue() + answer.decode()
 
 
 @pytest.mark.trio

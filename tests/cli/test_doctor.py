@@ -2,10 +2,12 @@
 
 import json
 import socket
+import sys
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
+from types import ModuleType, SimpleNamespace
+from typing import Any, cast
 
 import pytest
 
@@ -224,6 +226,23 @@ def test_the_kernel_is_asked_whether_the_clock_is_kept_right(monkeypatch: pytest
     for status, sentence in ((0x2001, "is synchronised (within 12 ms)."), (0x2041, "is not synchronised")):
         monkeypatch.setattr(machine.ctypes, "CDLL", lambda *_, status=status, **__: Kernel(status))
         assert machine.clock()[0].sentence.startswith(sentence)
+
+
+@pytest.mark.parametrize(
+    ("way", "reason", "level", "says"),
+    [
+        ("datagram", "", Level.GOOD, "is allowed (datagram socket)."),
+        ("none", "this node is not allowed to ping: allow it", Level.WARNING, "this node is not allowed to ping."),
+    ],
+)
+def test_rights_to_ping_are_looked_at(
+    way: str, reason: str, level: Level, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    rights = SimpleNamespace(ping_rights=lambda: SimpleNamespace(way=way, reason=reason))
+    monkeypatch.setitem(sys.modules, "demesh.probes.rights", cast(ModuleType, rights))
+    (found,) = machine.ping()
+    assert (found.level, found.sentence) == (level, says)
+    assert bool(found.remedy) == (level != Level.GOOD)
 
 
 def test_little_room_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

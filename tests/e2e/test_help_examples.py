@@ -35,8 +35,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 _FOR_EVER_SECONDS = 20
 """What has not ended by itself until then is taken to run for ever."""
 _END_SECONDS = 10
-_OWN_HOME = re.compile(r"\b(init|node run|swarm-key new|join|restore|demo)\b")
-"""Commands that want a home of their own, not that of the running node."""
+_OWN_HOME = re.compile(r"demesh (init|node run|swarm-key new|join|restore|demo|check)\b")
+"""Commands that want a home of their own, not that of the running node: they make one, or change its configuration."""
+_CONFIGURED = re.compile(r"demesh check (?!add\b)")
+"""Those of them that want to find a configuration there."""
+_CONFIG = '[[check]]\nname = "blog"\ntarget = "{target}"\ninterval = "1s"\n'
 _RUNS_FOR_EVER = {"node run": "ask with: demesh status"}
 """What is known to run for ever, and what it says once it does: only so that the test need not wait."""
 _PLACE = re.compile(r"\bexample\.(?:org|net|com)\b")
@@ -86,6 +89,10 @@ class _Place:
 
     def environment(self, example: str) -> dict[str, str]:
         home = self.directory / "home" if _OWN_HOME.search(example) else self.node.home
+        if _CONFIGURED.search(example):
+            for place in (home, self.directory):
+                place.mkdir(exist_ok=True)
+                (place / "demesh.toml").write_text(_CONFIG.format(target=self.web.url))
         shims = self.directory / "bin"
         return {
             **self.node.environment,
@@ -101,8 +108,7 @@ def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeProc
     key = tmp_path_factory.mktemp("key") / "swarm.key"
     write_secret(key, new_swarm_key().text())
     with WebServer() as web:
-        config = f'[[check]]\nname = "blog"\ntarget = "{web.url}"\ninterval = "1s"\n'
-        node = NodeProcess(tmp_path_factory.mktemp("node"), "nas", config, swarm_key=key)
+        node = NodeProcess(tmp_path_factory.mktemp("node"), "nas", _CONFIG.format(target=web.url), swarm_key=key)
         shutil.copy(key, node.home / "swarm.key")
         (node.home / "swarm.key").chmod(0o600)
         with node:
