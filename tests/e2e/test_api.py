@@ -16,7 +16,7 @@ from tests.e2e.harness import NodeProcess, Prometheus, WebServer, eventually, ge
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
-_READY_SECONDS = 4
+_READY_SECONDS_MAX = 15  # a bound against accidents; docs/operations.md has figures
 _RESIDENT_BYTES_MAX = 150_000_000
 _CONFIG = """
 [defaults]
@@ -41,7 +41,7 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
             started = time.monotonic()
             node.start("-vv", "--log-format", "json")
             node.wait_ready()
-            assert time.monotonic() - started < 2 * _READY_SECONDS, "a bound against accidents; see docs/operations.md"
+            assert time.monotonic() - started < _READY_SECONDS_MAX
             eventually(node.status, lambda said: _states(said) == {"web": "up", "gone": "down"}, 20, "verdicts")
             yield node
 
