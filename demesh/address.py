@@ -46,6 +46,11 @@ def parse_host_port(text: str) -> tuple[str, int]:
     return host, int(port)
 
 
+def address_text(host: str, port: int) -> str:
+    """`host:port`, with IPv6 in brackets: what `parse_host_port` reads."""
+    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"
+
+
 def multiaddr(host: str, port: int) -> str:
     """`/ip4/192.0.2.7/tcp/8471`, with ip6 or dns where the host is that."""
     try:

@@ -1,6 +1,6 @@
 """Where a node lives: the data directory, its lock, and the marker that says how far the own log was published.
 
-    DATA_DIR/  node.key  swarm.key  mesh.id  log.db  view.db  demesh.toml  lock       mode 0700
+    DATA_DIR/  node.key  swarm.key  mesh.id  log.db  view.db  tokens.json  demesh.toml  lock       mode 0700
     runtime directory/  <id>.sock  <id>.marker                               gone after a reboot, never copied
 
 Guarantees: at most one process holds a data directory (flock, released by the kernel however the process ends); the
@@ -54,6 +54,10 @@ class Home:
         return self.path / "view.db"
 
     @property
+    def tokens(self) -> Path:
+        return self.path / "tokens.json"
+
+    @property
     def config(self) -> Path:
         return self.path / "demesh.toml"
 
@@ -100,6 +104,15 @@ def read_mesh_id(home: Home) -> bytes:
     if len(mesh_id) != 16:
         raise UsageError(f"{home.mesh_id} must hold 32 hex digits; restore it from a backup.")
     return mesh_id
+
+
+def bytes_on_disk(database: Path) -> int:
+    """The size of an SQLite database with its write-ahead log; 0 if there is none."""
+    total = 0
+    for path in (database, database.with_name(f"{database.name}-wal")):
+        with suppress(FileNotFoundError):
+            total += path.stat().st_size
+    return total
 
 
 def find_home(data_dir: str | None) -> Home:

@@ -127,5 +127,17 @@ def write_secret(path: Path, text: str) -> None:
     sync_directory(path.parent)
 
 
+def replace_secret(path: Path, text: str) -> None:
+    """Make `path` hold `text`, with mode 0600, durably and as a whole or not at all. Raises UsageError."""
+    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
+    write_secret(temporary, text)
+    try:
+        temporary.replace(path)
+        sync_directory(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UsageError(f"Cannot write {path}: {_reason(error)}.") from None
+
+
 def _reason(error: Exception) -> str:
     return error.strerror or type(error).__name__ if isinstance(error, OSError) else "it is not plain hexadecimal text"

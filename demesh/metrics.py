@@ -3,7 +3,9 @@
 One counter holds every refusal, so that one look shows what a node turns away, and one alert catches any of it.
 """
 
-from prometheus_client import Counter, Gauge
+from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
+
+disable_created_metrics()  # a second series for each counter, which nobody reads
 
 REFUSED = Counter("demesh_refused_total", "What was refused, by room and reason.", ["room", "reason"])
 ENTRIES = Counter("demesh_entries_total", "Entries that others offered, by what became of them.", ["outcome"])
@@ -18,3 +20,13 @@ ENTRIES_SKIPPED = Gauge(
 PEERS = Gauge("demesh_peers", "Peers connected now.")
 STORE_BYTES = Gauge("demesh_store_bytes", "What log.db and view.db hold, as of the last round of housekeeping.")
 STORE_FORGOTTEN = Counter("demesh_store_forgotten_entries_total", "Entries that retention has forgotten.")
+LATENESS = Histogram(
+    "demesh_loop_lateness_seconds",
+    "By how much this process overslept, measured four times a second.",
+    buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
+)
+
+
+def total(metric: Counter | Gauge) -> float:
+    """The sum of a metric over all its labels."""
+    return sum(sample.value for family in metric.collect() for sample in family.samples)

@@ -22,12 +22,14 @@ from demesh.address import is_routable, multiaddr
 from demesh.alerts.alertmanager import Post
 from demesh.author import Assignment, Author
 from demesh.checks.check import Check
-from demesh.checks.runner import Runner
+from demesh.checks.latest import LatestRuns
+from demesh.checks.runner import Run, Runner
 from demesh.checks.schedule import Turn, turn_of
 from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.errors import EntryError, HistoryError, StoreError
 from demesh.historian import Historian, HistoryStorage
+from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
 from demesh.log.bye import Bye
 from demesh.log.chain import Gap, Logs, LogState
@@ -92,6 +94,7 @@ class Node:
         self.mesh = mesh_id.hex()[:8]
         self.ready = trio.Event()
         """Set once the first entry of this run is durable and the services listen."""
+        self.latest = LatestRuns()
         self._edges = edges
         self._clock = edges.clock
         opened = open_logs(
@@ -132,7 +135,7 @@ class Node:
             publish=self._publish,
             votes=self._votes(self._rows),
         )
-        self._runner = Runner(edges.probes, edges.clock, self._author.report, self._turn)
+        self._runner = Runner(edges.probes, edges.clock, self._report, self._turn)
         self._reloading = trio.Lock()
         self._intake = Intake(self.logs, edges.storage, edges.clock, self._show, self._show_adopted, self._on_gaps)
         self._syncer = Syncer(mesh_id, self.logs, edges.storage, self._intake, edges.network, edges.clock, edges.rng)
@@ -213,6 +216,14 @@ class Node:
             self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
             return changed
 
+    @property
+    def clock(self) -> Clock:
+        return self._clock
+
+    def store_bytes(self) -> int:
+        """What the store takes on disk. Looks there; may be called in any thread."""
+        return bytes_on_disk(self._edges.store.path)
+
     def listening(self) -> Sequence[str]:
         """The multiaddrs at which peers can connect."""
         return self._edges.network.listen_addresses()
@@ -284,6 +295,10 @@ class Node:
 
     async def _due(self) -> Sequence[tuple[Kind, Value]]:
         return await self.historian.sums_due(self._own_log, self._clock.wall_ms())
+
+    def _report(self, run: Run) -> bool:
+        self.latest.note(self.settings.checks[run.check], run)
+        return self._author.report(run)
 
     async def _publish(self, entries: Sequence[Entry]) -> None:
         for message in bundles(entries):

@@ -1,71 +1,174 @@
-"""The API's routes. Everything here reads; what changes state is not served.
+"""The API's routes. `demesh.api.guard` decides who is answered; a route that changes something says `requires(Scope.WRITE)`.
 
-Reading is open on loopback and on the Unix socket. A request with a Host header that is not this machine's is refused, so
-that a page in a browser cannot reach a node by a name of its own (DNS rebinding).
+What a node answers is sent as it is: the models of `demesh.api.models` describe it in `/openapi.json` and are not run.
 """
 
-from collections.abc import Awaitable, Callable, MutableMapping
-from ipaddress import ip_address
-from typing import Any
+import logging
+from collections.abc import Awaitable, Callable
+from typing import Any, Protocol
 
-from fastapi import FastAPI, Response
-from prometheus_client import CONTENT_TYPE_LATEST, generate_latest
+import trio
+from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi.exceptions import RequestValidationError
+from fastapi.responses import JSONResponse
+from fastapi.security import HTTPBearer
+from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
+from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from demesh import __version__
+from demesh.api.guard import Access, Asgi, guarded
+from demesh.api.mesh_metrics import mesh_metrics
+from demesh.api.models import HeadModel, Health, Problem, Reloaded, StatusModel
+from demesh.api.probe_metrics import probe_metrics
+from demesh.api.problem import problem
+from demesh.checks.latest import LatestRuns
+from demesh.clock import Clock
+from demesh.config.load import Settings
+from demesh.errors import UsageError
+from demesh.log.chain import Logs
 from demesh.metrics import REFUSED
-from demesh.node import Node
+from demesh.tokens import Scope
+from demesh.view.fold import View
 
-_Scope = MutableMapping[str, Any]
-_Asgi = Callable[[_Scope, Callable[[], Awaitable[Any]], Callable[[Any], Awaitable[None]]], Awaitable[None]]
+log = logging.getLogger(__name__)
 
 
-def make_app(node: Node) -> _Asgi:
+class ApiNode(Protocol):
+    """What the API needs of a node."""
+
+    mesh: str
+    settings: Settings
+    view: View
+    logs: Logs
+    latest: LatestRuns
+
+    @property
+    def clock(self) -> Clock: ...
+
+    def status(self) -> dict[str, Any]: ...
+
+    def heads(self) -> list[dict[str, Any]]: ...
+
+    def store_bytes(self) -> int: ...
+
+
+def reload_of(node: object) -> Callable[[], Awaitable[None]] | None:
+    """How `node` takes up its configuration anew; None if it cannot. Calling it raises UsageError for a bad one."""
+    return getattr(node, "reload", None)
+
+
+def requires(scope: Scope) -> Any:
+    """A dependency: the request may do what `scope` says."""
+
+    async def check(request: Request) -> None:
+        granted = request.scope["granted"]
+        if granted is not None and granted >= scope:
+            return
+        REFUSED.labels("api", "scope").inc()
+        token = "authorization" in request.headers
+        raise HTTPException(
+            403 if token else 401,
+            "This token may only read." if token else "A token that may write is needed: `demesh token new` makes one.",
+        )
+
+    return Depends(check)
+
+
+_MAY_REFUSE: dict[int | str, dict[str, Any]] = {
+    401: {"model": Problem, "description": "A token is needed, or it is not known here."},
+    403: {"model": Problem, "description": "The token does not allow this."},
+    421: {"model": Problem, "description": "The Host header names another machine."},
+}
+
+
+def make_app(node: ApiNode, access: Access) -> Asgi:
     """The ASGI application that answers for `node`."""
-    app = FastAPI(title="demesh", version=__version__, docs_url=None, redoc_url=None)
+    app = FastAPI(
+        title="demesh",
+        version=__version__,
+        docs_url=None,
+        redoc_url=None,
+        responses=_MAY_REFUSE,
+        # Only to describe it: the guard has looked at the token before.
+        dependencies=[Depends(HTTPBearer(auto_error=False, description="`demesh token new` makes one."))],
+    )
+    _add_routes(app, node)
+    _say_errors_in_json(app)
+    return guarded(app, access)
 
-    @app.get("/healthz")
-    async def healthz() -> dict[str, str]:
+
+def _add_routes(app: FastAPI, node: ApiNode) -> None:
+    @app.get("/healthz", response_model=None, responses={200: {"model": Health}})
+    async def healthz() -> Response:
         """This process is sane. Says nothing about checks."""
-        return {"status": "ok"}
+        return JSONResponse({"status": "ok"})
 
-    @app.get("/metrics")
+    @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})
     async def metrics() -> Response:
-        return Response(generate_latest(), media_type=CONTENT_TYPE_LATEST)
+        """For Prometheus: this node's newest results under blackbox_exporter's names, the mesh, and this process."""
+        return Response(await _metrics(node), media_type=CONTENT_TYPE_PLAIN_0_0_4)
 
-    @app.get("/api/v1/status")
-    async def status() -> dict[str, Any]:
+    @app.get("/api/v1/status", response_model=None, responses={200: {"model": StatusModel}})
+    async def status() -> Response:
         """What this node knows of the whole mesh, now."""
-        return node.status()
+        return JSONResponse(node.status())
 
-    @app.get("/api/v1/log/heads")
-    async def heads() -> list[dict[str, Any]]:
+    @app.get("/api/v1/log/heads", response_model=None, responses={200: {"model": list[HeadModel]}})
+    async def heads() -> Response:
         """Every log this node holds, with its newest entry."""
-        return node.heads()
+        return JSONResponse(node.heads())
 
-    return _only_local_hosts(app)
+    @app.post(
+        "/api/v1/reload",
+        response_model=None,
+        dependencies=[requires(Scope.WRITE)],
+        responses={
+            200: {"model": Reloaded},
+            422: {"model": Problem, "description": "The configuration is bad; the last good one stays in force."},
+            501: {"model": Problem, "description": "This node cannot do so while it runs."},
+        },
+    )
+    async def reload() -> Response:
+        """Take up the configuration anew."""
+        act = reload_of(node)
+        if act is None:
+            return problem(501, "This node takes up its configuration when it starts; restart it.")
+        try:
+            await act()
+        except UsageError as error:
+            return problem(422, str(error))
+        return JSONResponse({"status": "reloaded"})
 
 
-def _only_local_hosts(app: Any) -> _Asgi:
-    async def guarded(
-        scope: _Scope, receive: Callable[[], Awaitable[Any]], send: Callable[[Any], Awaitable[None]]
-    ) -> None:
-        if scope["type"] == "http":
-            hosts = [value.decode("latin-1") for key, value in scope["headers"] if key == b"host"]
-            if not all(map(_is_local, hosts)):
-                REFUSED.labels("api", "host").inc()
-                refused = Response("This node answers to localhost only.\n", 421, media_type="text/plain")
-                await refused(scope, receive, send)
-                return
-        await app(scope, receive, send)
+def _say_errors_in_json(app: FastAPI) -> None:
+    @app.exception_handler(StarletteHTTPException)
+    async def refused(request: Request, error: StarletteHTTPException) -> Response:
+        sentence = {404: "There is nothing at this path; /openapi.json lists what there is."}
+        sentence[405] = f"{request.method} is not what this path is for; /openapi.json says what is."
+        said = problem(error.status_code, sentence.get(error.status_code, str(error.detail)))
+        said.headers.update(error.headers or {})
+        return said
 
-    return guarded
+    @app.exception_handler(RequestValidationError)
+    async def invalid(request: Request, error: RequestValidationError) -> Response:
+        places = ", ".join(sorted({".".join(map(str, each["loc"])) for each in error.errors()}))
+        return problem(422, f"The request is not of the shape in /openapi.json: {places}.")
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> Response:
+        return problem(500, "The node failed to answer; its diagnostic log says why.")
 
 
-def _is_local(host: str) -> bool:
-    """Whether a Host header, with its port or without, is localhost or a loopback address."""
-    name, colon, port = host.rpartition(":")
-    name = name if colon and port.isdecimal() else host
-    try:
-        return name.lower() == "localhost" or ip_address(name.removeprefix("[").removesuffix("]")).is_loopback
-    except ValueError:
-        return False
+async def _metrics(node: ApiNode) -> bytes:
+    """The view is read at once, on the loop; the text, which is the longer part, is made in a thread."""
+    now_ms, up_ms = node.clock.monotonic_ms(), node.clock.up_ms()
+    checks = node.view.checks(now_ms)
+    presences = [node.view.presence(member, now_ms) for member in node.view.members()]
+    states = list(node.logs.states())
+    runs = [(check, run) for check in node.settings.checks if (run := node.latest.of(check))]
+
+    def write() -> bytes:
+        mesh = mesh_metrics(node.mesh, checks, presences, states, node.store_bytes())
+        return generate_latest() + (mesh + probe_metrics(runs, up_ms)).encode()
+
+    return await trio.to_thread.run_sync(write)

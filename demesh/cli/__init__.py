@@ -36,6 +36,8 @@ class LazyGroup(click.Group):
         "status": "demesh.cli.status:status",
         "log": "demesh.cli.log:log",
         "swarm-key": "demesh.cli.swarm_key:swarm_key",
+        "token": "demesh.cli.token:token",
+        "doctor": "demesh.cli.doctor:doctor",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )
@@ -58,4 +60,10 @@ def main() -> None:
         code = error.exit_code
     except BrokenPipeError:
         code = 141
+    except PermissionError as error:
+        where = error.filename or "what this needs"
+        click.echo(
+            f"No permission to use {where}; run this as the user that it belongs to, or use --node URL.", err=True
+        )
+        code = 2
     sys.exit(code if isinstance(code, int) else 0)

@@ -6,8 +6,12 @@ import socket
 from typing import Any
 from urllib.parse import urlsplit
 
+import click
+
 from demesh import limits
-from demesh.errors import NodeNotRunning, UsageError
+from demesh.cli import options
+from demesh.cli.terminal import printable
+from demesh.errors import DemeshError, NodeNotRunning, UsageError
 from demesh.home import find_home, find_running
 
 
@@ -22,19 +26,22 @@ class _UnixConnection(http.client.HTTPConnection):
         self.sock.connect(self._path)
 
 
-def ask(path: str, data_dir: str | None, node_url: str | None, kind: type) -> Any:
+def ask(path: str, data_dir: str | None, node_url: str | None, kind: type, method: str = "GET") -> Any:
     """The JSON of type `kind` that the node answers at `path`. Raises UsageError, NodeNotRunning."""
+    headers: dict[str, str] = {}
     if node_url:
         where, connection = node_url, _connect_url(node_url)
+        if token := _token():
+            headers["Authorization"] = f"Bearer {token}"
     else:
         running = find_running(find_home(data_dir))
         where, connection = running.socket, _UnixConnection(running.socket)
     try:
-        connection.request("GET", path)
+        connection.request(method, path, headers=headers)
         response = connection.getresponse()
-        body = response.read()
+        body = response.read(limits.API_ANSWER_BYTES_MAX)
         if response.status != 200:
-            raise NodeNotRunning(f"What answers at {where} is no node that can help: HTTP status {response.status}.")
+            raise _refused(where, response.status, body)
         answer = json.loads(body)
         if not isinstance(answer, kind):
             raise NodeNotRunning(f"What answers at {where} is no demesh node.")
@@ -47,6 +54,36 @@ def ask(path: str, data_dir: str | None, node_url: str | None, kind: type) -> An
         raise NodeNotRunning(f"The node at {where} does not answer: {str(error) or type(error).__name__}.") from None
     finally:
         connection.close()
+
+
+def _token() -> str | None:
+    context = click.get_current_context(silent=True)
+    token = context.meta.get(options.TOKEN) if context else None
+    if token and not (token.isascii() and token.isprintable() and " " not in token):
+        raise UsageError("The token holds a character that none has; copy it as `demesh token new` printed it.")
+    return token
+
+
+def _refused(where: str, status: int, body: bytes) -> DemeshError:
+    """The error for an answer that is none."""
+    said = _sentence(body)
+    if said is None:
+        return NodeNotRunning(f"What answers at {where} is no node that can help: HTTP status {status}.")
+    if status == 401:
+        return UsageError(
+            f"The node at {where} does not know who asks. Make a token on its machine with `demesh token new --read`, and "
+            "give it here with --token or in DEMESH_TOKEN."
+        )
+    return UsageError(f"The node at {where} refuses: {said}")
+
+
+def _sentence(body: bytes) -> str | None:
+    """What a node says when it refuses."""
+    try:
+        said = json.loads(body)
+        return str(printable(said["error"]))
+    except (ValueError, KeyError, TypeError):
+        return None
 
 
 def _connect_url(url: str) -> http.client.HTTPConnection:

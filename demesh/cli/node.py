@@ -1,5 +1,7 @@
 """`demesh node run|id`."""
 
+from typing import Literal
+
 import click
 
 from demesh.cli import options
@@ -32,6 +34,14 @@ def node() -> None:
 )
 @click.option("--alertmanager", "alertmanagers", metavar="URL", multiple=True, help="An Alertmanager to tell.")
 @click.option("-v", "--verbose", count=True, help="Say more; twice: say everything.")
+@click.option(
+    "--log-format",
+    type=click.Choice(["text", "json"]),
+    default="text",
+    envvar="DEMESH_LOG_FORMAT",
+    help="How the diagnostic log on standard error is written [default: text].",
+)
+@click.option("--stats", is_flag=True, help="Log a line of statistics every 30 seconds.")
 @options.data_dir
 def run(
     targets: tuple[str, ...],
@@ -44,17 +54,20 @@ def run(
     swarm_key_file: str | None,
     alertmanagers: tuple[str, ...],
     verbose: int,
+    log_format: Literal["text", "json"],
+    stats: bool,
     data_dir: str | None,
 ) -> None:
     """Run a node that watches TARGETS (http:// or https:// URLs) and what its configuration names.
 
     Without a configuration it makes a data directory, a node key and a swarm key, and founds a mesh. A second node joins
-    with a copy of that swarm key and --peer.
+    with a copy of that swarm key and --peer. SIGTERM and SIGINT end it; its last entry then says that it left.
 
     \b
     Examples:
       demesh node run https://example.org
       demesh node run --peer vps1.example.net:8471 --swarm-key-file swarm.key
+      demesh node run --stats --log-format json https://example.org
     """
     from demesh.cli.run import Overrides, run_node
 
@@ -71,6 +84,8 @@ def run(
             alertmanagers=alertmanagers,
             targets=targets,
             verbose=verbose,
+            log_format=log_format,
+            statistics=stats,
         )
     )
 
@@ -78,7 +93,12 @@ def run(
 @node.command("id")
 @options.data_dir
 def show_id(data_dir: str | None) -> None:
-    """Print the peer id of the node in the data directory."""
+    """Print the peer id of the node in the data directory.
+
+    \b
+    Example:
+      demesh node id
+    """
     from demesh.errors import NodeNotRunning
     from demesh.home import find_home
     from demesh.identity import peer_id, read_or_make_node_key

@@ -5,6 +5,9 @@ from typing import Any, TypeVar
 
 import click
 
+TOKEN = "demesh.token"
+"""Where the context keeps the value of --token."""
+
 _F = TypeVar("_F", bound=Callable[..., Any])
 
 
@@ -17,7 +20,20 @@ def data_dir(function: _F) -> _F:
 
 
 def node_url(function: _F) -> _F:
-    return click.option("--node", "node_url", metavar="URL", help="Ask the node whose API is at URL.")(function)
+    """`--node`, and `--token` with it; the token waits in the context for `demesh.cli.client`."""
+    token = click.option(
+        "--token",
+        metavar="TOKEN",
+        envvar="DEMESH_TOKEN",
+        expose_value=False,
+        callback=_keep_token,
+        help="What to show the node at URL. Better in DEMESH_TOKEN: a command line can be seen by others.",
+    )
+    return click.option("--node", "node_url", metavar="URL", help="Ask the node whose API is at URL.")(token(function))
+
+
+def _keep_token(context: click.Context, _parameter: click.Parameter, value: str | None) -> None:
+    context.meta[TOKEN] = value
 
 
 def as_json(function: _F) -> _F:

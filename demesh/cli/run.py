@@ -18,11 +18,13 @@ from nacl.signing import SigningKey
 
 from demesh import __version__
 from demesh.address import parse_host_port, parse_peer
+from demesh.api.app import reload_of
 from demesh.api.server import ApiServer
 from demesh.clock import SystemClock
 from demesh.config.load import Settings, check_name, parse_api, read_config, settings_of
 from demesh.config.tables import ConfigFile, check_http_url
 from demesh.curl import CurlEngine, fetch
+from demesh.diagnostics import Format, set_up_logging
 from demesh.errors import DemeshError, UsageError
 from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, make_runtime_directory, read_mesh_id
 from demesh.identity import (
@@ -33,6 +35,7 @@ from demesh.identity import (
     read_swarm_key,
     write_secret,
 )
+from demesh.lateness import Lateness
 from demesh.limits import ALERT_POST_SECONDS_MAX, SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
@@ -41,10 +44,13 @@ from demesh.mesh.libp2p.host import Libp2pNetwork
 from demesh.node import Edges, Node
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
+from demesh.statistics import tell_statistics
 from demesh.target import public_target
+from demesh.tokens import TokenCheck
 from demesh.view.history_storage import ThreadHistoryStorage
 from demesh.view.history_store import HistoryStore, open_history
 
+log = logging.getLogger(__name__)
 _PORT = 8471
 
 
@@ -63,13 +69,16 @@ class Overrides:
     alertmanagers: tuple[str, ...] = ()
     targets: tuple[str, ...] = ()
     verbose: int = 0
+    log_format: Format = "text"
+    statistics: bool = False
 
 
 def run_node(overrides: Overrides) -> NoReturn:
     """Run a node until SIGTERM or SIGINT, then exit. Raises DemeshError."""
     if sys.platform != "linux":
         raise UsageError("A node runs on Linux only; the other commands work here with --node URL.")
-    _set_up_logging(overrides.verbose)
+    clock = SystemClock()
+    set_up_logging(overrides.verbose, overrides.log_format, clock.monotonic_ms, statistics=overrides.statistics)
     home = find_home(overrides.data_dir)
     settings = _settings(home, overrides)
     home.make()
@@ -78,7 +87,8 @@ def run_node(overrides: Overrides) -> NoReturn:
     api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
     if len(os.fsencode(api_socket)) > SOCKET_PATH_BYTES_MAX:
         raise UsageError(f"The path {api_socket} is too long for a socket. Set XDG_RUNTIME_DIR to a shorter directory.")
-    api = ApiServer(settings.api, api_socket)
+    tokens = TokenCheck(home.tokens, settings.api_token_file)
+    api = ApiServer(settings.api, api_socket, tokens, settings.api_hosts)
     swarm_key = _swarm_key(home, settings)
     key = read_or_make_node_key(home.node_key)
     mesh_id = _mesh_id(home, swarm_key)
@@ -87,7 +97,7 @@ def run_node(overrides: Overrides) -> NoReturn:
         heads = {state.log: state.head.seq for state in store.logs()}
         history = open_history(home.view_db, heads)
         try:
-            trio.run(_run, settings, home, key, swarm_key, mesh_id, store, history, api)
+            trio.run(_run, settings, home, key, swarm_key, mesh_id, store, history, api, clock, overrides.statistics)
         except* DemeshError as group:
             raise _first(group) from group
     sys.exit(0)
@@ -102,8 +112,10 @@ async def _run(
     store: Store,
     history: HistoryStore,
     api: ApiServer,
+    clock: SystemClock,
+    statistics: bool,
 ) -> None:
-    clock, curl = SystemClock(), CurlEngine()
+    curl, lateness = CurlEngine(), Lateness(clock)
     marker = MarkerFile(make_runtime_directory(), home)
     listen = settings.listen or _default_listen()
 
@@ -129,18 +141,36 @@ async def _run(
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(curl.run)
-        nursery.start_soon(_stop_on_signal, stop)
+        nursery.start_soon(_obey_signals, node, stop)
+        nursery.start_soon(lateness.run)
+        if statistics:
+            nursery.start_soon(tell_statistics, clock, lateness, node.store_bytes)
         nursery.start_soon(_greet, node, settings, home, swarm_key)
         await node.run(stop, [api.run])
         nursery.cancel_scope.cancel()
 
 
-async def _stop_on_signal(stop: trio.Event) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT) as signals:
-        async for _ in signals:
-            if stop.is_set():
+async def _obey_signals(node: Node, stop: trio.Event) -> None:
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for received in signals:
+            if received == signal.SIGHUP:
+                await _reload(node)
+            elif stop.is_set():
                 os._exit(130)  # asked twice: the log is durable as it is, only the farewell is lost
-            stop.set()
+            else:
+                stop.set()
+
+
+async def _reload(node: Node) -> None:
+    """Take up the configuration anew, as SIGHUP asks; a bad one changes nothing."""
+    act = reload_of(node)
+    if act is None:
+        log.warning("SIGHUP: this node takes up its configuration when it starts; restart it.")
+        return
+    try:
+        await act()
+    except UsageError as error:
+        log.error("SIGHUP: the configuration is bad, the last good one stays in force. %s", error)
 
 
 async def _greet(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> None:
@@ -227,14 +257,6 @@ def _valid_url(url: str) -> str:
     except UsageError as error:
         raise UsageError(f"--alertmanager: {error}.") from None
     return url.rstrip("/")
-
-
-def _set_up_logging(verbose: int) -> None:
-    level = (logging.WARNING, logging.INFO, logging.DEBUG)[min(verbose, 2)]
-    logging.basicConfig(
-        level=logging.WARNING, format="%(asctime)s %(levelname)s %(name)s: %(message)s", stream=sys.stderr
-    )
-    logging.getLogger("demesh").setLevel(level)
 
 
 def _url(address: tuple[str, int]) -> str:

@@ -34,5 +34,10 @@ def new(file: str | None, data_dir: str | None) -> None:
 @click.argument("file", required=False)
 @options.data_dir
 def fingerprint(file: str | None, data_dir: str | None) -> None:
-    """Print what tells this swarm key from others and reveals nothing of it."""
+    """Print what tells this swarm key from others and reveals nothing of it.
+
+    \b
+    Example:
+      demesh swarm-key fingerprint
+    """
     click.echo(read_swarm_key(Path(file) if file else find_home(data_dir).swarm_key).fingerprint)

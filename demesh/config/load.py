@@ -42,6 +42,8 @@ class Settings:
     advertise: tuple[tuple[str, int], ...] = ()
     swarm_key_file: Path | None = None
     api: tuple[str, int] | None = ("127.0.0.1", 8470)
+    api_token_file: Path | None = None
+    api_hosts: tuple[str, ...] = ()
     alertmanagers: tuple[str, ...] = ()
     alert_labels: tuple[tuple[str, str], ...] = ()
     checks: tuple[Check, ...] = field(default=())
@@ -106,6 +108,8 @@ def settings_of(config: ConfigFile, base: Path, targets: Sequence[str] = ()) -> 
         advertise=tuple(parse_host_port(each) for each in config.mesh.advertise),
         swarm_key_file=base / key_file if key_file else None,
         api=parse_api(config.api.listen),
+        api_token_file=base / config.api.token_file if config.api.token_file else None,
+        api_hosts=tuple(config.api.hosts),
         alertmanagers=tuple(url.rstrip("/") for url in config.alerts.alertmanager),
         alert_labels=tuple(sorted(config.alerts.labels.items())),
         checks=build_checks(config, targets, base),

@@ -137,6 +137,8 @@ class AlertsTable(Table):
 
 class ApiTable(Table):
     listen: Annotated[str, _sentence(_api_listen)] = "127.0.0.1:8470"
+    token_file: str | None = None
+    hosts: list[str] = []
 
 
 class ExpectTable(Table):

@@ -4,9 +4,10 @@ from pathlib import Path
 
 from demesh.identity import new_swarm_key
 from demesh.log.audit import audit
-from demesh.log.replay import startup_entries
 from demesh.log.store import Store
+from demesh.opening import load_log
 from demesh.view.fold import View
+from demesh.view.history_store import HistoryStore
 from tests.bench.figure import Budget, Figure
 from tests.bench.logs import RESULTS_PER_ENTRY, fill, write_log
 from tests.bench.machine import Stopwatch
@@ -66,8 +67,11 @@ def _start(scope: Scope, mesh_id: bytes, key_file: Path) -> list[Figure]:
                 used[node.name].append(node.cpu_seconds())
                 resident[node.name] = node.resident_mb()
                 node.stop()
-    with Store(full.home / "log.db", readonly=True) as store:
-        load_seconds = min(_load_view(store) for _ in range(scope.choose(2, 1)))
+    with (
+        Store(full.home / "log.db", readonly=True) as store,
+        HistoryStore(full.home / "view.db", readonly=True) as kept,
+    ):
+        load_seconds = min(_load_view(store, kept) for _ in range(scope.choose(2, 1)))
     what = f"{results:,} results of {_MEMBERS} members in the store"
     return [
         Figure(f"{what}: CPU time to load the view", load_seconds, "s"),
@@ -77,10 +81,10 @@ def _start(scope: Scope, mesh_id: bytes, key_file: Path) -> list[Figure]:
     ]
 
 
-def _load_view(store: Store) -> float:
-    """As a node does it before anything runs (`demesh.node`)."""
+def _load_view(store: Store, kept: HistoryStore) -> float:
+    """As a node does it before anything runs (`demesh.opening`)."""
     watch = Stopwatch()
     view = View(public_key_of("ben"), 0)
     for state in store.logs():
-        view.load(state.public_key, startup_entries(store, state))
+        load_log(view, store, state, kept)
     return watch.cpu_seconds()

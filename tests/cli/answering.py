@@ -16,6 +16,8 @@ def _handler(answers: dict[str, Any], status: int) -> type[BaseHTTPRequestHandle
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
             found = answers.get(self.path)
+            if callable(found):
+                found = found(self.headers)
             body = found if isinstance(found, bytes) else json.dumps(found).encode()
             self.send_response(status if found is not None else 404)
             self.send_header("Content-Length", str(len(body)))
@@ -45,7 +47,7 @@ def _serving(server: socketserver.BaseServer) -> Generator[None]:
 
 @contextmanager
 def url_answering(answers: dict[str, Any], status: int = 200) -> Generator[str]:
-    """A URL at which the documents in `answers`, by path, can be had."""
+    """A URL at which the documents in `answers`, by path, can be had; one may be made from the request's headers."""
     server = socketserver.TCPServer(("127.0.0.1", 0), _handler(answers, status))
     with _serving(server):
         yield f"http://127.0.0.1:{server.server_address[1]}"

@@ -1,13 +1,18 @@
 """The demesh command in this process, through its real entry point, in a home of its own."""
 
+import inspect
 import logging
 import os
+import re
 import sys
+from collections.abc import Iterator
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
 from dataclasses import dataclass
 from io import StringIO
 from pathlib import Path
 from unittest.mock import patch
+
+import click
 
 from demesh.cli import main
 from demesh.home import HomeLock
@@ -18,6 +23,23 @@ class Ran:
     code: int
     out: str
     err: str
+
+
+def commands(command: click.Command, path: tuple[str, ...] = ()) -> Iterator[tuple[tuple[str, ...], click.Command]]:
+    """Every command there is, groups included, by its words."""
+    yield path, command
+    if isinstance(command, click.Group):
+        context = click.Context(command)
+        for name in command.list_commands(context):
+            found = command.get_command(context, name)
+            assert found is not None
+            yield from commands(found, (*path, name))
+
+
+def examples(command: click.Command) -> list[str]:
+    """The lines after "Example:" or "Examples:" of its help that call demesh, whatever stands around it."""
+    _, _, after = inspect.cleandoc(command.help or "").partition("\nExample")
+    return [line.strip() for line in after.splitlines() if re.search(r"(^|[\s(|])demesh\s", line)]
 
 
 def _until(end: ExitStack, lock: HomeLock) -> HomeLock:

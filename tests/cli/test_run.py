@@ -95,11 +95,42 @@ def test_a_busy_api_port_is_named_with_its_remedy(host: str, tmp_path: Path) -> 
     assert "--api" in ran.err
 
 
-@pytest.mark.parametrize("api", ["0.0.0.0:8470", "192.0.2.7:8470", "[2001:db8::1]:8470", "example.org:8470"])
-def test_an_api_that_others_could_reach_is_refused(api: str, tmp_path: Path) -> None:
+_BEYOND = ["0.0.0.0:8470", "192.0.2.7:8470", "[2001:db8::1]:8470", "example.org:8470"]
+
+
+@pytest.mark.parametrize("api", _BEYOND)
+def test_an_api_that_others_could_reach_is_refused_without_a_token(api: str, tmp_path: Path) -> None:
     ran = demesh(tmp_path / "home", "node", "run", "--api", api)
     assert ran.code == 2
-    assert ran.err.startswith(f"The API cannot listen on {api}: it serves this machine only.")
+    assert ran.err.startswith(f"The API cannot listen on {api}: it could be reached from elsewhere")
+    assert "demesh token new" in ran.err
+
+
+def test_with_a_token_the_api_may_listen_for_others(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    _runs(home)
+    demesh(home, "token", "new", "--read")
+    with pytest.raises(AssertionError, match="the node would run"):
+        demesh(home, "node", "run", "--api", "0.0.0.0:0")
+
+
+def test_a_configured_token_file_is_used_and_must_hold_a_token(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "demesh.toml").write_text('[api]\nlisten = "0.0.0.0:0"\ntoken_file = "api.token"\n')
+    missing = demesh(home, "node", "run")
+    assert missing.code == 2
+    assert f"Cannot read the token in {home / 'api.token'}" in missing.err
+    (home / "api.token").write_text("0123456789abcdef\n")
+    with pytest.raises(AssertionError, match="the node would run"):
+        demesh(home, "node", "run")
+
+
+def test_the_form_of_the_log_comes_by_option_or_by_environment(tmp_path: Path) -> None:
+    _runs(tmp_path / "home", "--log-format", "json", "--stats")
+    refused = demesh(tmp_path / "home", "node", "run", "--api", "none", DEMESH_LOG_FORMAT="xml")
+    assert refused.code == 2
+    assert "'xml' is not one of 'text', 'json'" in refused.err
 
 
 def test_elsewhere_than_on_linux_it_says_what_works(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,11 +11,12 @@ import sys
 import threading
 import time
 import urllib.request
-from collections.abc import Callable, Generator
+from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import Any, Self, TypeVar
+from urllib.parse import quote
 
 import pytest
 
@@ -126,18 +127,77 @@ class Alertmanager:
 
     @contextmanager
     def running(self) -> Generator["Alertmanager"]:
-        process = subprocess.Popen(self._command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        try:
-            eventually(
-                lambda: urllib.request.urlopen(f"{self.url}/-/ready").status, lambda s: s == 200, 20, "Alertmanager"
-            )
+        with process(self._command, f"{self.url}/-/ready"):
             yield self
-        finally:
-            process.kill()
-            process.wait()
 
     def alerts(self) -> list[dict[str, Any]]:
         return get_json(f"{self.url}/api/v2/alerts")
+
+
+@contextmanager
+def process(command: Sequence[str], url: str) -> Generator[None]:
+    """Run a server until the end of the block; it is ready once `url` answers 200."""
+    started = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    try:
+        eventually(lambda: urllib.request.urlopen(url).status, lambda status: status == 200, 20, command[0])
+        yield
+    finally:
+        started.kill()
+        started.wait()
+
+
+class Blackbox:
+    """A real blackbox_exporter."""
+
+    def __init__(self, directory: Path) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        config = directory / "blackbox.yml"
+        config.write_text("modules: {http: {prober: http, timeout: 2s, http: {preferred_ip_protocol: ip4}}}\n")
+        program, listen = require("prometheus-blackbox-exporter"), self.url.removeprefix("http://")
+        self._command = [program, f"--config.file={config}", f"--web.listen-address={listen}"]
+
+    @contextmanager
+    def running(self) -> Generator["Blackbox"]:
+        with process(self._command, f"{self.url}/-/healthy"):
+            yield self
+
+    def probe(self, target: str) -> str:
+        """Its metrics of one HTTP probe."""
+        with urllib.request.urlopen(f"{self.url}/probe?module=http&target={target}", timeout=5) as answer:
+            return answer.read().decode()
+
+
+class Prometheus:
+    """A real one that scrapes `node` (host and port) every second, as docs/operations.md says."""
+
+    def __init__(self, directory: Path, node: str, token_file: Path | None = None) -> None:
+        self.url = f"http://127.0.0.1:{free_port()}"
+        config = directory / "prometheus.yml"
+        bearer = f"authorization: {{credentials_file: '{token_file}'}}, " if token_file else ""
+        config.write_text(
+            "global: {scrape_interval: 1s}\n"
+            f"scrape_configs: [{{job_name: demesh, honor_labels: true, {bearer}"
+            f"static_configs: [{{targets: ['{node}']}}]}}]\n"
+        )
+        self._command = [
+            require("prometheus"),
+            f"--config.file={config}",
+            f"--storage.tsdb.path={directory / 'prometheus'}",
+            f"--web.listen-address={self.url.removeprefix('http://')}",
+            "--log.level=error",
+        ]
+
+    @contextmanager
+    def running(self) -> Generator["Prometheus"]:
+        with process(self._command, f"{self.url}/-/ready"):
+            yield self
+
+    def query(self, expression: str) -> list[dict[str, Any]]:
+        """The series that an expression gives now."""
+        return get_json(f"{self.url}/api/v1/query?query={quote(expression)}")["data"]["result"]
+
+    def targets(self) -> list[dict[str, Any]]:
+        return get_json(f"{self.url}/api/v1/targets")["data"]["activeTargets"]
 
 
 class NodeProcess:
@@ -192,8 +252,17 @@ class NodeProcess:
         """As an operator would; returns the exit code."""
         assert self._process is not None
         if self._process.poll() is None:
-            self._process.send_signal(signal.SIGTERM)
-        return self._process.wait(10)
+            self.send(signal.SIGTERM)
+        return self.wait(10)
+
+    def send(self, sent: signal.Signals) -> None:
+        assert self._process is not None
+        self._process.send_signal(sent)
+
+    def wait(self, seconds: float) -> int:
+        """The exit code, once it has ended by itself."""
+        assert self._process is not None
+        return self._process.wait(seconds)
 
     def __enter__(self) -> Self:
         return self

@@ -29,6 +29,7 @@ from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL
 from libp2p.utils import encode_delim
 
 from demesh import limits
+from demesh.address import address_text
 from demesh.errors import DialError
 from demesh.identity import peer_id
 from demesh.mesh.libp2p.identity import NotAPeer, Ourselves, PeerNoise, key_of
@@ -117,8 +118,3 @@ class Dialler:
         return DialError(
             f"{where} answers, but not with our swarm key (fingerprint {self.fingerprint}).", wrong_swarm_key=True
         )
-
-
-def address_text(host: str, port: int) -> str:
-    """`host:port` as people write it: an IPv6 address in brackets."""
-    return f"[{host}]:{port}" if ":" in host else f"{host}:{port}"

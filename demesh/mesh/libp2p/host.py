@@ -32,11 +32,11 @@ from libp2p.tools.anyio_service import background_trio_service
 from multiaddr import Multiaddr
 
 from demesh import limits
+from demesh.address import address_text
 from demesh.clock import Clock, SystemClock
 from demesh.errors import DialError, NetworkError
 from demesh.identity import SwarmKey, peer_id
 from demesh.mesh.libp2p.build import Parts, build
-from demesh.mesh.libp2p.dial import address_text
 from demesh.mesh.libp2p.identity import id_of, key_of
 from demesh.mesh.libp2p.peers import Peers
 from demesh.mesh.libp2p.quiet import quieten

@@ -1,0 +1,51 @@
+"""What this node knows of the mesh, for `/metrics`: verdicts, votes, members, logs, and what its own store weighs.
+
+A verdict is a label, and only the present one has a series: `demesh_check_verdict{verdict="down"} == 1` is a rule.
+"""
+
+from collections import Counter
+from collections.abc import Iterable
+from functools import lru_cache
+
+from demesh import __version__, limits
+from demesh.api.exposition import Family, labels
+from demesh.log.chain import LogState
+from demesh.view.fold import CheckView
+from demesh.view.presence import Presence
+
+
+def mesh_metrics(
+    mesh: str,
+    checks: Iterable[CheckView],
+    presences: Iterable[Presence],
+    states: Iterable[LogState],
+    store_bytes: int,
+) -> str:
+    """The text; `presences` of all members, `states` of all logs."""
+    verdict = Family("demesh_check_verdict", "1 for what the mesh says of the check now.")
+    votes = Family("demesh_check_votes", "Votes of the check's assigned vantages.")
+    for check in checks:
+        common = _labels(check.row.name, check.row.type, check.row.severity)
+        verdict.add(f'{common},verdict="{check.verdict}"', 1)
+        votes.add(f'{common},vote="pass"', check.tally.passes)
+        votes.add(f'{common},vote="fail"', check.tally.fails)
+        votes.add(f'{common},vote="unseen"', check.tally.unseen)
+    found = Counter(presences)
+    members = Family("demesh_members", "Members of the mesh by presence, this node included.")
+    for presence in Presence:
+        members.add(f'presence="{presence}"', found[presence])
+    held = list(states)
+    logs = Family("demesh_logs", "Logs held, this node's own included.")
+    logs.add("", len(held))
+    entries = Family("demesh_log_entries", "Entries held, of all logs.")
+    entries.add("", sum(state.head.seq + 1 - state.pruned_to for state in held))
+    store = Family("demesh_store_bytes", "Size of the store's files.")
+    store.add("", store_bytes)
+    info = Family("demesh_info", "1, with what this node is.")
+    info.add(labels((("mesh", mesh), ("version", __version__))), 1)
+    return "".join(family.text() for family in (info, verdict, votes, members, logs, entries, store))
+
+
+@lru_cache(limits.CHECKS_MAX)
+def _labels(name: str, type_: str, severity: str) -> str:
+    return labels((("check", name), ("type", type_), ("severity", severity)))

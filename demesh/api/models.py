@@ -1,0 +1,109 @@
+"""The shapes of the API's answers, for `/openapi.json`. Who builds on them may rely on every field here; more may come.
+
+Times are ISO 8601 in UTC, to the second. The answers themselves are made in `demesh.view.report`; a test holds them to this.
+"""
+
+from typing import Literal
+
+from pydantic import BaseModel, Field
+
+
+class Health(BaseModel):
+    """This process is sane. Says nothing about checks."""
+
+    status: Literal["ok"]
+
+
+class Problem(BaseModel):
+    """Why a request was refused."""
+
+    error: str = Field(description="One sentence: what is wrong and what to do.")
+
+
+class Reloaded(BaseModel):
+    """The configuration was read again and is in force."""
+
+    status: Literal["reloaded"]
+
+
+class VantageModel(BaseModel):
+    """One node's part in a check."""
+
+    node: str
+    vote: str = Field(description="pass, fail or unseen")
+    assigned: bool = Field(description="Whether the vote counts: the node is neither away nor silent.")
+    outcome: str | None = Field(description="Of the newest result: pass, fail, mismatch, timeout or error.")
+    detail: str
+    latency_ms: float | None
+    address: str | None = Field(description="The target's address that was asked.")
+    at: str | None = Field(description="When the newest result was made, by that node's clock.")
+
+
+class UptimeModel(BaseModel):
+    """Of a period that ends now. `ratio` is None when nothing was observed; `coverage` is how much of it was."""
+
+    ratio: float | None
+    coverage: float
+
+
+class CheckModel(BaseModel):
+    """What the mesh says of a check."""
+
+    name: str
+    target: str = Field(description="Without user info and query.")
+    type: str
+    state: str = Field(description="up, down, partial or unknown")
+    since: str | None
+    severity: str
+    interval_ms: int
+    certificate_expires_at: str | None
+    uptime: dict[str, UptimeModel] = Field(description="By window: 1h, 24h, 7d, 30d, 365d.")
+    latency_ms: dict[str, float] = Field(
+        description="Quantiles of the last 24 hours: p50, p95, p99. Empty without any."
+    )
+    vantages: list[VantageModel]
+
+
+class NodeModel(BaseModel):
+    """A member of the mesh."""
+
+    name: str
+    peer_id: str
+    presence: str = Field(description="alive, suspect, silent or away")
+    seen_at: str | None
+    version: str | None
+    tags: list[str]
+    addresses: list[str] = Field(description="Where it can be dialled, as multiaddrs.")
+
+
+class IncidentModel(BaseModel):
+    """Something that was opened and is not closed."""
+
+    name: str = Field(description="The alert's name, such as DemeshCheckDown.")
+    subject: str
+    state: str
+    since: str | None
+    labels: dict[str, str]
+    annotations: dict[str, str]
+
+
+class StatusModel(BaseModel):
+    """What a node knows of the whole mesh, now."""
+
+    mesh: str
+    node: str | None = Field(description="The name of the node that answers.")
+    as_of: str | None
+    settled: bool = Field(description="Whether every live vantage has reported since this node listens.")
+    checks: list[CheckModel]
+    nodes: list[NodeModel]
+    incidents: list[IncidentModel]
+
+
+class HeadModel(BaseModel):
+    """A log's newest entry. Equal on two nodes exactly when they hold the same log."""
+
+    log: str
+    node: str | None
+    peer_id: str
+    seq: int
+    hash: str

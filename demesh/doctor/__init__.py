@@ -1,0 +1,1 @@
+"""What `demesh doctor` looks at: each examination gives findings, and each finding that is not good names its remedy."""

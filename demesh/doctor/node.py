@@ -1,0 +1,149 @@
+"""What belongs to one node: its files, its configuration, whom it would tell, and what it says itself if it runs."""
+
+import os
+import stat
+from collections.abc import Iterator, Sequence
+from datetime import datetime
+from ipaddress import ip_address
+from typing import Any
+from urllib.parse import urlsplit
+
+from demesh.config.load import Settings, read_config, settings_of
+from demesh.doctor.finding import Finding, bad, good, warning
+from demesh.doctor.machine import reachable
+from demesh.errors import ConfigError, DemeshError, UsageError
+from demesh.home import Home, Running
+from demesh.identity import read_swarm_key
+from demesh.target import public_target
+
+_SKEW_SECONDS = 5
+_PORTS = {"http": 80, "https": 443}
+
+
+def configuration(home: Home) -> tuple[Settings | None, list[Finding]]:
+    """The settings, None if they are bad, and what is wrong with them."""
+    try:
+        if not home.config.exists():
+            return Settings("node"), [good("config", "there is none, and none is needed; `demesh init` makes one.")]
+        settings = settings_of(read_config(home.config), home.path)
+    except ConfigError as error:
+        return None, [
+            bad("config", problem, "Correct it; a running node keeps its last good one.") for problem in error.problems
+        ]
+    except (DemeshError, OSError) as error:
+        return None, [bad("config", f"{home.config}: {error}", "Correct it.")]
+    return settings, [good("config", f"{home.config} is valid: {len(settings.checks)} checks.")]
+
+
+def files(home: Home) -> Sequence[Finding]:
+    """Whether the data directory is this user's and nobody else's to read."""
+    if not home.exists:
+        return [warning("home", f"{home.path} holds no node yet.", "demesh init, or demesh node run")]
+    findings: list[Finding] = []
+    for path in (home.path, home.node_key, home.swarm_key, home.tokens):
+        try:
+            status = path.stat()
+        except FileNotFoundError:
+            continue
+        mode = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600
+        if status.st_uid != os.geteuid():
+            remedy = f"Run as the user it belongs to, or chown it: chown -R {os.geteuid()} {home.path}"
+            findings.append(bad("home", f"{path} belongs to another user (id {status.st_uid}).", remedy))
+        elif status.st_mode & 0o077:
+            others = f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o})."
+            finding = warning if mode == 0o700 else bad
+            findings.append(finding("home", others, f"chmod {mode:o} {path}"))
+    return findings or [good("home", f"{home.path} is this user's alone.")]
+
+
+def swarm_key(home: Home, settings: Settings) -> Sequence[Finding]:
+    """Whether the secret is there that lets nodes connect."""
+    path = settings.swarm_key_file or home.swarm_key
+    if not path.exists():
+        if settings.peers or home.mesh_id.exists():
+            remedy = f"Copy swarm.key from a node of the mesh to {path}, mode 0600."
+            return [bad("swarm key", f"{path} is missing.", remedy)]
+        return [good("swarm key", "none yet: the first start makes one.")]
+    try:
+        return [good("swarm key", f"{path} (fingerprint {read_swarm_key(path).fingerprint}).")]
+    except UsageError as error:
+        return [bad("swarm key", str(error), "Copy it from a node of the mesh.")]
+
+
+def peers(settings: Settings) -> Sequence[Finding]:
+    """Whether the configured peers can be connected to."""
+    if not settings.peers:
+        return [good("peers", "none configured: this node waits for others.")]
+    failed = reachable([(peer.host, peer.port) for peer in settings.peers])
+    count = len(settings.peers)
+    if not failed:
+        return [good("peers", f"all {count} configured can be connected to.")]
+    remedy = "See that they run, and that no firewall is between. One that can be reached is enough."
+    finding = bad if len(failed) == count else warning
+    return [finding("peers", f"no connection to {', '.join(failed)}.", remedy)]
+
+
+def sinks(settings: Settings) -> Sequence[Finding]:
+    """Who would be told, and whether they are there."""
+    if not settings.alertmanagers:
+        remedy = "Name an Alertmanager: [alerts] alertmanager in demesh.toml, or --alertmanager URL at the start."
+        return [warning("alerts", "by the configuration, nobody will be told when something fails.", remedy)]
+    failed = reachable([_address(url) for url in settings.alertmanagers])
+    told = ", ".join(map(public_target, settings.alertmanagers))
+    if failed:
+        return [bad("alerts", f"go to {told}; no connection to {', '.join(failed)}.", "See that it runs.")]
+    return [good("alerts", f"go to {told}.")]
+
+
+def hosts(settings: Settings) -> list[str]:
+    """The names, not addresses, that the configuration uses."""
+    targets = [urlsplit(check.probe.target).hostname for check in settings.checks]
+    found = [*targets, *(peer.host for peer in settings.peers), *(_address(url)[0] for url in settings.alertmanagers)]
+    return sorted({host for host in found if host and not _is_address(host)})
+
+
+def running(home: Home, node: Running | None, answer: dict[str, Any] | DemeshError | None) -> Iterator[Finding]:
+    """What the node says of itself; `answer` is its status, or why there is none."""
+    if node is None:
+        yield warning("node", f"none is running on {home.path}.", "demesh node run")
+        return
+    if not isinstance(answer, dict):
+        yield bad("node", f"pid {node.pid} runs but does not answer: {answer}", "Look at its log; restart it.")
+        return
+    yield good("node", f"{answer['node']} (pid {node.pid}) runs and answers.")
+    others = [each for each in answer["nodes"] if each["name"] != answer["node"]]
+    silent = [each["name"] for each in others if each["presence"] == "silent"]
+    if silent:
+        yield warning("members", f"silent: {', '.join(silent)}.", "Look there; `demesh status` says since when.")
+    else:
+        alive = sum(each["presence"] in ("alive", "suspect") for each in others)
+        yield good("members", f"{alive} others alive of {len(others)} known.")
+    ahead = _ahead(answer)
+    if ahead:
+        said = "; ".join(f"{name} by {seconds:.0f} s" for name, seconds in ahead.items())
+        yield warning("skew", f"clocks ahead of this one: {said}.", "Synchronise the clocks, here or there.")
+
+
+def _ahead(answer: dict[str, Any]) -> dict[str, float]:
+    """The nodes that date their results in this node's future, and by how much, in seconds."""
+    now, found = datetime.fromisoformat(answer["as_of"]), dict[str, float]()
+    for check in answer["checks"]:
+        for vantage in check["vantages"]:
+            if vantage["at"] and vantage["node"] != answer["node"]:
+                seconds = (datetime.fromisoformat(vantage["at"]) - now).total_seconds()
+                if seconds > _SKEW_SECONDS:
+                    found[vantage["node"]] = max(seconds, found.get(vantage["node"], 0))
+    return found
+
+
+def _address(url: str) -> tuple[str, int]:
+    parts = urlsplit(url)
+    return parts.hostname or "", parts.port or _PORTS[parts.scheme]
+
+
+def _is_address(host: str) -> bool:
+    try:
+        ip_address(host)
+    except ValueError:
+        return False
+    return True

@@ -1,0 +1,140 @@
+"""A node's answers without a node: a real view of three members behind the API's `ApiNode`, asked as an ASGI server asks."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any, cast
+
+import trio
+
+from demesh.api.app import make_app
+from demesh.api.guard import Access
+from demesh.checks.check import Check
+from demesh.checks.latest import LatestRuns
+from demesh.checks.runner import Run
+from demesh.config.load import Settings
+from demesh.log.chain import Logs
+from demesh.outcome import Outcome, ProbeResult
+from demesh.probes.base import ProbeSpec
+from demesh.tokens import TokenCheck
+from demesh.view import report
+from tests.log.builders import MESH, TrioClock
+from tests.view.build import OWN, PASS, View, deliver, new_view, row, three_vantages
+
+
+def check(name: str = "web", target: str = "https://web.example.net/", type_: str = "http") -> Check:
+    return Check(name, ProbeSpec(type_, target, 10_000))
+
+
+def run(result: ProbeResult, up_ms: int = 0) -> Run:
+    return Run(0, up_ms, result, 0)
+
+
+def whole(outcome: Outcome = PASS, **changed: Any) -> ProbeResult:
+    """A result with everything that an HTTP probe measures."""
+    phases = {"dns": 812, "connect": 3_100, "tls": 12_345, "first_byte": 8_000, "transfer": 123}
+    result = ProbeResult(outcome, 24_380, "", phases, 1_800_000_000, "192.0.2.7", 200)
+    return replace(result, **changed)
+
+
+@dataclass
+class Node:
+    """Three members that see `web` up."""
+
+    checks: Sequence[Check] = (check(),)
+    mesh: str = "0a1b2c3d"
+    latest: LatestRuns = field(default_factory=LatestRuns)
+    logs: Logs = field(default_factory=lambda: Logs(MESH, OWN.log, []))
+
+    def __post_init__(self) -> None:
+        self.settings = Settings("a", checks=tuple(self.checks))
+        self.clock = TrioClock()
+        self.view: View = new_view()
+        for member in three_vantages(self.view, row("web")):
+            deliver(self.view, member, member.outcomes(1_000, PASS), 1_000)
+
+    def status(self) -> dict[str, Any]:
+        incident = {"name": "DemeshCheckDown", "subject": "web", "state": "open", "since": "2026-01-01T00:00:00Z"}
+        answer = report.status(self.view, {}, self.mesh, OWN.key, 2_000, 1_700_000_002_000)
+        return {**answer, "incidents": [{**incident, "labels": {"check": "web"}, "annotations": {}}]}
+
+    def heads(self) -> list[dict[str, Any]]:
+        return [{"log": "ab", "node": "a", "peer_id": "12D3KooWx", "seq": 1, "hash": "cd"}]
+
+    def store_bytes(self) -> int:
+        return 4_096
+
+
+class ReloadingNode(Node):
+    """One that can take up its configuration anew; it fails with `error` if there is one."""
+
+    error: Exception | None = None
+    reloads = 0
+
+    async def reload(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.error:
+            raise self.error
+        self.reloads += 1
+
+
+@dataclass(frozen=True)
+class Answer:
+    status: int
+    headers: dict[str, str]
+    body: bytes
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.body)
+
+
+def no_tokens() -> Access:
+    return Access(TokenCheck(Path("/nonexistent/tokens.json"), None))
+
+
+async def ask(
+    path: str,
+    *,
+    host: str | None = "127.0.0.1:8470",
+    method: str = "GET",
+    client: tuple[str, int] | None = ("127.0.0.1", 50_000),
+    token: str | None = None,
+    headers: Sequence[tuple[str, str]] = (),
+    chunks: Sequence[bytes] = (b"",),
+    access: Access | None = None,
+    node: Node | None = None,
+) -> Answer:
+    """What the API answers. The body comes in `chunks`, and after the last one nothing more unless it is empty."""
+    sent: list[dict[str, Any]] = []
+    waiting = [{"type": "http.request", "body": chunk, "more_body": bool(chunk)} for chunk in chunks]
+
+    async def receive() -> dict[str, Any]:
+        if not waiting:
+            await trio.sleep_forever()
+        return waiting.pop(0)
+
+    async def send(message: dict[str, Any]) -> None:
+        sent.append(message)
+
+    said = [*headers, *([("host", host)] if host is not None else [])]
+    said += [("authorization", f"Bearer {token}")] if token else []
+    scope = {
+        "type": "http",
+        "asgi": {"version": "3.0"},
+        "http_version": "1.1",
+        "method": method,
+        "path": path,
+        "raw_path": path.encode(),
+        "query_string": b"",
+        "root_path": "",
+        "scheme": "http",
+        "client": client,
+        "headers": [(name.encode(), value.encode("latin-1")) for name, value in said],
+    }
+    app = make_app(cast(Any, node or Node()), access or no_tokens())
+    await app(scope, receive, send)
+    body = b"".join(message.get("body", b"") for message in sent)
+    found = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
+    return Answer(sent[0]["status"], found, body)

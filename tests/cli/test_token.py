@@ -1,0 +1,97 @@
+"""`demesh token`: what it prints, and how a command shows a token to a node."""
+
+import json
+from pathlib import Path
+
+import pytest
+
+from demesh.tokens import Scope, TokenCheck
+from tests.cli.answering import url_answering
+from tests.cli.harness import demesh
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    assert demesh(tmp_path / "home", "init", "--name", "nas").code == 0
+    return tmp_path / "home"
+
+
+def test_a_new_token_alone_is_on_standard_output(home: Path) -> None:
+    ran = demesh(home, "token", "new", "--read", "--name", "grafana")
+    assert ran.code == 0
+    assert ran.out.count("\n") == 1
+    assert "shown this once" in ran.err
+    check = TokenCheck(home / "tokens.json", None)
+    assert check.scope_of(ran.out.strip()) == Scope.READ
+    assert check.scope_of(demesh(home, "token", "new").out.strip()) == Scope.WRITE
+
+
+def test_json_has_the_token_with_its_name_and_scope(home: Path) -> None:
+    said = json.loads(demesh(home, "token", "new", "--json").out)
+    assert said.keys() == {"name", "scope", "token"}
+    assert (said["name"], said["scope"]) == ("token-1", "write")
+    assert json.loads(demesh(home, "token", "new", "--json").out)["name"] == "token-2"
+
+
+def test_the_list_has_no_token_and_no_hash(home: Path) -> None:
+    text = demesh(home, "token", "new", "--read", "--name", "grafana").out.strip()
+    listed = demesh(home, "token", "list")
+    assert listed.out.split()[:2] == ["grafana", "read"]
+    told = json.loads(demesh(home, "token", "list", "--json").out)
+    assert [each.keys() for each in told] == [{"name", "scope", "made_at"}]
+    assert text not in listed.out
+
+
+def test_a_revoked_token_is_gone(home: Path) -> None:
+    text = demesh(home, "token", "new", "--name", "a").out.strip()
+    assert demesh(home, "token", "revoke", "a").code == 0
+    assert TokenCheck(home / "tokens.json", None).scope_of(text) is None
+    again = demesh(home, "token", "revoke", "a")
+    assert again.code == 2
+    assert "There is no token named 'a'" in again.err
+    assert "There are no tokens" in demesh(home, "token", "list").err
+
+
+def test_a_name_that_is_none_is_refused(home: Path) -> None:
+    assert demesh(home, "token", "new", "--name", "\x1b[31m").code == 2
+
+
+def _status(home: Path, url: str, *arguments: str, **environment: str) -> str:
+    return demesh(home, "status", "--node", url, *arguments, **environment).err
+
+
+@pytest.mark.parametrize(
+    ("status", "says"),
+    [
+        (401, "does not know who asks. Make a token on its machine with `demesh token new --read`"),
+        (403, "refuses: This token may only read."),
+        (421, "refuses: This token may only read."),
+    ],
+)
+def test_a_refusal_is_a_sentence(status: int, says: str, tmp_path: Path) -> None:
+    answer = {"error": "This token may only read."}
+    with url_answering({"/api/v1/status": answer}, status) as url:
+        ran = demesh(tmp_path / "home", "status", "--node", url)
+    assert ran.code == 2
+    assert says in ran.err
+    assert ran.err.count("\n") == 1
+
+
+def test_what_a_stranger_says_cannot_command_the_terminal(tmp_path: Path) -> None:
+    with url_answering({"/api/v1/status": {"error": "\x1b[2Jgone"}}, 403) as url:
+        assert "\x1b" not in _status(tmp_path / "home", url)
+
+
+def test_a_token_is_shown_to_the_node_at_the_url(tmp_path: Path) -> None:
+    """The answer is what came as Authorization."""
+    with url_answering({"/api/v1/status": lambda headers: {"error": str(headers["Authorization"])}}, 403) as url:
+        assert "refuses: None" in _status(tmp_path / "home", url)
+        assert "refuses: Bearer abc" in _status(tmp_path / "home", url, "--token", "abc")
+        assert "refuses: Bearer def" in _status(tmp_path / "home", url, DEMESH_TOKEN="def")
+
+
+def test_a_token_that_can_be_none_is_refused_and_not_repeated(tmp_path: Path) -> None:
+    with url_answering({"/api/v1/status": {}}) as url:
+        said = _status(tmp_path / "home", url, "--token", "sesame\r\nX: y")
+    assert "holds a character that none has" in said
+    assert "sesame" not in said

@@ -1,0 +1,182 @@
+"""Every example in every command's help works when it is typed in: found in the help, run by a shell, on a real node.
+
+A command that someone adds is covered without a line here. What an example names is put in its place before it is run:
+
+    example.org, example.net, example.com    a web server on this machine
+    host:8471, a node to dial                the swarm address of a running node of the same mesh
+    http://host:8470, a node to ask          the API of that node
+    files                                    swarm.key and such lie in the directory where it is run
+
+An example passes when it exits with 0, or with a code that the help gives a meaning ("Exits 0 …, 1 …"), and shows neither a
+traceback nor a complaint about how it was called. One that runs for ever is ended by SIGTERM and must then exit with 0.
+"""
+
+import inspect
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import click
+import pytest
+
+from demesh.cli import root
+from demesh.identity import new_swarm_key, write_secret
+from tests.cli.harness import commands, examples
+from tests.e2e.harness import NodeProcess, WebServer, eventually, free_port
+
+pytestmark = [pytest.mark.slow, pytest.mark.e2e]
+
+_FOR_EVER_SECONDS = 20
+"""What has not ended by itself until then is taken to run for ever."""
+_END_SECONDS = 10
+_OWN_HOME = re.compile(r"demesh (init|node run|swarm-key new|join|restore|demo|check)\b")
+"""Commands that want a home of their own, not that of the running node: they make one, or change its configuration."""
+_CONFIGURED = re.compile(r"demesh check (?!add\b)")
+"""Those of them that want to find a configuration there."""
+_CONFIG = '[[check]]\nname = "blog"\ntarget = "{target}"\ninterval = "1s"\n'
+_RUNS_FOR_EVER = {"node run": "ask with: demesh status"}
+"""What is known to run for ever, and what it says once it does: only so that the test need not wait."""
+_PLACE = re.compile(r"\bexample\.(?:org|net|com)\b")
+_SWARM = re.compile(r"[\w.-]+:8471")
+_API = re.compile(r"http://[\w.-]+:8470")
+_TARGET = re.compile(r"https?://[\w.-]*example\.(?:org|net|com)")
+
+
+def _leaves() -> Iterator[tuple[str, click.Command]]:
+    for path, command in commands(root):
+        if not isinstance(command, click.Group):
+            yield " ".join(path), command
+
+
+_LEAVES = dict(_leaves())
+
+
+_EXAMPLES = [(path, example) for path, command in _LEAVES.items() for example in examples(command)]
+
+
+def _codes(command: click.Command) -> set[int]:
+    """0, and those that the help explains."""
+    said = re.search(r"\bExits\b(.*?)(?:\n\n|\Z)", inspect.cleandoc(command.help or ""), re.DOTALL)
+    return {0, *map(int, re.findall(r"\b([0-9])\b", said[1] if said else ""))}
+
+
+@dataclass
+class _Place:
+    """A running node, a web server, and a directory to type in."""
+
+    node: NodeProcess
+    web: WebServer
+    swarm_key: Path
+    directory: Path
+
+    def fit(self, example: str) -> str:
+        """`example` with what is on this machine in place of what it names."""
+        fitted = _API.sub(f"http://{self.node.api}", example)
+        fitted = _SWARM.sub(self.node.swarm, fitted)
+        fitted = _TARGET.sub(self.web.url, fitted)
+        fitted = _PLACE.sub("127.0.0.1", fitted)
+        if "node run" in fitted:
+            fitted = fitted.replace("node run", f"node run --listen 127.0.0.1:{free_port()}", 1)
+            if "--api" not in fitted:
+                fitted = fitted.replace("node run", f"node run --api 127.0.0.1:{free_port()}", 1)
+        return fitted
+
+    def environment(self, example: str) -> dict[str, str]:
+        home = self.directory / "home" if _OWN_HOME.search(example) else self.node.home
+        if _CONFIGURED.search(example):
+            for place in (home, self.directory):
+                place.mkdir(exist_ok=True)
+                (place / "demesh.toml").write_text(_CONFIG.format(target=self.web.url))
+        shims = self.directory / "bin"
+        return {
+            **self.node.environment,
+            "DEMESH_HOME": str(home),
+            "HOME": str(self.directory),
+            "PATH": f"{shims}:{os.environ['PATH']}",
+            "PYTHONPATH": str(Path(__file__).parents[2]),
+        }
+
+
+@pytest.fixture(scope="module")
+def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeProcess, WebServer, Path]]:
+    key = tmp_path_factory.mktemp("key") / "swarm.key"
+    write_secret(key, new_swarm_key().text())
+    with WebServer() as web:
+        node = NodeProcess(tmp_path_factory.mktemp("node"), "nas", _CONFIG.format(target=web.url), swarm_key=key)
+        shutil.copy(key, node.home / "swarm.key")
+        (node.home / "swarm.key").chmod(0o600)
+        with node:
+            node.start()
+            node.wait_ready()
+            eventually(node.status, lambda said: said["checks"][0]["state"] == "up", 20, "a check that is up")
+            yield node, web, key
+
+
+@pytest.fixture
+def place(running: tuple[NodeProcess, WebServer, Path], tmp_path: Path) -> _Place:
+    shim = tmp_path / "bin" / "demesh"
+    shim.parent.mkdir()
+    shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m demesh "$@"\n')
+    shim.chmod(0o755)
+    return _Place(*running, tmp_path)
+
+
+@pytest.mark.parametrize("path", _LEAVES)
+def test_every_command_has_an_example_of_itself(path: str) -> None:
+    shown = examples(_LEAVES[path])
+    assert any(f"demesh {path}" in example for example in shown), f"the help of `demesh {path}` shows no example"
+
+
+@pytest.mark.parametrize(("path", "example"), _EXAMPLES, ids=[example for _, example in _EXAMPLES])
+def test_the_example_works(
+    path: str, example: str, place: _Place, running: tuple[NodeProcess, WebServer, Path]
+) -> None:
+    if path != "swarm-key new":  # which makes the file
+        shutil.copy(place.swarm_key, place.directory / "swarm.key")
+    tokens = place.node.run_command("token", "list").stdout
+    if path == "token revoke" and "grafana" not in tokens:
+        place.node.run_command("token", "new", "--read", "--name", "grafana")
+    elif path == "token new" and "grafana" in tokens:
+        place.node.run_command("token", "revoke", "grafana")
+    output = place.directory / "output"
+    with output.open("wb") as file:
+        process = subprocess.Popen(
+            ["bash", "-o", "pipefail", "-c", place.fit(example)],
+            cwd=place.directory,
+            env=place.environment(example),
+            stdin=subprocess.DEVNULL,
+            stdout=file,
+            stderr=file,
+            start_new_session=True,
+        )
+        try:
+            code = _wait(process, path, output)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+    said = output.read_text()
+    assert code in _codes(_LEAVES[path]), said
+    assert "Traceback" not in said
+    assert "Usage: " not in said, said
+    assert not re.search(r"\bno node (is running|at)\b", said, re.IGNORECASE), said
+
+
+def _wait(process: subprocess.Popen[bytes], path: str, output: Path) -> int:
+    """The exit code; what runs for ever is asked to end once it does."""
+    ready = _RUNS_FOR_EVER.get(path)
+    try:
+        if ready is None:
+            return process.wait(_FOR_EVER_SECONDS)
+        eventually(output.read_text, lambda said: ready in said or process.poll() is not None, 30, f"{path} runs")
+    except subprocess.TimeoutExpired:
+        pass
+    if process.poll() is None:
+        os.killpg(process.pid, signal.SIGTERM)
+    return process.wait(_END_SECONDS)
