@@ -6,10 +6,10 @@ never passed on. A code, an errno and OpenSSL's verdict on the certificate are a
 
 import errno
 import socket
-from dataclasses import dataclass
 
 import pycurl
 
+from demesh.failure import CERTIFICATE_VERDICTS, CONNECT_FAILURES, Failure
 from demesh.outcome import Outcome
 
 ENGINE_TROUBLE = -1  # our own: the engine ended, or could not watch the socket; libcurl's codes are positive
@@ -17,14 +17,6 @@ ENGINE_TROUBLE = -1  # our own: the engine ended, or could not watch the socket;
 # Codes that libcurl has and pycurl has no name for.
 _E_HTTP2_STREAM = 92
 _E_TOO_LARGE = 100
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Whose fault a failed transfer was, and a phrase about it without a full stop."""
-
-    outcome: Outcome
-    sentence: str
 
 
 _CODES = {
@@ -49,39 +41,8 @@ _CODES = {
     ENGINE_TROUBLE: Failure(Outcome.ERROR, "this node's HTTP engine is not running"),
 }
 
-_CONNECT_ERRNOS = {
-    errno.ECONNREFUSED: Failure(Outcome.FAIL, "connection refused"),
-    errno.ECONNRESET: Failure(Outcome.FAIL, "connection reset"),
-    errno.EHOSTUNREACH: Failure(Outcome.FAIL, "host unreachable"),
-    errno.ETIMEDOUT: Failure(Outcome.TIMEOUT, "no answer to the connection attempt"),
-    errno.ENETUNREACH: Failure(Outcome.ERROR, "no network: this node has no route to the address"),
-    errno.ENETDOWN: Failure(Outcome.ERROR, "no network: this node's network is down"),
-    errno.EAFNOSUPPORT: Failure(Outcome.ERROR, "no network: this node does not speak the address's family"),
-    errno.EADDRNOTAVAIL: Failure(Outcome.ERROR, "this node has no local address or port left for the connection"),
-    errno.EACCES: Failure(Outcome.ERROR, "this node is not allowed to connect to the address"),
-    errno.EPERM: Failure(Outcome.ERROR, "this node is not allowed to connect to the address"),
-    errno.EMFILE: Failure(Outcome.ERROR, "this node is out of file descriptors"),
-    errno.ENFILE: Failure(Outcome.ERROR, "this node is out of file descriptors"),
-    errno.ENOBUFS: Failure(Outcome.ERROR, "this node is out of memory for sockets"),
-    errno.ENOMEM: Failure(Outcome.ERROR, "this node is out of memory for sockets"),
-}
-
-# X509_V_ERR_*, see openssl-verify(1)
-_CERTIFICATE_VERDICTS = {
-    0: "the certificate is for another host",  # OpenSSL is content: it is libcurl that compares the names
-    1: "the certificate is for another host",  # where libcurl starts from, and stops when the names differ
-    2: "the certificate's issuer is not trusted",
-    9: "the certificate is not yet valid",
-    10: "the certificate has expired",
-    18: "the certificate is self-signed and not trusted",
-    19: "the certificate chain ends in an authority that is not trusted",
-    20: "the certificate's issuer is not trusted",
-    21: "the certificate's issuer is not trusted",
-    23: "the certificate has been revoked",
-    26: "the certificate is not meant for a server",
-    62: "the certificate is for another host",
-    64: "the certificate is for another address",
-}
+# What OpenSSL calls content or unspecified, libcurl has still compared with the host name.
+_CERTIFICATE_VERDICTS = CERTIFICATE_VERDICTS | dict.fromkeys((0, 1), CERTIFICATE_VERDICTS[62])
 
 
 def explain_transfer(handle: pycurl.Curl, code: int) -> Failure:
@@ -105,7 +66,7 @@ def explain(code: int, os_errno: int, verify_result: int) -> Failure:
     """What went wrong, from libcurl's code, the errno of the last connection attempt, and OpenSSL's verify result."""
     if code == pycurl.E_COULDNT_CONNECT:
         unknown = f"no connection (errno {os_errno})" if os_errno else "no connection"
-        return _CONNECT_ERRNOS.get(os_errno, Failure(Outcome.FAIL, unknown))
+        return CONNECT_FAILURES.get(os_errno, Failure(Outcome.FAIL, unknown))
     if code == pycurl.E_PEER_FAILED_VERIFICATION:
         unknown = f"the certificate was not accepted (OpenSSL verify result {verify_result})"
         return Failure(Outcome.FAIL, _CERTIFICATE_VERDICTS.get(verify_result, unknown))

@@ -34,7 +34,7 @@ def find_system_ca_file() -> str | None:
         return None
 
 
-_system_ca_file = cache(find_system_ca_file)
+system_ca_file = cache(find_system_ca_file)
 
 
 def trust(handle: pycurl.Curl, ca_file: str | None) -> None:
@@ -43,7 +43,7 @@ def trust(handle: pycurl.Curl, ca_file: str | None) -> None:
     libcurl parses the machine's bundle (15 ms) once for all handles of an engine, and keeps exactly one such file. A
     file of the user's is therefore handed over as bytes, which leaves the kept one in its place.
     """
-    system = _system_ca_file()
+    system = system_ca_file()
     handle.unsetopt(pycurl.CAPATH)  # a directory from another machine; and with one set, libcurl keeps nothing
     if ca_file is not None and ca_file != system:
         handle.setopt(pycurl.CAINFO_BLOB, Path(ca_file).read_bytes())

@@ -1,11 +1,12 @@
 """All probes by type, each made when it is first asked for, so that nobody waits for the imports of what is not used."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from demesh.curl import CurlEngine
 from demesh.probes.base import Probe
 from demesh.probes.resolving import Resolver
+from demesh.probes.tls import TlsContexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -15,6 +16,7 @@ class Tools:
     curl: CurlEngine
     wall_ms: Callable[[], int]
     resolver: Resolver
+    tls: TlsContexts = field(default_factory=TlsContexts)
 
 
 def _http(tools: Tools) -> Probe:
@@ -23,8 +25,16 @@ def _http(tools: Tools) -> Probe:
     return HttpProbe(tools.curl, tools.wall_ms, tools.resolver)
 
 
+def _tcp(tools: Tools) -> Probe:
+    from demesh.probes.tcp import TcpProbe
+
+    return TcpProbe(tools.wall_ms, tools.resolver, tools.tls)
+
+
 _MAKERS: dict[str, Callable[[Tools], Probe]] = {
     "http": _http,
+    "tcp": _tcp,
+    "tls": _tcp,
 }
 
 TYPES = tuple(_MAKERS)

@@ -21,7 +21,7 @@ from functools import partial
 import outcome
 import trio
 
-from demesh.errors import NetworkError
+from demesh.failure import Failed
 from demesh.limits import LOOKUPS_MAX
 from demesh.outcome import Outcome
 
@@ -34,12 +34,8 @@ Lookup = Callable[[str], list[str]]
 """Blocks; returns a name's addresses, the preferred ones first; raises OSError (gaierror is one) if there are none."""
 
 
-class Unresolved(NetworkError):
-    """A name has no address to try. `outcome` says whose fault that is; the message is a phrase without a full stop."""
-
-    def __init__(self, outcome: Outcome, message: str) -> None:
-        super().__init__(message)
-        self.outcome = outcome
+class Unresolved(Failed):
+    """A name has no address to try."""
 
 
 def system_lookup(host: str) -> list[str]:

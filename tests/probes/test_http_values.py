@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from demesh.probes.certificates import earliest_expiry_s, parse_date_s
-from demesh.probes.http_expect import decode, duration, ranges
+from demesh.probes.expectations import duration
+from demesh.probes.http_expect import decode, ranges
 from demesh.trust import find_system_ca_file
 from tests.probes.servers import DAY_MS
 
