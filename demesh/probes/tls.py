@@ -34,16 +34,16 @@ _FAILED = "the TLS handshake failed"
 _BENEATH = "_sslobj"  # SSLObject itself shows the chain from Python 3.13 on
 _DER = 2  # _ssl.ENCODING_DER
 
-_NO_VERSION = f"{_FAILED}: no TLS version in common"
 _REASONS = {
-    "UNSUPPORTED_PROTOCOL": _NO_VERSION,
-    "TLSV1_ALERT_PROTOCOL_VERSION": _NO_VERSION,
-    "SSLV3_ALERT_HANDSHAKE_FAILURE": f"{_FAILED}: the server takes nothing that this node offers",
-    "TLSV1_ALERT_NO_APPLICATION_PROTOCOL": f"{_FAILED}: no application protocol (ALPN) in common",
-    "TLSV1_UNRECOGNIZED_NAME": f"{_FAILED}: the server knows no such name",
-    "TLSV13_ALERT_CERTIFICATE_REQUIRED": "the server requires a client certificate",
-    "DH_KEY_TOO_SMALL": f"{_FAILED}: the server's key is too short",
+    "unsupported protocol": f"{_FAILED}: no TLS version in common",
+    "alert protocol version": f"{_FAILED}: no TLS version in common",
+    "alert handshake failure": f"{_FAILED}: the server takes nothing that this node offers",
+    "alert no application protocol": f"{_FAILED}: no application protocol (ALPN) in common",
+    "unrecognized name": f"{_FAILED}: the server knows no such name",
+    "alert certificate required": "the server requires a client certificate",
+    "dh key too small": f"{_FAILED}: the server's key is too short",
 }
+"""By OpenSSL's words for it, of which Python knows more than it has names for."""
 
 
 class TlsContexts:
@@ -193,7 +193,8 @@ class TlsStream(trio.abc.Stream):
             return Failed(Outcome.FAIL, f"{_FAILED}: the answer is not TLS")
         if self._ended:
             return Failed(Outcome.FAIL, "the connection was closed in the TLS handshake")
-        return Failed(Outcome.FAIL, _REASONS.get(error.reason, _BROKEN if self._shaken else _FAILED))
+        known = next((sentence for words, sentence in _REASONS.items() if words in str(error)), None)
+        return Failed(Outcome.FAIL, known or (_BROKEN if self._shaken else _FAILED))
 
 
 def earliest_expiry_s(certificates: Iterable[bytes]) -> int | None:

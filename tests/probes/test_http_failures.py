@@ -287,7 +287,7 @@ async def test_no_route_in_one_family_excuses_no_refusal_in_the_other():
 @pytest.mark.trio
 async def test_a_ca_file_that_is_missing_or_none_is_this_nodes_error(authority: Authority, tmp_path: Path):
     (tmp_path / "none.pem").write_text("no certificate")
-    async with serving(tls=authority.server("ca")) as server, probing() as probe:
+    async with serving(tls=authority.server("anyone")) as server, probing() as probe:
         for name in ("missing.pem", "none.pem"):
             result = await probe(spec(server.url(scheme="https"), ca_file=str(tmp_path / name)))
             assert result.outcome == Outcome.ERROR
