@@ -1,12 +1,11 @@
 """All probes by type, each made when it is first asked for, so that nobody waits for the imports of what is not used."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from demesh.curl import CurlEngine
 from demesh.probes.base import Probe
 from demesh.probes.resolving import Resolver
-from demesh.probes.tls import TlsContexts
 
 
 @dataclass(frozen=True, slots=True)
@@ -16,7 +15,6 @@ class Tools:
     curl: CurlEngine
     wall_ms: Callable[[], int]
     resolver: Resolver
-    tls: TlsContexts = field(default_factory=TlsContexts)
 
 
 def _http(tools: Tools) -> Probe:
@@ -27,8 +25,9 @@ def _http(tools: Tools) -> Probe:
 
 def _tcp(tools: Tools) -> Probe:
     from demesh.probes.tcp import TcpProbe
+    from demesh.probes.tls import TlsContexts
 
-    return TcpProbe(tools.wall_ms, tools.resolver, tools.tls)
+    return TcpProbe(tools.wall_ms, tools.resolver, TlsContexts())
 
 
 _MAKERS: dict[str, Callable[[Tools], Probe]] = {
@@ -41,16 +40,17 @@ TYPES = tuple(_MAKERS)
 
 
 class Probes(Mapping[str, Probe]):
-    """The probe of each type. Raises KeyError for a type that there is none of."""
+    """The probe of each type, one for all the types that it serves. Raises KeyError for a type that there is none of."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._made: dict[str, Probe] = {}
+        self._made: dict[Callable[[Tools], Probe], Probe] = {}
 
     def __getitem__(self, type_: str) -> Probe:
-        probe = self._made.get(type_)
+        make = _MAKERS[type_]
+        probe = self._made.get(make)
         if probe is None:
-            probe = self._made[type_] = _MAKERS[type_](self._tools)
+            probe = self._made[make] = make(self._tools)
         return probe
 
     def __iter__(self) -> Iterator[str]:

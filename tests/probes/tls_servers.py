@@ -4,6 +4,7 @@ import ssl
 import subprocess
 from collections.abc import AsyncGenerator, Generator
 from contextlib import asynccontextmanager, contextmanager
+from datetime import timedelta
 from pathlib import Path
 
 import trio
@@ -14,6 +15,7 @@ from demesh.probes.base import Expect, ProbeSpec, TcpOptions
 from demesh.probes.resolving import Resolver
 from demesh.probes.tcp import TcpProbe
 from demesh.probes.tls import TlsContexts
+from tests.certificates import NOW, Authority
 from tests.e2e.harness import require
 from tests.probes.servers import NOW_MS, listening
 
@@ -91,3 +93,12 @@ async def starttls_server(protocol: str, tls: ssl.SSLContext, then: bytes = b"")
 
     async with listening(speak) as port:
         yield port
+
+
+def expiry_s(days: int) -> int:
+    return int((NOW + timedelta(days=days)).timestamp())
+
+
+def pem(authority: Authority, name: str, **more: object) -> Path:
+    authority.server(name, **more)  # type: ignore[arg-type]
+    return authority.home / f"{name}.pem"
