@@ -8,6 +8,9 @@ Guaranteed:
   is needed. TLS 1.2 is the oldest version spoken. No session is ever resumed.
 - Closing says goodbye (close_notify) and does not wait for the peer's.
 
+trio.SSLStream would do but for the second: it hides what came with a handshake that failed. CPU is the same within what
+can be measured (1.2 to 1.4 ms a probe, 1.0 ms for a blocking handshake alone).
+
 Not guaranteed: with an OpenSSL before 3.0 the chain of a refused certificate stays unknown. In TLS 1.3 a server that
 wants a client certificate says so after the handshake, so only who reads from it is told.
 """

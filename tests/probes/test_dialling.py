@@ -6,6 +6,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Generator
+from pathlib import Path
 
 import pytest
 import trio
@@ -220,9 +221,14 @@ except Exception as error:
 def test_a_connection_to_itself_is_none():
     """Who dials an unused port of its own machine can get that very port as its own end, and TCP connects the two."""
     require("ip")
-    inside = f"ip link set lo up && exec {sys.executable} -c '{_SELF_CONNECT}'"
+    inside = ["sh", "-c", 'ip link set lo up && exec "$0" -c "$1"', sys.executable, _SELF_CONNECT]
     ran = subprocess.run(
-        [require("unshare"), "-n", "sh", "-c", inside], capture_output=True, text=True, timeout=30, check=False
+        [require("unshare"), "-n", *inside],
+        cwd=Path(__file__).parents[2],
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
     )
     if "Operation not permitted" in ran.stderr:
         pytest.skip("may not make a network namespace here")

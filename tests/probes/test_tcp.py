@@ -131,7 +131,7 @@ async def test_an_answer_beyond_the_bound_is_cut_there():
     with trio.fail_after(10):
         result = await asked(flood, 30_000, answer="y")
     assert result.outcome == Outcome.MISMATCH
-    assert f": {TCP_ANSWER_BYTES_MAX} characters" in result.detail
+    assert result.detail.startswith(f"answer does not match /y/: {TCP_ANSWER_BYTES_MAX} characters")
 
 
 @pytest.mark.trio

@@ -116,6 +116,36 @@ async def test_a_handshake_without_end_is_a_timeout_near_the_deadline():
 
 
 @pytest.mark.trio
+async def test_an_answer_may_end_without_a_goodbye(authority: Authority):
+    context = authority.server("abrupt")
+
+    async def say_and_leave(stream: trio.SocketStream) -> None:
+        await trio.SSLStream(stream, context, server_side=True).send_all(b"554 no")
+
+    async with listening(say_and_leave) as port:
+        result = await run(f"tls://127.0.0.1:{port}", ca_file=authority.ca_file, answer="^220")
+    assert result.outcome == Outcome.MISMATCH
+    assert result.detail.startswith("answer does not match /^220/: 6 characters")
+
+
+@pytest.mark.trio
+async def test_a_server_is_told_why_its_certificate_is_refused(authority: Authority):
+    context = authority.server("unloved")
+    told: list[str] = []
+
+    async def listen(stream: trio.SocketStream) -> None:
+        try:
+            await trio.SSLStream(stream, context, server_side=True).receive_some()
+        except trio.BrokenResourceError as error:
+            told.append(str(error.__cause__))
+
+    async with listening(listen) as port:
+        await run(f"tls://127.0.0.1:{port}")
+        await trio.testing.wait_all_tasks_blocked()
+    assert "alert unknown ca" in told[0]
+
+
+@pytest.mark.trio
 async def test_closing_does_not_wait_for_a_peer_that_never_says_goodbye(authority: Authority):
     context = authority.server("deaf")
     heard: list[bytes | bytearray] = []
