@@ -3,7 +3,8 @@
 Guaranteed:
 
 - Every run looks the name up, connects and shakes hands anew, to one address that is recorded (`demesh.probes.dialling`).
-- All of what is to be sent is handed over before anything is read. Without an expected answer, a connection passes (with TLS: a handshake), once what is to be sent has been handed over.
+- All of what is to be sent is handed over before anything is read. If no answer is expected, that passes; a connection
+  (with TLS: a handshake) passes if nothing is to be sent either.
 - What the target sends is searched whenever more of it comes, until the expression matches, the target closes, the
   deadline is reached, TCP_ANSWER_BYTES_MAX bytes were read, or the searches took TCP_ANSWER_SEARCH_SECONDS_MAX.
 - A target that answered, but with nothing that matches, is a mismatch, also when the deadline ended the wait; one that
