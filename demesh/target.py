@@ -4,6 +4,8 @@ from urllib.parse import urlsplit, urlunsplit
 
 from demesh.errors import UsageError
 
+_WITHOUT_A_USUAL_PORT = ("tcp", "tls")
+
 
 def public_target(target: str) -> str:
     """`target` without user info, query and fragment.
@@ -16,18 +18,22 @@ def public_target(target: str) -> str:
 
 
 def check_target(target: str, schemes: tuple[str, ...]) -> None:
-    """Raises UsageError unless `target` is a URL of one of `schemes` with a host and a valid port; repeats no secrets."""
+    """Raises UsageError unless `target` is a URL of one of `schemes` with a host, and with a port where none is usual;
+    repeats no secrets.
+    """
     allowed = ", ".join(f"{scheme}://" for scheme in schemes)
     # What is no proper URL has no proper place for its secrets either: only what can hold none is repeated.
     shown = f"The target {target!r}" if target.isascii() and not set(target) & set("@?#") else "The target"
     try:
         parts = urlsplit(target)
-        host, _ = parts.hostname, parts.port
+        host, port = parts.hostname, parts.port
     except ValueError:
         raise UsageError(f"{shown} is not a URL that can be read: its host or its port is wrong.") from None
     if parts.scheme not in schemes or "://" not in target:
         raise UsageError(f"{shown} must begin with one of {allowed}.")
     if not host:
         raise UsageError(f"{shown} names no host.")
+    if not port and parts.scheme in _WITHOUT_A_USUAL_PORT:
+        raise UsageError(f"{shown} names no port.")
     if any(c.isspace() or not c.isprintable() for c in target):
         raise UsageError(f"{shown} contains white space or a control character.")

@@ -1,5 +1,7 @@
 """Targets as they may be shown, and which ones are refused."""
 
+import re
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -72,3 +74,10 @@ def test_no_text_makes_it_fail_otherwise_or_repeats_what_may_be_secret(text: str
     else:
         said = ""
     assert "sesame" not in said
+
+
+@pytest.mark.parametrize("target", ["tcp://example.org", "tls://[::1]", "tcp://example.org:0"])
+def test_a_port_is_needed_where_there_is_no_usual_one(target: str) -> None:
+    with pytest.raises(UsageError, match=f"^The target {re.escape(repr(target))} names no port\\.$"):
+        check_target(target, ("tcp", "tls"))
+    check_target(f"{target.removesuffix(':0')}:25", ("tcp", "tls"))

@@ -17,6 +17,8 @@ from demesh.pattern import Pattern
 TYPE_OF_SCHEME = {
     "http": "http",
     "https": "http",
+    "tcp": "tcp",
+    "tls": "tls",
 }
 """The probe type that follows from a target's scheme."""
 

@@ -31,15 +31,19 @@ def limits_broken(
 
 def pattern_broken(what: str, actual: str, pattern: Pattern, spec: ProbeSpec) -> str:
     """What is wrong if `pattern` is not found in `actual`, the value of `what`; empty if it is."""
-    shown = pattern.text
-    if len(shown) > _PATTERN_CHARS_SHOWN_MAX:
-        shown = shown[: _PATTERN_CHARS_SHOWN_MAX - 1] + "…"
+    shown = shown_pattern(pattern)
     try:
         if pattern.found_in(actual):
             return ""
     except PatternTooSlow:
         return f"{what} takes too long to search for /{shown}/: {told(actual, spec)}"
     return f"{what} does not match /{shown}/: {told(actual, spec)}"
+
+
+def shown_pattern(pattern: Pattern) -> str:
+    """The beginning of an expression, fit for a detail."""
+    text = pattern.text
+    return text if len(text) <= _PATTERN_CHARS_SHOWN_MAX else text[: _PATTERN_CHARS_SHOWN_MAX - 1] + "…"
 
 
 def duration(ms: int) -> str:

@@ -35,26 +35,36 @@ def _python(_: Tools) -> Probe:
     return PythonProbe()
 
 
+def _tcp(tools: Tools) -> Probe:
+    from demesh.probes.tcp import TcpProbe
+    from demesh.probes.tls import TlsContexts
+
+    return TcpProbe(tools.wall_ms, tools.resolver, TlsContexts())
+
+
 _MAKERS: dict[str, Callable[[Tools], Probe]] = {
     "command": _command,
     "http": _http,
     "python": _python,
+    "tcp": _tcp,
+    "tls": _tcp,
 }
 
 TYPES = tuple(_MAKERS)
 
 
 class Probes(Mapping[str, Probe]):
-    """The probe of each type. Raises KeyError for a type that there is none of."""
+    """The probe of each type, one for all the types that it serves. Raises KeyError for a type that there is none of."""
 
     def __init__(self, tools: Tools) -> None:
         self._tools = tools
-        self._made: dict[str, Probe] = {}
+        self._made: dict[Callable[[Tools], Probe], Probe] = {}
 
     def __getitem__(self, type_: str) -> Probe:
-        probe = self._made.get(type_)
+        make = _MAKERS[type_]
+        probe = self._made.get(make)
         if probe is None:
-            probe = self._made[type_] = _MAKERS[type_](self._tools)
+            probe = self._made[make] = make(self._tools)
         return probe
 
     def __iter__(self) -> Iterator[str]:
