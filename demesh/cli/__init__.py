@@ -32,6 +32,7 @@ class LazyGroup(click.Group):
         "init": "demesh.cli.init:init",
         "node": "demesh.cli.node:node",
         "status": "demesh.cli.status:status",
+        "check": "demesh.cli.check:check",
         "log": "demesh.cli.log:log",
         "swarm-key": "demesh.cli.swarm_key:swarm_key",
     },

@@ -16,6 +16,12 @@ def data_dir(function: _F) -> _F:
     )(function)
 
 
+def config(function: _F) -> _F:
+    return click.option(
+        "--config", metavar="FILE", help="The configuration [default: demesh.toml in the data directory]."
+    )(function)
+
+
 def node_url(function: _F) -> _F:
     return click.option("--node", "node_url", metavar="URL", help="Ask the node whose API is at URL.")(function)
 

@@ -8,7 +8,7 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,11 +17,11 @@ import trio
 from nacl.signing import SigningKey
 
 from demesh import __version__
-from demesh.address import parse_host_port, parse_peer
 from demesh.api.server import ApiServer
 from demesh.clock import SystemClock
-from demesh.config.load import Settings, check_name, parse_api, read_config, settings_of
-from demesh.config.tables import ConfigFile, check_http_url
+from demesh.config.command_line import CommandLine
+from demesh.config.load import Settings
+from demesh.config.source import ConfigSource
 from demesh.curl import CurlEngine, fetch
 from demesh.errors import DemeshError, UsageError
 from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, make_runtime_directory
@@ -69,7 +69,7 @@ def run_node(overrides: Overrides) -> NoReturn:
         raise UsageError("A node runs on Linux only; the other commands work here with --node URL.")
     _set_up_logging(overrides.verbose)
     home = find_home(overrides.data_dir)
-    settings = _settings(home, overrides)
+    settings = _source(home, overrides).load()
     home.make()
     lock = HomeLock(home)
     os.umask(0o077)
@@ -148,22 +148,25 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> No
         if told
         else "  tells      nobody: name an --alertmanager to be told when something fails"
     )
+    for sentence in settings.not_yet:
+        click.echo(f"  not yet    {sentence}")
 
 
-def _settings(home: Home, overrides: Overrides) -> Settings:
-    """The configuration with the command line's options over it. Raises UsageError."""
-    path = Path(overrides.config) if overrides.config else home.config
-    config = read_config(path) if overrides.config or path.exists() else ConfigFile()
-    settings = settings_of(config, path.parent, overrides.targets)
-    return replace(
-        settings,
-        name=check_name(overrides.name) if overrides.name else settings.name,
-        listen=tuple(map(parse_host_port, overrides.listen)) or settings.listen,
-        advertise=tuple(map(parse_host_port, overrides.advertise)) or settings.advertise,
-        api=parse_api(overrides.api) if overrides.api else settings.api,
-        peers=settings.peers + tuple(map(parse_peer, overrides.peers)),
-        swarm_key_file=Path(overrides.swarm_key_file) if overrides.swarm_key_file else settings.swarm_key_file,
-        alertmanagers=tuple(map(_valid_url, overrides.alertmanagers)) or settings.alertmanagers,
+def _source(home: Home, overrides: Overrides) -> ConfigSource:
+    """The configuration, with the command line's options over it."""
+    return ConfigSource(
+        Path(overrides.config) if overrides.config else home.config,
+        CommandLine(
+            name=overrides.name,
+            listen=overrides.listen,
+            advertise=overrides.advertise,
+            api=overrides.api,
+            peers=overrides.peers,
+            swarm_key_file=overrides.swarm_key_file,
+            alertmanagers=overrides.alertmanagers,
+            targets=overrides.targets,
+        ),
+        needed=bool(overrides.config),
     )
 
 
@@ -211,14 +214,6 @@ def _default_listen() -> tuple[tuple[str, int], ...]:
     except OSError:
         return (("0.0.0.0", _PORT),)
     return (("0.0.0.0", _PORT), ("::", _PORT))
-
-
-def _valid_url(url: str) -> str:
-    try:
-        check_http_url(url)
-    except UsageError as error:
-        raise UsageError(f"--alertmanager: {error}.") from None
-    return url.rstrip("/")
 
 
 def _set_up_logging(verbose: int) -> None:

@@ -29,6 +29,14 @@ _ALL = list(_commands(root))
 def test_these_are_the_commands() -> None:
     assert {" ".join(path) for path in _ALL} == {
         "",
+        "check",
+        "check add",
+        "check list",
+        "check pause",
+        "check remove",
+        "check resume",
+        "check set",
+        "check validate",
         "init",
         "log",
         "log heads",
@@ -53,7 +61,17 @@ def test_every_command_helps(path: tuple[str, ...], option: str, tmp_path: Path)
     assert ran.err == ""
 
 
-@pytest.mark.parametrize("path", [("init",), ("node", "run"), ("status",), ("log", "heads"), ("swarm-key", "new")])
+@pytest.mark.parametrize(
+    "path",
+    [
+        ("init",),
+        ("node", "run"),
+        ("status",),
+        ("log", "heads"),
+        ("swarm-key", "new"),
+        *(("check", name) for name in ("list", "add", "set", "remove", "pause", "resume", "validate")),
+    ],
+)
 def test_the_help_shows_an_example_that_is_a_command(path: tuple[str, ...], tmp_path: Path) -> None:
     assert f"\n    demesh {' '.join(path)}" in demesh(tmp_path / "home", *path, "--help").out
 
