@@ -1,7 +1,7 @@
 """A check: a named definition of what to probe, how often, and when its vote turns."""
 
 import hashlib
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from demesh import limits
 from demesh.log.codec import Value, encode
@@ -32,8 +32,8 @@ class Check:
     nodes: tuple[str, ...] = ("*",)
     labels: Pairs = ()
     expectations: Pairs = ()
-    definition: Pairs = ()
-    target: str = ""
+    definition: Pairs = field(default=(), repr=False)
+    target: str = field(default="", repr=False)
     show_query: bool = False
     enabled: bool = True
 

@@ -48,7 +48,8 @@ def nearest(name: str, known: Iterable[str]) -> str:
 
 def place_text(place: Place) -> str:
     """`check[1].expect.body`, arrays counted from 1."""
-    return "".join(f"[{each + 1}]" if isinstance(each, int) else f".{each}" for each in place).lstrip(".")
+    text = "".join(f"[{each + 1}]" if isinstance(each, int) else f".{each}" for each in place).lstrip(".")
+    return "".join(char if char.isprintable() else "\ufffd" for char in text)
 
 
 def discreet(text: str, path: Sequence[str | int], content: Any, written: Any) -> str:

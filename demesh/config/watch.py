@@ -7,11 +7,10 @@ left); changes that follow each other closely are one. Not guaranteed: that what
 
 import os
 from collections.abc import Awaitable, Callable, Collection
-from contextlib import aclosing
 from pathlib import Path
 
 import trio
-from watchfiles import awatch
+from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError  # as its documentation has it
 
 LOOK_SECONDS = 5
 _STEP_MS = 250  # changes within this time are one; it is also how long the waiting thread may take to end
@@ -20,42 +19,43 @@ _GATHER_MS = 2_000  # but no longer than this
 _Fingerprint = dict[Path, tuple[int, int, int] | None]
 
 
-async def watch(files: Callable[[], Collection[Path]], changed: Callable[[], Awaitable[None]]) -> None:
+async def watch(
+    files: Callable[[], Collection[Path]],
+    changed: Callable[[], Awaitable[None]],
+    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+) -> None:
     """Await `changed` after each change of `files()`: files and directories, which may be missing. Runs until cancelled.
 
-    `files` is called in a thread. What changes while `changed` runs is another change.
+    Has started (`nursery.start`) when no later change can be missed. `files` is called in a thread. What changes while
+    `changed` runs is another change.
     """
     known = await _fingerprint(files)
+    task_status.started()
     while True:
-        await _something_happens({path.parent for path in known} | set(known))
-        now = await _fingerprint(files)
+        try:
+            with _notifier(known) as notifier:
+                while (now := await _fingerprint(files)) == known:
+                    await _something(notifier)
+        except (OSError, WatchfilesRustInternalError):  # a directory has gone, or the system has no watches left
+            await trio.sleep(LOOK_SECONDS)
+            now = await _fingerprint(files)
         if now != known:
             known = now
             await changed()
 
 
-async def _something_happens(paths: Collection[Path]) -> None:
-    """Return when something changed in one of the directories in `paths`, after LOOK_SECONDS at the latest."""
-    directories = [path for path in paths if path.is_dir()]
+def _notifier(paths: Collection[Path]) -> RustNotify:
+    """Takes note, from now on, of what happens in the directories of `paths`. Raises OSError, WatchfilesRustInternalError."""
+    directories = {str(each) for path in paths for each in (path, path.parent) if each.is_dir()}
+    return RustNotify(sorted(directories), False, False, 0, False, True)
+
+
+async def _something(notifier: RustNotify) -> None:
+    """Return when something has happened, after LOOK_SECONDS at the latest."""
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_set_when_cancelled, stop)
-        try:
-            async with aclosing(
-                awatch(
-                    *directories,
-                    watch_filter=None,
-                    debounce=_GATHER_MS,
-                    step=_STEP_MS,
-                    stop_event=stop,
-                    rust_timeout=LOOK_SECONDS * 1_000,
-                    yield_on_timeout=True,
-                    recursive=False,
-                )
-            ) as changes:
-                await anext(changes, None)
-        except (OSError, RuntimeError):  # a directory has gone, or the system has no watches left
-            await trio.sleep(LOOK_SECONDS)
+        await trio.to_thread.run_sync(notifier.watch, _GATHER_MS, _STEP_MS, LOOK_SECONDS * 1_000, stop)
         nursery.cancel_scope.cancel()
 
 
