@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from demesh.cli import LazyGroup, options
-from demesh.errors import UsageError
+from demesh.errors import ConfigError, UsageError
 from demesh.home import find_home
 
 if TYPE_CHECKING:
@@ -45,6 +45,8 @@ def list_(as_json: bool, config: str | None, data_dir: str | None) -> None:
 
     loaded = load(_config(config, data_dir))
     rows = check_report.rows(loaded)
+    if loaded.problems and not rows:
+        raise ConfigError(loaded.problems)
     if as_json:
         click.echo(json.dumps(rows, indent=2))
     else:
@@ -182,7 +184,6 @@ def validate(as_json: bool, config: str | None, data_dir: str | None) -> None:
     """
     from demesh.cli import check_report
     from demesh.config.load import load
-    from demesh.errors import ConfigError
 
     loaded = load(_config(config, data_dir))
     if as_json:

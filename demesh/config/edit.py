@@ -1,6 +1,7 @@
 """Edits of a configuration that keep what people wrote: comments, order and layout of all that is not changed.
 
-An edit is made on a copy, the whole configuration is read with that copy, and only then the file is replaced, as a whole and
+Only the text of the one check is touched, and what comes of it must say what it said before but for the change. An edit is made
+on a copy, the whole configuration is read with that copy, and only then the file is replaced, as a whole and
 with its owner and mode. What the edit would make worse is refused; problems that were there before are not its fault.
 """
 
@@ -18,6 +19,7 @@ from typing import Any, cast
 import tomlkit
 from tomlkit.exceptions import TOMLKitError
 
+from demesh.config.lines import table_spans
 from demesh.config.load import Loaded, load
 from demesh.config.problems import nearest
 from demesh.config.read import is_there, read_text
@@ -54,13 +56,8 @@ def set_keys(config: Path, name: str, values: Mapping[str, Any]) -> Edited:
 
     def change(checks: list[Table], index: int) -> None:
         for key, value in values.items():
-            table = checks[index]
             *tables, last = key.split(".")
-            for each in tables:
-                if not isinstance(table.get(each), dict):
-                    table[each] = tomlkit.inline_table()
-                table = cast(Table, table[each])
-            table[last] = value
+            _inner(checks[index], tables)[last] = value
 
     return _change(config, name, change)
 
@@ -84,23 +81,40 @@ def parse_value(text: str) -> Any:
 
 
 def _change(config: Path, name: str, change: Callable[[list[Table], int], None]) -> Edited:
-    """Apply `change` to the list of checks of the file that holds `name`, and the place of that check in it."""
+    """Apply `change` to a list of checks and the place of `name` in it: in the text of that check only."""
     path, index = _find(load(config), name)
     text = read_text(path)
     try:
-        document = tomlkit.parse(text)
         wanted = tomllib.loads(text)
-        for content in (wanted, cast(Table, document)):
-            change(content["check"], index)
-        if not wanted["check"]:
-            del wanted["check"], document["check"]
-        made = tomlkit.dumps(document)
-        sound = tomllib.loads(made) == wanted
+        change(wanted["check"], index)
+        begin, end = _span(text, index)
+        part = tomlkit.parse(text[begin:end])
+        change(cast(Table, part)["check"], 0)
+        left = tomlkit.dumps(part) if cast(Table, part)["check"] else ""
+        made = text[:begin] + left + (text[end:] if left else text[end:].lstrip("\r\n"))
+        sound = _checks(tomllib.loads(made)) == _checks(wanted)
     except (TOMLKitError, tomllib.TOMLDecodeError, TypeError, KeyError):
         sound, made = False, ""
     if not sound:
         raise UsageError(f"{path} is written in a way that cannot be changed here without harm; edit it by hand.")
     return _replace(config, path, made)
+
+
+def _span(text: str, index: int) -> tuple[int, int]:
+    """Where the text of the check `index` begins and ends. Raises KeyError if it has no header of its own."""
+    spans = table_spans(text)
+    own = [place for place, (path, _, _) in enumerate(spans) if path == ("check", index)]
+    if not own:
+        raise KeyError(index)
+    first = last = own[0]
+    while last + 1 < len(spans) and spans[last + 1][0][:2] == ("check", index):
+        last += 1
+    return spans[first][1], spans[last][2]
+
+
+def _checks(content: Table) -> Table:
+    """`content`, in which no checks are the same as an empty list of them."""
+    return {key: value for key, value in content.items() if key != "check" or value}
 
 
 def _find(loaded: Loaded, name: str) -> tuple[Path, int]:
@@ -154,14 +168,17 @@ def _write(path: Path, content: bytes) -> None:
 
 
 def _table(values: Mapping[str, Any]) -> Any:
-    """A table of `values`, whose keys may be dotted; tables inside it are written in one line."""
     table = tomlkit.table()
     for key, value in values.items():
-        inner: Any = table
         *tables, last = key.split(".")
-        for each in tables:
-            if not isinstance(inner.get(each), dict):
-                inner[each] = tomlkit.inline_table()
-            inner = inner[each]
-        inner[last] = value
+        _inner(cast(Table, table), tables)[last] = value
+    return table
+
+
+def _inner(table: Table, names: Sequence[str]) -> Table:
+    """The table inside `table` that `names` lead to; what is missing is made, in one line."""
+    for name in names:
+        if not isinstance(table.get(name), dict):
+            table[name] = tomlkit.inline_table()
+        table = cast(Table, table[name])
     return table

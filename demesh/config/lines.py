@@ -31,6 +31,16 @@ def key_lines(text: str) -> dict[Path, int]:
     return {path: bisect_right(starts, at) for path, at in scanner.found.items()}
 
 
+def table_spans(text: str) -> list[tuple[Path, int, int]]:
+    """Every table that has a header, in their order: its path, where its line begins, and where that of its last key ends."""
+    scanner = _Scanner(text)
+    scanner.run()
+    return [
+        (path, text.rfind("\n", 0, begin) + 1, text.find("\n", end) + 1 or len(text))
+        for path, begin, end in scanner.tables
+    ]
+
+
 def line_of(lines: dict[Path, int], path: Path) -> int:
     """The line of `path`, or of the nearest thing around it."""
     while path:
@@ -41,10 +51,14 @@ def line_of(lines: dict[Path, int], path: Path) -> int:
 
 
 class _Scanner:
-    """Walks over a text from its beginning; `_at` is how far it has come, `found` where each thing begins."""
+    """Walks over a text from its beginning; `_at` is how far it has come.
+
+    `found` is where each thing begins; `tables` are those with a header, each with its begin and its last key's end.
+    """
 
     def __init__(self, text: str) -> None:
         self.found: dict[Path, int] = {}
+        self.tables: list[tuple[Path, int, int]] = []
         self._text = text
         self._at = 0
 
@@ -61,8 +75,11 @@ class _Scanner:
                     self._take("]")
                     self.found.setdefault(table[:-1], begin)
                 self.found.setdefault(table, begin)
+                self.tables.append((table, begin, self._at))
             else:
                 self._pair(table, 0)
+                if self.tables:
+                    self.tables[-1] = (*self.tables[-1][:2], self._at)
 
     def _header(self, tables: dict[Path, int], of_many: bool) -> Path:
         """The path of the table that a header begins; `tables` counts those of each array."""
