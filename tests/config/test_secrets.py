@@ -145,6 +145,11 @@ def test_no_refusal_repeats_what_the_environment_gave(line: str, tmp_path: Path)
     assert all(each.startswith(f"{tmp_path}/demesh.toml:") for each in found.problems)
 
 
+def test_the_reason_is_told_with_the_reference_in_place_of_its_value(tmp_path: Path) -> None:
+    (problem,) = loaded(tmp_path, '[node]\nflush_interval = "${S}"', S="sesame").problems
+    assert "node.flush_interval: '${S}' is not a duration; write a number and its unit" in problem
+
+
 def test_a_short_value_of_the_environment_is_not_told_by_chance(tmp_path: Path) -> None:
     (problem,) = loaded(tmp_path, '[node]\nflush_interval = "${S}"', S="5").problems
     assert problem == f"{tmp_path}/demesh.toml:2: node.flush_interval: what ${{S}} gives does not fit here."
