@@ -36,8 +36,8 @@ _DRIFT_MS = 60_000
 
 @dataclass(frozen=True, slots=True)
 class Retention:
-    raw_ms: int = limits.RAW_MS_DEFAULT
-    hours_ms: int = limits.HOURS_MS_DEFAULT
+    raw_ms: int = limits.STORE_RAW_DAYS_DEFAULT * DAY_MS
+    hours_ms: int = limits.STORE_HOUR_DAYS_DEFAULT * DAY_MS
     size_max: int = limits.STORE_BYTES_DEFAULT
     """Bytes, of log.db and view.db together."""
 

@@ -25,15 +25,17 @@ FLUSH_INTERVAL_MS_DEFAULT = 10_000
 FLUSH_INTERVAL_MS_MIN = 1_000
 FLUSH_INTERVAL_MS_MAX = 300_000
 CERTIFICATE_EXPIRY_REPEAT_MS = 3_600_000  # an unchanged expiry is written again this often
+STORE_DAYS_MAX = 3_650
+STORE_RAW_DAYS_DEFAULT = 30  # results
+STORE_HOUR_DAYS_DEFAULT = 90  # rollups
+STORE_BYTES_DEFAULT = 2_000_000_000  # log.db and view.db together; wins over the two above
+STORE_BYTES_MIN = 50_000_000
 STARTUP_TAIL_ENTRIES_MAX = 512  # per log, folded at start
 BACKUP_FILES_MAX = 10_000
 BACKUP_FILE_BYTES_MAX = 64 * 1_048_576  # any but the store, which may be of any size
 STORE_WAL_BYTES_KEPT_MAX = 16 * 1_048_576  # what stays of the store's WAL once it is written back
 
 # Retention
-RAW_MS_DEFAULT = 30 * 86_400_000  # results
-HOURS_MS_DEFAULT = 90 * 86_400_000  # rollups
-STORE_BYTES_DEFAULT = 2_000_000_000  # log.db and view.db together; wins over the two above
 RETENTION_ROWS_MAX = 2_500  # forgotten in one transaction
 RETENTION_PAGES_MAX = 1_000  # given back to the file system in one transaction
 RETENTION_RAW_MS_MIN = 6 * 3_600_000  # what the size budget leaves at least: longer than it takes until they are summed
@@ -102,6 +104,12 @@ INTERVAL_MS_MAX = 7 * 86_400_000
 TIMEOUT_MS_MIN = 100
 TIMEOUT_MS_MAX = 300_000
 CONFIG_BYTES_MAX = 4 * 1_048_576
+CONFIG_DEPTH_MAX = 16  # arrays and tables in each other
+SECRET_FILE_BYTES_MAX = 65_536
+HTTP_HEADERS_MAX = 64  # that a check sends, or expects
+HTTP_HEADER_CHARS_MAX = 8_192
+PING_PACKETS_MAX = 20
+PING_PAYLOAD_BYTES_MAX = 65_507  # the largest that an IPv4 packet carries
 
 # View
 HISTORY_UNSAVED_MAX = 10_000  # signed rows

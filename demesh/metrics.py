@@ -18,6 +18,10 @@ ENTRIES_SKIPPED = Gauge(
     "demesh_entries_skipped", "Stored entries of known kinds that the view cannot read and leaves out."
 )
 PEERS = Gauge("demesh_peers", "Peers connected now.")
+CONFIG_GOOD = Gauge(
+    "demesh_config_good", "1 unless the configuration, read anew, was refused: then an older one is in force."
+)
+CONFIG_GOOD.set(1)
 STORE_BYTES = Gauge("demesh_store_bytes", "What log.db and view.db hold, as of the last round of housekeeping.")
 STORE_FORGOTTEN = Counter("demesh_store_forgotten_entries_total", "Entries that retention has forgotten.")
 LATENESS = Histogram(

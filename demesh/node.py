@@ -21,13 +21,13 @@ from demesh import __version__, limits
 from demesh.address import is_routable, multiaddr
 from demesh.alerts.alertmanager import Post
 from demesh.author import Assignment, Author
-from demesh.checks.check import Check
+from demesh.checks.check import Check, with_actual_key
 from demesh.checks.latest import LatestRuns
 from demesh.checks.runner import Run, Runner
 from demesh.checks.schedule import Turn, turn_of
 from demesh.clock import Clock
 from demesh.config.load import Settings
-from demesh.errors import EntryError, HistoryError, StoreError
+from demesh.errors import EntryError, HistoryError, StoreError, UsageError
 from demesh.historian import Historian, HistoryStorage
 from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
@@ -47,7 +47,7 @@ from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import Network, Stream
 from demesh.mesh.syncer import Syncer
-from demesh.metrics import PEERS
+from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
 from demesh.probes.base import Probe
 from demesh.view import report
@@ -61,7 +61,7 @@ _VANTAGES_KEPT_MS = 10_000
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
 
 
-_LIVE = frozenset({"tags", "advertise", "alertmanagers", "alert_labels", "checks"})
+_LIVE = frozenset({"tags", "advertise", "alertmanagers", "alert_labels", "checks", "not_yet"})
 """The settings that change while a node runs; for the others it must be started anew."""
 
 
@@ -83,13 +83,15 @@ class Edges:
     read_marker: Callable[[], Marker | None]
     write_marker: Callable[[Marker], None]
     rng: random.Random
+    load_settings: Callable[[], Awaitable[Settings]]
+    """Reads the configuration anew. Raises UsageError, with every problem, for a bad one."""
     epoch_nonce: bytes
     """Eight fresh random bytes, used up if a new epoch begins."""
 
 
 class Node:
     def __init__(self, settings: Settings, key: SigningKey, mesh_id: bytes, edges: Edges) -> None:
-        self.settings = settings
+        self.settings = _with_actual_keys(settings, mesh_id)
         self.key = bytes(key.verify_key)
         self.mesh = mesh_id.hex()[:8]
         self.ready = trio.Event()
@@ -124,7 +126,7 @@ class Node:
         self._known_plan = own.plan.seq if own and own.plan and list(own.plan.rows) == self._rows else None
         self._author = Author(
             writer=writer,
-            checks=settings.checks,
+            checks=self.settings.checks,
             flush_interval_ms=settings.flush_interval_ms,
             clock=edges.clock,
             storage=edges.storage,
@@ -142,7 +144,13 @@ class Node:
         self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some)
         self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
         self._housekeeper = Housekeeper(
-            Retention(), edges.storage, self.logs, self.historian, edges.clock, self._holders, edges.history.size
+            Retention(settings.raw_ms, settings.hour_ms, settings.size_max_bytes),
+            edges.storage,
+            self.logs,
+            self.historian,
+            edges.clock,
+            self._holders,
+            edges.history.size,
         )
 
     async def run(self, stop: trio.Event, services: Sequence[Callable[["Node"], Awaitable[None]]] = ()) -> None:
@@ -184,22 +192,35 @@ class Node:
         """The answer of `demesh log heads --json`."""
         return report.heads(self.view, self.logs.states())
 
+    async def reload(self) -> None:
+        """Take up the configuration anew. Raises UsageError for a bad one; then the last good one stays in force."""
+        try:
+            changed = await self.apply(await self._edges.load_settings())
+        except UsageError:
+            REFUSED.labels("config", "bad").inc()
+            CONFIG_GOOD.set(0)
+            raise
+        CONFIG_GOOD.set(1)
+        log.info("The configuration was taken up: %d checks.", len(self.settings.checks))
+        if changed:
+            log.warning("These settings have changed, but not while this node runs; restart it: %s", ", ".join(changed))
+
     async def apply(self, settings: Settings) -> list[str]:
         """Go over to `settings` without a restart; returns the names of those settings that need one, left as they are.
 
-        Checks that stay the same are not disturbed. Raises EntryError if a plan of so many checks cannot be told, StoreError.
+        Checks that stay the same are not disturbed. Raises UsageError if so many checks cannot be told, StoreError.
         """
         async with self._reloading:
             before = self.settings
             fixed = {each.name: getattr(before, each.name) for each in fields(before) if each.name not in _LIVE}
             changed = [name for name, value in fixed.items() if getattr(settings, name) != value]
-            self.settings = settings = replace(settings, **fixed)
+            self.settings = settings = _with_actual_keys(replace(settings, **fixed), self._mesh_id)
             rows = self._plan_rows()
             try:
                 parts = split_plan(rows) if rows != self._rows else ()
-            except EntryError:
+            except EntryError as error:
                 self.settings = before
-                raise
+                raise UsageError(f"The checks cannot be told to the mesh: {error}.") from None
 
             def prepare() -> Assignment:
                 votes = self._votes(rows)
@@ -331,3 +352,7 @@ class Node:
         await self._store_failed.wait()
         assert self._store_failure is not None
         raise self._store_failure
+
+
+def _with_actual_keys(settings: Settings, mesh_id: bytes) -> Settings:
+    return replace(settings, checks=tuple(with_actual_key(check, mesh_id) for check in settings.checks))

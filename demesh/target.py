@@ -1,23 +1,27 @@
 """Targets as they may be shown: scheme, host, port and path. User info, query and fragment stay on the node that probes."""
 
-from urllib.parse import urlsplit, urlunsplit
+from urllib.parse import urlsplit
 
 from demesh.errors import UsageError
 
 _WITHOUT_A_USUAL_PORT = ("tcp", "tls")
 
 
-def public_target(target: str) -> str:
-    """`target` without user info, query and fragment.
+def public_target(target: str, *, show_query: bool = False) -> str:
+    """`target` without user info and fragment, and without the query unless it is to be shown.
 
     >>> public_target("https://me:secret@example.org:8443/health?token=x#y")
     'https://example.org:8443/health'
     """
+    # Put together by hand: what urlunsplit makes of a target without a host differs between versions of Python.
     parts = urlsplit(target)
-    return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    scheme = f"{parts.scheme}:" if parts.scheme else ""
+    slashes = "//" if parts.netloc or (scheme and f"{scheme}//" in target.lower()) else ""
+    query = f"?{parts.query}" if show_query and parts.query else ""
+    return f"{scheme}{slashes}{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
 
 
-def check_target(target: str, schemes: tuple[str, ...]) -> None:
+def check_target(target: str, schemes: tuple[str, ...], *, host_needed: bool = True) -> None:
     """Raises UsageError unless `target` is a URL of one of `schemes` with a host, and with a port where none is usual;
     repeats no secrets.
     """
@@ -31,7 +35,7 @@ def check_target(target: str, schemes: tuple[str, ...]) -> None:
         raise UsageError(f"{shown} is not a URL that can be read: its host or its port is wrong.") from None
     if parts.scheme not in schemes or "://" not in target:
         raise UsageError(f"{shown} must begin with one of {allowed}.")
-    if not host:
+    if not host and (host_needed or parts.netloc):
         raise UsageError(f"{shown} names no host.")
     if not port and parts.scheme in _WITHOUT_A_USUAL_PORT:
         raise UsageError(f"{shown} names no port.")

@@ -5,6 +5,7 @@ import random
 from collections import Counter
 from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
+from dataclasses import replace
 from datetime import datetime
 from itertools import combinations, cycle, pairwise, repeat
 from pathlib import Path
@@ -17,9 +18,11 @@ from trio.testing import MockClock
 from demesh import limits
 from demesh.checks.check import Check
 from demesh.config.load import Settings
+from demesh.errors import ConfigError
 from demesh.log.entry import Entry, Kind
 from demesh.log.epoch import Marker
 from demesh.log.hello import read_hello
+from demesh.log.plan import read_plan_part
 from demesh.log.replay import history_context
 from demesh.log.results import read_results
 from demesh.log.rollup import read_rollup
@@ -69,7 +72,8 @@ class _Member:
         self._clock = TrioClock()
         self._starts = 0
         flush_ms, checks = 1_000 * flush_seconds, tuple(checks)
-        self._settings = Settings(owner, flush_interval_ms=flush_ms, alertmanagers=(_ALERTMANAGER,), checks=checks)
+        settings = Settings(owner, flush_interval_ms=flush_ms, alertmanagers=(_ALERTMANAGER,), checks=checks)
+        self.configured: Settings | Exception = settings
         self.node: Node
         self.store: Store
 
@@ -90,9 +94,11 @@ class _Member:
                 read_marker=lambda: self.marker,
                 write_marker=self._mark,
                 rng=random.Random(self._owner),
+                load_settings=self._load_settings,
                 epoch_nonce=self._starts.to_bytes(8, "big"),
             )
-            self.node = Node(self._settings, key_of(self._owner), MESH, edges)
+            assert isinstance(self.configured, Settings)
+            self.node = Node(self.configured, key_of(self._owner), MESH, edges)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.node.run, stop)
                 await self.node.ready.wait()
@@ -131,6 +137,12 @@ class _Member:
 
     def incidents(self) -> list[tuple[str, str]]:
         return [(each["name"], each["subject"]) for each in self.node.status()["incidents"]]
+
+    async def _load_settings(self) -> Settings:
+        await trio.lowlevel.checkpoint()
+        if isinstance(self.configured, Exception):
+            raise self.configured
+        return self.configured
 
     def _mark(self, marker: Marker) -> None:
         self.marker = marker
@@ -276,6 +288,90 @@ async def test_quick_restart_forgets_no_failure(autojump_clock: MockClock, mesh:
     async with _running(ann):
         await trio.sleep(0.5)
         assert ann.incidents() == [("DemeshCheckDown", "web")]
+
+
+async def test_configuration_is_taken_up_while_the_node_runs(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    ann, ben = mesh.member("ann", [_check(interval_ms=4_000)]), mesh.member("ben")
+    async with _running(ann, ben):
+        mesh.connect(ann, ben)
+        await trio.sleep(10)
+        assert isinstance(ann.configured, Settings)
+        shop = Check("shop", ProbeSpec("http", "https://shop.example.org/", 1_000), interval_ms=4_000)
+        before = ann.own_log()[-1].seq
+        ann.configured = replace(
+            ann.configured, checks=(shop, _check(interval_ms=4_000)), tags=("eu",), alertmanagers=()
+        )
+        await ann.node.reload()
+        await trio.sleep(10)
+        for member in (ann, ben):
+            assert {check["name"]: check["state"] for check in member.node.status()["checks"]} == {
+                "shop": "up",
+                "web": "up",
+            }
+            assert member.node.status()["nodes"][0]["tags"] == ["eu"]
+        written = [entry for entry in ann.own_log() if entry.seq > before]
+        assert Counter(entry.kind for entry in written if entry.kind != Kind.RESULTS) == {Kind.PLAN: 1, Kind.HELLO: 1}
+        assert not any(
+            entry.kind == Kind.RESULTS and not _fits_its_plan(entry, ann.own_log()) for entry in ann.own_log()
+        )
+        ann.configured = replace(ann.configured, checks=(shop,))
+        await ann.node.reload()
+        await trio.sleep(5)
+        assert [check["name"] for check in ben.node.status()["checks"]] == ["shop"]
+
+
+def _fits_its_plan(entry: Entry, log: Sequence[Entry]) -> bool:
+    """Whether a result names a row of the newest plan in front of it."""
+    results = read_results(entry.payload, entry.up_ms)
+    plan = max((each for each in log if each.kind == Kind.PLAN and each.seq < entry.seq), key=lambda each: each.seq)
+    rows = read_plan_part(plan.payload).rows
+    return results.plan_seq == plan.seq and all(result.check < len(rows) for result in results.results)
+
+
+async def test_undisturbed_checks_keep_their_votes_when_others_change(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    web = _check(interval_ms=60_000, retry_interval_ms=1_000)
+    ann = mesh.member("ann", [web])
+    ann.says = repeat(Outcome.FAIL)
+    async with _running(ann):
+        await trio.sleep(10)
+        assert ann.incidents() == [("DemeshCheckDown", "web")]
+        assert isinstance(ann.configured, Settings)
+        other = Check("other", ProbeSpec("http", "https://other.example.org/", 1_000), fail_after=10)
+        ann.configured = replace(ann.configured, checks=(other, web))
+        await ann.node.reload()
+        for _ in range(50):
+            await trio.sleep(0.1)
+            assert ann.incidents() == [("DemeshCheckDown", "web")]
+
+
+async def test_bad_configuration_changes_nothing_and_is_counted(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    ann = mesh.member("ann", [_check()])
+    async with _running(ann):
+        await trio.sleep(1)
+        good = ann.configured
+        refused, seq = counted("demesh_refused_total", room="config", reason="bad"), len(ann.own_log())
+        ann.configured = ConfigError(["demesh.toml:3: check[1].interval: is missing."])
+        with pytest.raises(ConfigError):
+            await ann.node.reload()
+        assert counted("demesh_refused_total", room="config", reason="bad") == refused + 1
+        assert counted("demesh_config_good") == 0
+        assert ann.node.settings.checks[0].name == "web"
+        ann.configured = good
+        await ann.node.reload()
+        assert counted("demesh_config_good") == 1
+        assert len(ann.own_log()) == seq, "nothing has changed that the mesh must know"
+
+
+async def test_what_only_a_restart_changes_is_said_and_left(
+    autojump_clock: MockClock, mesh: _Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
+    ann = mesh.member("ann", [_check()])
+    async with _running(ann):
+        assert isinstance(ann.configured, Settings)
+        ann.configured = replace(ann.configured, name="nan", flush_interval_ms=9_000)
+        await ann.node.reload()
+        assert ann.node.settings.name == "ann"
+    assert "restart it: name, flush_interval_ms" in caplog.text
 
 
 async def test_check_that_seldom_runs_is_known_after_a_restart(

@@ -4,7 +4,6 @@ What a node answers is sent as it is: the models of `demesh.api.models` describe
 """
 
 import logging
-from collections.abc import Awaitable, Callable
 from typing import Any, Protocol
 
 import trio
@@ -51,10 +50,7 @@ class ApiNode(Protocol):
 
     def store_bytes(self) -> int: ...
 
-
-def reload_of(node: object) -> Callable[[], Awaitable[None]] | None:
-    """How `node` takes up its configuration anew; None if it cannot. Calling it raises UsageError for a bad one."""
-    return getattr(node, "reload", None)
+    async def reload(self) -> None: ...
 
 
 def requires(scope: Scope) -> Any:
@@ -125,16 +121,12 @@ def _add_routes(app: FastAPI, node: ApiNode) -> None:
         responses={
             200: {"model": Reloaded},
             422: {"model": Problem, "description": "The configuration is bad; the last good one stays in force."},
-            501: {"model": Problem, "description": "This node cannot do so while it runs."},
         },
     )
     async def reload() -> Response:
         """Take up the configuration anew."""
-        act = reload_of(node)
-        if act is None:
-            return problem(501, "This node takes up its configuration when it starts; restart it.")
         try:
-            await act()
+            await node.reload()
         except UsageError as error:
             return problem(422, str(error))
         return JSONResponse({"status": "reloaded"})

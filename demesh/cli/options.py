@@ -19,6 +19,12 @@ def data_dir(function: _F) -> _F:
     )(function)
 
 
+def config(function: _F) -> _F:
+    return click.option(
+        "--config", metavar="FILE", help="The configuration [default: demesh.toml in the data directory]."
+    )(function)
+
+
 def node_url(function: _F) -> _F:
     """`--node`, and `--token` with it; the token waits in the context for `demesh.cli.client`."""
     token = click.option(

@@ -8,7 +8,8 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,12 +18,12 @@ import trio
 from nacl.signing import SigningKey
 
 from demesh import __version__
-from demesh.address import parse_host_port, parse_peer
-from demesh.api.app import reload_of
 from demesh.api.server import ApiServer
 from demesh.clock import SystemClock
-from demesh.config.load import Settings, check_name, parse_api, read_config, settings_of
-from demesh.config.tables import ConfigFile, check_http_url
+from demesh.config.command_line import CommandLine
+from demesh.config.load import Settings
+from demesh.config.source import ConfigSource
+from demesh.config.watch import watch
 from demesh.curl import CurlEngine, fetch
 from demesh.diagnostics import Format, set_up_logging
 from demesh.errors import DemeshError, UsageError
@@ -80,7 +81,8 @@ def run_node(overrides: Overrides) -> NoReturn:
     clock = SystemClock()
     set_up_logging(overrides.verbose, overrides.log_format, clock.monotonic_ms, statistics=overrides.statistics)
     home = find_home(overrides.data_dir)
-    settings = _settings(home, overrides)
+    source = _source(home, overrides)
+    settings = source.load()
     home.make()
     lock = HomeLock(home)
     os.umask(0o077)
@@ -97,7 +99,9 @@ def run_node(overrides: Overrides) -> NoReturn:
         heads = {state.log: state.head.seq for state in store.logs()}
         history = open_history(home.view_db, heads)
         try:
-            trio.run(_run, settings, home, key, swarm_key, mesh_id, store, history, api, clock, overrides.statistics)
+            trio.run(
+                _run, settings, source, home, key, swarm_key, mesh_id, store, history, api, clock, overrides.statistics
+            )
         except* DemeshError as group:
             raise _first(group) from group
     sys.exit(0)
@@ -105,6 +109,7 @@ def run_node(overrides: Overrides) -> NoReturn:
 
 async def _run(
     settings: Settings,
+    source: ConfigSource,
     home: Home,
     key: SigningKey,
     swarm_key: SwarmKey,
@@ -135,6 +140,7 @@ async def _run(
         read_marker=marker.read,
         write_marker=marker.write,
         rng=random.Random(secrets.randbits(64)),
+        load_settings=partial(trio.to_thread.run_sync, source.load),
         epoch_nonce=secrets.token_bytes(8),
     )
     node = Node(settings, key, mesh_id, edges)
@@ -142,6 +148,7 @@ async def _run(
     async with trio.open_nursery() as nursery:
         await nursery.start(curl.run)
         nursery.start_soon(_obey_signals, node, stop)
+        await nursery.start(watch, source.files, partial(_reload, node))
         nursery.start_soon(lateness.run)
         if statistics:
             nursery.start_soon(tell_statistics, clock, lateness, node.store_bytes)
@@ -162,15 +169,11 @@ async def _obey_signals(node: Node, stop: trio.Event) -> None:
 
 
 async def _reload(node: Node) -> None:
-    """Take up the configuration anew, as SIGHUP asks; a bad one changes nothing."""
-    act = reload_of(node)
-    if act is None:
-        log.warning("SIGHUP: this node takes up its configuration when it starts; restart it.")
-        return
+    """Take up the configuration anew, as a changed file or SIGHUP asks; a bad one changes nothing."""
     try:
-        await act()
+        await node.reload()
     except UsageError as error:
-        log.error("SIGHUP: the configuration is bad, the last good one stays in force. %s", error)
+        log.error("The configuration is bad; the last good one stays in force. %s", error)
 
 
 async def _greet(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> None:
@@ -191,22 +194,25 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> No
         if told
         else "  tells      nobody: name an --alertmanager to be told when something fails"
     )
+    for sentence in settings.not_yet:
+        click.echo(f"  not yet    {sentence}")
 
 
-def _settings(home: Home, overrides: Overrides) -> Settings:
-    """The configuration with the command line's options over it. Raises UsageError."""
-    path = Path(overrides.config) if overrides.config else home.config
-    config = read_config(path) if overrides.config or path.exists() else ConfigFile()
-    settings = settings_of(config, path.parent, overrides.targets)
-    return replace(
-        settings,
-        name=check_name(overrides.name) if overrides.name else settings.name,
-        listen=tuple(map(parse_host_port, overrides.listen)) or settings.listen,
-        advertise=tuple(map(parse_host_port, overrides.advertise)) or settings.advertise,
-        api=parse_api(overrides.api) if overrides.api else settings.api,
-        peers=settings.peers + tuple(map(parse_peer, overrides.peers)),
-        swarm_key_file=Path(overrides.swarm_key_file) if overrides.swarm_key_file else settings.swarm_key_file,
-        alertmanagers=tuple(map(_valid_url, overrides.alertmanagers)) or settings.alertmanagers,
+def _source(home: Home, overrides: Overrides) -> ConfigSource:
+    """The configuration, with the command line's options over it."""
+    return ConfigSource(
+        Path(overrides.config) if overrides.config else home.config,
+        CommandLine(
+            name=overrides.name,
+            listen=overrides.listen,
+            advertise=overrides.advertise,
+            api=overrides.api,
+            peers=overrides.peers,
+            swarm_key_file=overrides.swarm_key_file,
+            alertmanagers=overrides.alertmanagers,
+            targets=overrides.targets,
+        ),
+        needed=bool(overrides.config),
     )
 
 
@@ -249,14 +255,6 @@ def _default_listen() -> tuple[tuple[str, int], ...]:
     except OSError:
         return (("0.0.0.0", _PORT),)
     return (("0.0.0.0", _PORT), ("::", _PORT))
-
-
-def _valid_url(url: str) -> str:
-    try:
-        check_http_url(url)
-    except UsageError as error:
-        raise UsageError(f"--alertmanager: {error}.") from None
-    return url.rstrip("/")
 
 
 def _url(address: tuple[str, int]) -> str:

@@ -1,38 +1,39 @@
-"""From demesh.toml and the command line to `Settings`.
+"""From the configuration's files to `Settings`.
 
-Guarantees: a configuration is taken as a whole or refused as a whole; a refusal names every problem with its file, line
-and what is allowed, and repeats no value of a target.
+Guarantees: a configuration is taken as a whole or refused as a whole; a refusal names every problem with its file, line and
+what is allowed; no secret is in it, nor in the repr of `Settings`.
 """
 
-import difflib
-import json
+import os
 import re
 import socket
-import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
-from urllib.parse import urlsplit
 
-from pydantic import BaseModel, ValidationError
+from pydantic import TypeAdapter, ValidationError
 
 from demesh import limits
 from demesh.address import PeerAddress, parse_host_port, parse_peer
 from demesh.checks.check import Check
-from demesh.config import lines as where
-from demesh.config.tables import CheckTable, ConfigFile, DefaultsTable, ExpectTable, NodeTable
+from demesh.config.build import build
+from demesh.config.check_tables import RUNNABLE
+from demesh.config.not_yet import not_yet
+from demesh.config.outside import Files, Unfilled
+from demesh.config.read import Configuration, Document, ReadCheck, read
+from demesh.config.tables import ConfigFile, DefaultsTable
+from demesh.config.values import Name, NotifyUrl
 from demesh.errors import ConfigError, UsageError
-from demesh.pattern import Pattern
-from demesh.probes.base import TYPE_OF_SCHEME, Expect, ProbeSpec
-from demesh.target import check_target
 
-_TOML_PLACE = re.compile(r" \(at line (\d+), column \d+\)")
+_DAY_MS = 86_400_000
 
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a node is told to be. Addresses are (host, port)."""
+    """What a node is told to be. Addresses are (host, port).
+
+    `not_yet` says of each key that is set, and that this version does not act on, that it has no effect.
+    """
 
     name: str
     tags: tuple[str, ...] = ()
@@ -44,76 +45,109 @@ class Settings:
     api: tuple[str, int] | None = ("127.0.0.1", 8470)
     api_token_file: Path | None = None
     api_hosts: tuple[str, ...] = ()
-    alertmanagers: tuple[str, ...] = ()
+    alertmanagers: tuple[str, ...] = field(default=(), repr=False)
     alert_labels: tuple[tuple[str, str], ...] = ()
-    checks: tuple[Check, ...] = field(default=())
+    alert_token_file: Path | None = None
+    raw_ms: int = limits.STORE_RAW_DAYS_DEFAULT * _DAY_MS
+    hour_ms: int = limits.STORE_HOUR_DAYS_DEFAULT * _DAY_MS
+    size_max_bytes: int = limits.STORE_BYTES_DEFAULT
+    checks: tuple[Check, ...] = ()
+    not_yet: tuple[str, ...] = ()
 
 
-def read_config(path: Path) -> ConfigFile:
-    """Read and validate one file. Raises ConfigError."""
-    try:
-        if path.stat().st_size > limits.CONFIG_BYTES_MAX:
-            raise ConfigError([f"{path}: larger than {limits.CONFIG_BYTES_MAX} bytes."])
-        text = path.read_text("utf-8")
-        content = tomllib.loads(text)
-    except OSError as error:
-        raise ConfigError([f"{path}: cannot be read: {error.strerror}."]) from None
-    except UnicodeDecodeError as error:
-        raise ConfigError([f"{path}: not UTF-8 text (byte {error.start})."]) from None
-    except tomllib.TOMLDecodeError as error:
-        said, line = str(error), 1
-        if place := _TOML_PLACE.search(said):
-            said, line = said[: place.start()], int(place[1])
-        raise ConfigError([f"{path}:{line}: not TOML: {said[:1].lower()}{said[1:]}."]) from None
-    places = where.key_lines(text)
-    try:
-        config = ConfigFile.model_validate(content)
-    except ValidationError as error:
-        found = sorted(
-            (where.line_of(places, each["loc"]), _problem(cast(dict[str, Any], each))) for each in error.errors()
-        )
-        raise ConfigError([f"{path}:{line}: {problem}" for line, problem in found]) from None
-    problems = [
-        f"{path}:{where.line_of(places, ('check', index, key))}: {problem}"
-        for index, key, problem in _check_problems(config.check)
-    ]
-    if problems:
-        raise ConfigError(problems)
-    return config
+@dataclass(frozen=True)
+class Loaded:
+    """All that can be said of a configuration: `settings` is None exactly if there are `problems`.
+
+    `checks` are all that there are, those included that this version cannot run; the second is None if it is not valid.
+    """
+
+    configuration: Configuration
+    settings: Settings | None
+    checks: tuple[tuple[ReadCheck, Check | None], ...]
+
+    @property
+    def problems(self) -> list[str]:
+        return self.configuration.problems
 
 
-def build_checks(config: ConfigFile, targets: Sequence[str] = (), base: Path = Path()) -> tuple[Check, ...]:
-    """The checks of a file and those for targets given on the command line. Raises UsageError for a bad target."""
-    checks = [_check(table, config.defaults, base) for table in config.check]
-    names = {check.name for check in checks}
-    for target in targets:
-        check_target(target, tuple(TYPE_OF_SCHEME))
-        name = _name_for(target)
-        if name in names:
-            raise UsageError(f"Two checks would be named {name!r}; name them in the configuration file.")
-        names.add(name)
-        checks.append(_check(CheckTable(name=name, target=target), config.defaults, base))
-    return tuple(checks)
+def load(path: Path, environment: Mapping[str, str] | None = None, texts: Mapping[Path, str] | None = None) -> Loaded:
+    """The configuration whose main file is `path`.
+
+    `environment` is the process's if it is None; `texts` are taken for the content of files.
+    """
+    configuration = read(path, os.environ if environment is None else environment, texts)
+    config, files, main = configuration.config, configuration.files, configuration.documents[0]
+    defaults = config.defaults if config else DefaultsTable()
+    checks = tuple((each, build(each, defaults, files)) for each in configuration.checks)
+    if config:
+        _look_at_files(config, files, main)
+    if config is None or configuration.problems:
+        return Loaded(configuration, None, checks)
+    runnable = tuple(check for each, check in checks if check and each.type in RUNNABLE)
+    return Loaded(configuration, _settings(config, files, runnable, not_yet(configuration)), checks)
 
 
-def settings_of(config: ConfigFile, base: Path, targets: Sequence[str] = ()) -> Settings:
-    """Settings from a file's content; relative file names in it are relative to `base`. Raises UsageError."""
-    key_file = config.mesh.swarm_key_file
+def read_settings(path: Path) -> Settings:
+    """Raises ConfigError with every problem."""
+    loaded = load(path)
+    if loaded.settings is None:
+        raise ConfigError(loaded.problems)
+    return loaded.settings
+
+
+def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said: list[str]) -> Settings:
+    def path(name: str | None) -> Path | None:
+        return files.path(name) if name is not None else None
+
     return Settings(
         name=config.node.name or default_name(),
         tags=tuple(config.node.tags),
         flush_interval_ms=config.node.flush_interval,
-        peers=tuple(parse_peer(each) for each in config.mesh.peers),
-        listen=tuple(parse_host_port(each) for each in config.mesh.listen),
-        advertise=tuple(parse_host_port(each) for each in config.mesh.advertise),
-        swarm_key_file=base / key_file if key_file else None,
+        peers=tuple(map(parse_peer, config.mesh.peers)),
+        listen=tuple(map(parse_host_port, config.mesh.listen)),
+        advertise=tuple(map(parse_host_port, config.mesh.advertise)),
+        swarm_key_file=path(config.mesh.swarm_key_file),
         api=parse_api(config.api.listen),
-        api_token_file=base / config.api.token_file if config.api.token_file else None,
+        api_token_file=path(config.api.token_file),
         api_hosts=tuple(config.api.hosts),
         alertmanagers=tuple(url.rstrip("/") for url in config.alerts.alertmanager),
         alert_labels=tuple(sorted(config.alerts.labels.items())),
-        checks=build_checks(config, targets, base),
+        alert_token_file=path(config.alerts.token_file),
+        raw_ms=config.store.raw_days * _DAY_MS,
+        hour_ms=config.store.hour_days * _DAY_MS,
+        size_max_bytes=config.store.size_max,
+        checks=checks,
+        not_yet=tuple(said),
     )
+
+
+def _look_at_files(config: ConfigFile, files: Files, main: Document) -> None:
+    """Note what is wrong with the secrets that stand in files of their own, and with what needs something else."""
+    for place, name in _secret_files(config):
+        try:
+            text = files.secret(name, limits.SECRET_FILE_BYTES_MAX)
+            if place[-1] == "url_file":
+                TypeAdapter[str](NotifyUrl).validate_python(text)
+        except Unfilled as problem:
+            main.add(place, f"{problem}.")
+        except ValidationError:
+            main.add(place, "the file does not hold a URL for notifications; one looks like ntfy://ntfy.sh/topic.")
+    for index, table in enumerate(config.notify):
+        if (table.url is None) == (table.url_file is None):
+            main.add(("notify", index), "needs either url or url_file.")
+    if config.store.hour_days < config.store.raw_days:
+        main.add(("store", "hour_days"), f"must be at least raw_days, which is {config.store.raw_days}.")
+
+
+def _secret_files(config: ConfigFile) -> Iterator[tuple[tuple[str | int, ...], str]]:
+    if config.alerts.token_file is not None:
+        yield ("alerts", "token_file"), config.alerts.token_file
+    if config.api.token_file is not None:
+        yield ("api", "token_file"), config.api.token_file
+    for index, table in enumerate(config.notify):
+        if table.url_file is not None:
+            yield ("notify", index, "url_file"), table.url_file
 
 
 def parse_api(text: str) -> tuple[str, int] | None:
@@ -124,7 +158,7 @@ def parse_api(text: str) -> tuple[str, int] | None:
 def check_name(name: str) -> str:
     """The name of a node as given on the command line. Raises UsageError."""
     try:
-        return NodeTable(name=name).name or name
+        return TypeAdapter[str](Name).validate_python(name)
     except ValidationError as error:
         raise UsageError(f"--name: {error.errors()[0]['msg'].removeprefix('Value error, ')}.") from None
 
@@ -133,97 +167,3 @@ def default_name() -> str:
     """The machine's short host name, made fit to be a node's."""
     short = socket.gethostname().partition(".")[0]
     return re.sub(r"[^\w.-]", "-", short)[: limits.NAME_CHARS_MAX] or "node"
-
-
-def _check(table: CheckTable, defaults: DefaultsTable, base: Path) -> Check:
-    def setting(key: str, otherwise: Any) -> Any:
-        own = getattr(table, key)
-        return own if own is not None else getattr(defaults, key) if getattr(defaults, key) is not None else otherwise
-
-    timeout_ms = setting("timeout", 10_000)
-    return Check(
-        name=table.name,
-        probe=ProbeSpec(
-            type=table.type or TYPE_OF_SCHEME[urlsplit(table.target).scheme],
-            target=table.target,
-            timeout_ms=timeout_ms,
-            expect=_expect(table.expect),
-            verify_tls=table.verify_tls,
-            ca_file=str(base / table.ca_file) if table.ca_file else None,
-        ),
-        interval_ms=setting("interval", 60_000),
-        retry_interval_ms=setting("retry_interval", 10_000),
-        fail_after=setting("fail_after", 2),
-        recover_after=setting("recover_after", 2),
-        quorum=setting("quorum", 0),
-        severity=setting("severity", "critical"),
-        nodes=tuple(setting("nodes", ["*"])),
-        labels=tuple(sorted(table.labels.items())),
-        expectations=tuple(
-            (key, json.dumps(value)) for key, value in sorted(table.expect.model_dump(exclude_none=True).items())
-        ),
-    )
-
-
-def _expect(table: ExpectTable) -> Expect:
-    return Expect(
-        status=frozenset(table.status) if table.status is not None else None,
-        body=Pattern.compile(table.body) if table.body is not None else None,
-        response_time_ms=table.response_time,
-        cert_expires_in_ms=table.cert_expires_in,
-    )
-
-
-def _name_for(target: str) -> str:
-    """A check's name from its target: host, port if it is unusual, and path, with what no name may hold as a dash."""
-    parts = urlsplit(target)
-    host = re.sub(r"^:", "0:", parts.hostname or "")  # ::1 is 0::1
-    port = f":{parts.port}" if parts.port else ""
-    return re.sub(r"[^\w.:@+ /-]", "-", f"{host}{port}{parts.path.rstrip('/')}")[: limits.NAME_CHARS_MAX]
-
-
-def _check_problems(tables: Sequence[CheckTable]) -> Iterator[tuple[int, str, str]]:
-    """What the models cannot see: (index, key, sentence)."""
-    first: dict[str, int] = {}
-    for index, table in enumerate(tables):
-        if first.setdefault(table.name, index) != index:
-            yield index, "name", f"there is another check named {table.name!r}; names must differ."
-        try:
-            check_target(table.target, tuple(TYPE_OF_SCHEME))
-        except UsageError as error:
-            yield index, "target", str(error)
-        else:
-            implied = TYPE_OF_SCHEME[urlsplit(table.target).scheme]
-            if table.type not in (None, implied):
-                yield index, "type", f"a target of this scheme is of type {implied!r}."
-
-
-def _problem(error: dict[str, Any]) -> str:
-    """One pydantic error as a sentence."""
-    path = cast(tuple[str | int, ...], error["loc"])
-    named = [each for each in path if each != "[key]"]  # pydantic's mark for the key itself
-    place = "".join(f"[{each + 1}]" if isinstance(each, int) else f".{each}" for each in named).lstrip(".")
-    if error["type"] == "extra_forbidden":
-        near = difflib.get_close_matches(str(path[-1]), _known_keys(path[:-1]), 1)
-        return f"{place}: there is no such key{f'; did you mean {near[0]!r}?' if near else '.'}"
-    if error["type"] == "missing":
-        return f"{place}: is missing."
-    said = str(error["msg"]).removeprefix("Value error, ")
-    return f"{place}: {said[:1].lower()}{said[1:].rstrip('.')}."
-
-
-def _known_keys(path: tuple[str | int, ...]) -> list[str]:
-    """The keys of the table at `path`."""
-    model: type[BaseModel] = ConfigFile
-    tables: dict[str, type[BaseModel]] = {
-        name: cast(type[BaseModel], table)
-        for name, table in (
-            *((name, each.annotation) for name, each in ConfigFile.model_fields.items() if name != "check"),
-            ("check", CheckTable),
-            ("expect", ExpectTable),
-        )
-    }
-    for each in path:
-        if isinstance(each, str) and each in tables:
-            model = tables[each]
-    return list(model.model_fields)

@@ -8,7 +8,7 @@ from ipaddress import ip_address
 from typing import Any
 from urllib.parse import urlsplit
 
-from demesh.config.load import Settings, read_config, settings_of
+from demesh.config.load import Settings, read_settings
 from demesh.doctor.finding import Finding, bad, good, warning
 from demesh.doctor.machine import reachable
 from demesh.errors import ConfigError, DemeshError, UsageError
@@ -25,7 +25,7 @@ def configuration(home: Home) -> tuple[Settings | None, list[Finding]]:
     try:
         if not home.config.exists():
             return Settings("node"), [good("config", "there is none, and none is needed; `demesh init` makes one.")]
-        settings = settings_of(read_config(home.config), home.path)
+        settings = read_settings(home.config)
     except ConfigError as error:
         return None, [
             bad("config", problem, "Correct it; a running node keeps its last good one.") for problem in error.problems

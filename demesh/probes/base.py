@@ -4,7 +4,8 @@ A probe never raises for what the target does and never outlives its timeout by 
 its caller enforces the deadline all the same. A probe that cannot be run on this node answers with Outcome.ERROR.
 
 `ProbeSpec` has what all probes share; what only one type knows is in its `options`, one dataclass a type. Which keys of a
-check's table fill them, and which expectations a type knows, is `demesh.config`'s business.
+check's table fill them, and which expectations a type knows, is `demesh.config`'s business. What may hold a secret is left out
+of the repr of all of these, so that no log line and no failing test tells it.
 """
 
 from collections.abc import Awaitable, Callable
@@ -19,6 +20,8 @@ TYPE_OF_SCHEME = {
     "https": "http",
     "tcp": "tcp",
     "tls": "tls",
+    "dns": "dns",
+    "ping": "ping",
 }
 """The probe type that follows from a target's scheme."""
 
@@ -50,14 +53,14 @@ class Expect:
 @dataclass(frozen=True, slots=True)
 class HttpOptions:
     method: str = "GET"
-    headers: tuple[tuple[str, str], ...] = ()
-    body: bytes | None = None
-    user: str = ""
-    password: str = ""
+    headers: tuple[tuple[str, str], ...] = field(default=(), repr=False)
+    body: bytes | None = field(default=None, repr=False)
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
     follow_redirects: bool = True
     http_version: Literal["", "1.1", "2"] = ""
     """Empty: HTTP/2 where the server takes it over TLS."""
-    proxy: str | None = None
+    proxy: str | None = field(default=None, repr=False)
     """None: no proxy, whatever the environment says."""
 
 
@@ -65,7 +68,7 @@ class HttpOptions:
 class TcpOptions:
     """Of tcp:// and tls:// targets. `starttls` names the protocol that is spoken before the handshake."""
 
-    send: bytes | None = None
+    send: bytes | None = field(default=None, repr=False)
     starttls: Literal["", "smtp", "imap", "pop3", "ftp", "xmpp", "postgres"] = ""
     server_name: str = ""
     """SNI and the name that the certificate must bear; empty: the target's host."""
@@ -91,9 +94,9 @@ class PingOptions:
 
 @dataclass(frozen=True, slots=True)
 class CommandOptions:
-    argv: tuple[str, ...]
+    argv: tuple[str, ...] = field(repr=False)
     output: Literal["nagios", "json"] = "nagios"
-    env: tuple[tuple[str, str], ...] = ()
+    env: tuple[tuple[str, str], ...] = field(default=(), repr=False)
     directory: str | None = None
 
 
@@ -102,7 +105,7 @@ class PythonOptions:
     """`entry` is `package.module:function` or the name of an entry point in the group `demesh.checks`."""
 
     entry: str
-    arguments: tuple[tuple[str, Any], ...] = ()
+    arguments: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
 
 Options = HttpOptions | TcpOptions | DnsOptions | PingOptions | CommandOptions | PythonOptions
@@ -113,9 +116,9 @@ class ProbeSpec:
     """One target and how to probe it. `target` may carry secrets; nothing of it but `public_target` may be shown."""
 
     type: str
-    target: str
+    target: str = field(repr=False)
     timeout_ms: int
-    expect: Expect = field(default_factory=Expect)
+    expect: Expect = field(default_factory=Expect, repr=False)
     verify_tls: bool = True
     ca_file: str | None = None
     ip_version: Literal[0, 4, 6] = 0
@@ -124,7 +127,7 @@ class ProbeSpec:
     """None: the defaults of the type."""
     show_actual: bool = False
     """Whether actual values of bodies, headers and JSON may be told; otherwise their length and a keyed hash."""
-    actual_key: bytes = b""
+    actual_key: bytes = field(default=b"", repr=False)
     """The key of that hash: equal on all nodes of a mesh, so that equal answers are seen to be equal."""
 
 

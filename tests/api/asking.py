@@ -46,6 +46,9 @@ class Node:
     mesh: str = "0a1b2c3d"
     latest: LatestRuns = field(default_factory=LatestRuns)
     logs: Logs = field(default_factory=lambda: Logs(MESH, OWN.log, []))
+    error: Exception | None = None
+    """What taking up the configuration anew raises."""
+    reloads: int = 0
 
     def __post_init__(self) -> None:
         self.settings = Settings("a", checks=tuple(self.checks))
@@ -64,13 +67,6 @@ class Node:
 
     def store_bytes(self) -> int:
         return 4_096
-
-
-class ReloadingNode(Node):
-    """One that can take up its configuration anew; it fails with `error` if there is one."""
-
-    error: Exception | None = None
-    reloads = 0
 
     async def reload(self) -> None:
         await trio.lowlevel.checkpoint()

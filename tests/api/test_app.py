@@ -7,7 +7,7 @@ from prometheus_client.parser import text_string_to_metric_families
 
 from demesh import limits
 from demesh.errors import ConfigError
-from tests.api.asking import Node, ReloadingNode, ask, check, run, whole
+from tests.api.asking import Node, ask, check, run, whole
 from tests.api.schema import faults
 
 pytestmark = pytest.mark.trio
@@ -89,13 +89,13 @@ async def test_what_cannot_be_answered_is_refused_in_a_json_sentence(
 
 
 async def test_reload_takes_up_the_configuration() -> None:
-    node = ReloadingNode()
+    node = Node()
     answer = await ask("/api/v1/reload", method="POST", client=_UNIX, node=node)
     assert (answer.status, answer.json, node.reloads) == (200, {"status": "reloaded"}, 1)
 
 
 async def test_a_bad_configuration_is_told_with_every_reason() -> None:
-    node = ReloadingNode()
+    node = Node()
     node.error = ConfigError(["demesh.toml:3: one.", "demesh.toml:7: two."])
     answer = await ask("/api/v1/reload", method="POST", client=_UNIX, node=node)
     assert answer.status == 422
@@ -103,22 +103,16 @@ async def test_a_bad_configuration_is_told_with_every_reason() -> None:
     assert "demesh.toml:7: two." in answer.json["error"]
 
 
-async def test_a_node_that_cannot_reload_says_so() -> None:
-    answer = await ask("/api/v1/reload", method="POST", client=_UNIX)
-    assert answer.status == 501
-    assert "restart it" in answer.json["error"]
-
-
 async def test_a_body_is_bounded_in_bytes(autojump_clock: Any) -> None:
     large = [b"x" * 65_536] * (limits.API_BODY_BYTES_MAX // 65_536) + [b"x", b""]
-    answer = await ask("/api/v1/reload", method="POST", client=_UNIX, chunks=large, node=ReloadingNode())
+    answer = await ask("/api/v1/reload", method="POST", client=_UNIX, chunks=large, node=Node())
     assert answer.status == 413
-    fits = await ask("/api/v1/reload", method="POST", client=_UNIX, chunks=[*large[:-2], b""], node=ReloadingNode())
+    fits = await ask("/api/v1/reload", method="POST", client=_UNIX, chunks=[*large[:-2], b""], node=Node())
     assert fits.status == 200
 
 
 async def test_a_body_is_bounded_in_time(autojump_clock: Any) -> None:
-    answer = await ask("/api/v1/reload", method="POST", client=_UNIX, chunks=[b"x"], node=ReloadingNode())
+    answer = await ask("/api/v1/reload", method="POST", client=_UNIX, chunks=[b"x"], node=Node())
     assert answer.status == 413
     assert "promptly" in answer.json["error"]
 

@@ -8,7 +8,7 @@ import pytest
 
 from demesh.api.guard import Access
 from demesh.tokens import Scope, TokenCheck, Tokens
-from tests.api.asking import ReloadingNode, ask
+from tests.api.asking import Node, ask
 from tests.log.builders import counted
 
 pytestmark = pytest.mark.trio
@@ -65,7 +65,7 @@ async def test_what_a_proxy_passes_on_comes_from_elsewhere(header: str, tokens: 
 @pytest.mark.parametrize("client", [_LOOPBACK, _ELSEWHERE])
 async def test_changing_needs_a_token_that_may_write(client: Any, tokens: _Tokens) -> None:
     async def change(token: str | None) -> tuple[int, int]:
-        node = ReloadingNode()
+        node = Node()
         answer = await ask(_CHANGE, method="POST", client=client, token=token, access=tokens.access, node=node)
         return answer.status, node.reloads
 
@@ -76,7 +76,7 @@ async def test_changing_needs_a_token_that_may_write(client: Any, tokens: _Token
 
 
 async def test_the_unix_socket_is_the_nodes_own_users_and_may_do_all(tokens: _Tokens) -> None:
-    node = ReloadingNode()
+    node = Node()
     assert (await ask(_CHANGE, method="POST", client=None, access=tokens.access, node=node)).status == 200
 
 

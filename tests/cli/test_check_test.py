@@ -17,7 +17,7 @@ import pytest
 import trio
 
 from demesh.cli import LazyGroup, root
-from demesh.cli.check_test import _progress
+from demesh.cli.trying import _progress
 from demesh.outcome import Outcome, ProbeResult
 from tests.certificates import Authority
 from tests.cli.harness import Ran, demesh

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from demesh.config.load import read_config
+from demesh.config.load import read_settings
 from tests.cli.harness import demesh
 
 
@@ -25,7 +25,7 @@ def test_init_makes_a_home_that_only_its_user_can_read(tmp_path: Path) -> None:
     assert sorted(_contents(home)) == ["demesh.toml", "node.key", "swarm.key"]
     assert _mode(home) == 0o700
     assert {_mode(path) for path in home.iterdir()} == {0o600}
-    assert read_config(home / "demesh.toml").node.name == "nas"
+    assert read_settings(home / "demesh.toml").name == "nas"
 
 
 def test_init_tells_who_it_made_and_no_key(tmp_path: Path) -> None:
@@ -88,7 +88,7 @@ def test_init_with_an_impossible_name_makes_nothing(name: str, tmp_path: Path) -
 
 def test_init_takes_every_name_that_a_node_may_have(tmp_path: Path) -> None:
     assert demesh(tmp_path / "home", "init", "--name", "büro").code == 0
-    assert read_config(tmp_path / "home/demesh.toml").node.name == "büro"
+    assert read_settings(tmp_path / "home/demesh.toml").name == "büro"
 
 
 def test_the_examples_in_the_configuration_that_init_writes_are_valid(tmp_path: Path) -> None:
@@ -98,7 +98,7 @@ def test_the_examples_in_the_configuration_that_init_writes_are_valid(tmp_path: 
     lines = config.read_text().splitlines()
     config.write_text("\n".join(re.sub(r"^# (?=\[\[|\w+ = )", "", line) for line in lines))
     assert tomllib.loads(config.read_text())["check"][0]["name"] == "blog"
-    assert read_config(config).alerts.alertmanager == ["http://127.0.0.1:9093"]
+    assert read_settings(config).alertmanagers == ("http://127.0.0.1:9093",)
 
 
 def test_swarm_key_new_makes_one_and_never_overwrites(tmp_path: Path) -> None:

@@ -7,12 +7,13 @@ import pytest
 from demesh import limits
 from demesh.address import PeerAddress
 from demesh.checks.check import Check
-from demesh.config.load import Settings, build_checks, default_name, read_config, settings_of
-from demesh.config.tables import ConfigFile
+from demesh.config.command_line import CommandLine
+from demesh.config.load import Settings, default_name, read_settings
+from demesh.config.source import ConfigSource
 from demesh.errors import UsageError
 from demesh.log.plan import QUORUM_ALL, QUORUM_MAJORITY
 from demesh.pattern import Pattern
-from demesh.probes.base import Expect, ProbeSpec
+from demesh.probes.base import Expect, HttpOptions, ProbeSpec
 
 _FULL = """\
 [node]
@@ -48,7 +49,7 @@ recover_after = 1
 severity = "warning"
 nodes = ["tag:eu", "vps"]
 verify_tls = false
-ca_file = "/etc/ca.pem"
+ca_file = "ca.pem"
 labels = { team = "ops" }
 expect = { status = [200, 204], body = "Welcome|Hallo", response_time = "800ms", cert_expires_in = "14d" }
 
@@ -62,10 +63,18 @@ expect.status = 201
 def _settings(tmp_path: Path, text: str) -> Settings:
     path = tmp_path / "demesh.toml"
     path.write_text(text)
-    return settings_of(read_config(path), tmp_path)
+    return read_settings(path)
+
+
+def _of_targets(tmp_path: Path, *targets: str, text: str = "") -> tuple[Check, ...]:
+    """The checks of a configuration and of targets on the command line."""
+    path = tmp_path / "demesh.toml"
+    path.write_text(text)
+    return ConfigSource(path, CommandLine(targets=targets)).load().checks
 
 
 def test_every_setting_reaches_the_node(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("a certificate")
     blog = Check(
         name="blog",
         probe=ProbeSpec(
@@ -79,7 +88,8 @@ def test_every_setting_reaches_the_node(tmp_path: Path) -> None:
                 cert_expires_in_ms=14 * 86_400_000,
             ),
             verify_tls=False,
-            ca_file="/etc/ca.pem",
+            ca_file=str(tmp_path / "ca.pem"),
+            options=HttpOptions(),
         ),
         interval_ms=30_000,
         retry_interval_ms=5_000,
@@ -93,12 +103,15 @@ def test_every_setting_reaches_the_node(tmp_path: Path) -> None:
             ("body", '"Welcome|Hallo"'),
             ("cert_expires_in", "1209600000"),
             ("response_time", "800"),
-            ("status", "[200, 204]"),
+            ("status", "[200,204]"),
         ),
+        definition=(("ca_file", '"ca.pem"'), ("verify_tls", "false")),
     )
     api = Check(
         name="api",
-        probe=ProbeSpec("http", "http://api.example.net/", 10_000, Expect(status=frozenset({201}))),
+        probe=ProbeSpec(
+            "http", "http://api.example.net/", 10_000, Expect(status=frozenset({201})), options=HttpOptions()
+        ),
         interval_ms=120_000,
         quorum=QUORUM_ALL,
         expectations=(("status", "[201]"),),
@@ -130,7 +143,7 @@ def test_a_check_without_more_has_the_documented_defaults(tmp_path: Path) -> Non
     (check,) = _settings(tmp_path, '[[check]]\nname = "a"\ntarget = "https://example.org"').checks
     assert check == Check(
         name="a",
-        probe=ProbeSpec("http", "https://example.org", 10_000),
+        probe=ProbeSpec("http", "https://example.org", 10_000, options=HttpOptions()),
         interval_ms=60_000,
         retry_interval_ms=10_000,
         fail_after=2,
@@ -158,23 +171,27 @@ def test_a_quorum_is_a_word_or_a_number(text: str, quorum: int, tmp_path: Path) 
         ("http://[::1]:8080/", "0::1:8080"),
         ("http://[2001:db8::7]/x", "2001:db8::7/x"),
         (f"https://example.org/{'x' * 100}", f"example.org/{'x' * 52}"),
+        ("https://-x.example.org/", "x.example.org"),
+        ("tcp://db.example.org:5432", "db.example.org:5432"),
+        ("dns:///example.org", "example.org"),
+        ("dns://192.0.2.53/example.org", "192.0.2.53/example.org"),
+        ("dns:///.", "dns"),
     ],
 )
-def test_a_target_on_the_command_line_makes_a_check_of_a_sensible_name(target: str, name: str) -> None:
-    (check,) = build_checks(ConfigFile(), [target])
+def test_a_target_on_the_command_line_makes_a_check_of_a_sensible_name(target: str, name: str, tmp_path: Path) -> None:
+    (check,) = _of_targets(tmp_path, target)
     assert (check.name, check.probe.target) == (name, target)
 
 
-def test_a_target_takes_the_defaults_of_the_file() -> None:
-    config = ConfigFile.model_validate({"defaults": {"interval": "5s", "nodes": ["nas"]}})
-    (check,) = build_checks(config, ["https://example.org"])
+def test_a_target_takes_the_defaults_of_the_file(tmp_path: Path) -> None:
+    (check,) = _of_targets(tmp_path, "https://example.org", text='[defaults]\ninterval = "5s"\nnodes = ["nas"]')
     assert (check.interval_ms, check.nodes) == (5_000, ("nas",))
 
 
-def test_a_target_whose_name_is_taken_is_refused() -> None:
-    config = ConfigFile.model_validate({"check": [{"name": "example.org", "target": "https://example.org/other"}]})
+def test_a_target_whose_name_is_taken_is_refused(tmp_path: Path) -> None:
+    text = '[[check]]\nname = "example.org"\ntarget = "https://example.org/other"'
     with pytest.raises(UsageError, match=r"Two checks would be named 'example\.org'"):
-        build_checks(config, ["https://example.org"])
+        _of_targets(tmp_path, "https://example.org", text=text)
 
 
 @pytest.mark.parametrize(
@@ -188,6 +205,7 @@ def test_the_default_name_is_the_short_host_name(host: str, name: str, monkeypat
 
 
 def test_file_names_are_relative_to_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "ca.pem").write_text("a certificate")
     text = '[mesh]\nswarm_key_file = "k"\n[[check]]\nname = "a"\ntarget = "https://example.org"\nca_file = "ca.pem"\n'
     settings = _settings(tmp_path, text)
     assert settings.swarm_key_file == tmp_path / "k"

@@ -228,7 +228,7 @@ async def test_results_go_at_twice_their_age_whatever_others_hold() -> None:
     house = _House(_Diary(), raw_ms=10 * DAY_MS)
     await house.keeper.tidy()
     assert house.oldest_days() == 20
-    assert house.books.forgotten_before_ms == house.clock.wall_ms() - limits.HOURS_MS_DEFAULT
+    assert house.books.forgotten_before_ms == house.clock.wall_ms() - 90 * DAY_MS
 
 
 @pytest.mark.trio

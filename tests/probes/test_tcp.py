@@ -8,8 +8,6 @@ import pytest
 import trio
 import trio.testing
 
-from demesh.config.load import build_checks
-from demesh.config.tables import ConfigFile
 from demesh.curl import CurlEngine
 from demesh.limits import DETAIL_BYTES_MAX, TCP_ANSWER_BYTES_MAX
 from demesh.outcome import Outcome, ProbeResult
@@ -270,5 +268,3 @@ def test_targets_of_these_schemes_lead_to_this_probe():
     probes = Probes(Tools(CurlEngine(), lambda: NOW_MS, Resolver()))
     assert isinstance(probes[TYPE_OF_SCHEME["tls"]], TcpProbe)
     assert probes[TYPE_OF_SCHEME["tls"]] is probes[TYPE_OF_SCHEME["tcp"]], "they share their TLS contexts"
-    checks = build_checks(ConfigFile(), ["tcp://127.0.0.1:1", "tls://[::1]:2"])
-    assert [check.probe.type for check in checks] == ["tcp", "tls"]

@@ -1,0 +1,130 @@
+"""What `demesh check list` and `demesh check validate` say of a configuration.
+
+No secret is in it: targets are shown in their public form.
+"""
+
+from typing import Any
+
+import click
+
+from demesh.cli.terminal import count, printable
+from demesh.config.check_tables import RUNNABLE
+from demesh.config.duration import format_duration
+from demesh.config.estimate import estimate
+from demesh.config.load import Loaded
+from demesh.config.size import format_size
+
+Json = dict[str, Any]
+
+
+def rows(loaded: Loaded) -> list[Json]:
+    """One row a check, in the order of the files; what cannot be told of one that is not valid is None."""
+    config = loaded.configuration.config
+    node = (loaded.settings.name, loaded.settings.tags) if loaded.settings else None
+    if node is None and config and config.node.name:
+        node = (config.node.name, tuple(config.node.tags))
+    return [
+        {
+            "name": read.name,
+            "type": read.type,
+            "target": check.public_target if check else None,
+            "interval_ms": check.interval_ms if check else None,
+            "deadline_ms": check.deadline_ms if check else None,
+            "nodes": list(check.nodes) if check else None,
+            "state": _state(read.type, check is not None, check is not None and check.enabled),
+            "runs_here": bool(check and node and read.type in RUNNABLE and check.runs_on(*node)),
+            "file": str(read.document.path),
+            "line": read.document.line(read.place),
+        }
+        for read, check in loaded.checks
+    ]
+
+
+def report(loaded: Loaded) -> Json:
+    """What is wrong; or what the configuration does, what it costs, and what it asks for that is not done yet."""
+    settings = loaded.settings
+    answer: Json = {"problems": loaded.problems, "checks": rows(loaded), "totals": None, "not_yet": []}
+    if settings:
+        here = [check for check in settings.checks if check.runs_on(settings.name, settings.tags)]
+        cost = estimate(here, settings.flush_interval_ms)
+        answer["totals"] = {
+            "checks": len(loaded.checks),
+            "run_here": cost.checks,
+            "checks_per_minute": round(cost.checks_per_minute, 1),
+            "log_bytes_per_day": cost.log_bytes_per_day,
+        }
+        answer["not_yet"] = list(settings.not_yet)
+    return answer
+
+
+def print_rows(found: list[Json]) -> None:
+    """`demesh check list`."""
+    if not found:
+        click.echo("No checks. Add one: demesh check add blog https://blog.example.net")
+        return
+    _print_table(
+        ("CHECK", "TYPE", "TARGET", "INTERVAL", "NODES", "STATE"),
+        [
+            (row["name"], row["type"], row["target"], _duration(row["interval_ms"]), _nodes(row), row["state"])
+            for row in printable(found)
+        ],
+    )
+
+
+def print_report(answer: Json) -> None:
+    """`demesh check validate`, of a configuration without problems."""
+    found, totals = printable(answer["checks"]), answer["totals"]
+    if found:
+        _print_table(
+            ("CHECK", "TYPE", "TARGET", "INTERVAL", "DEADLINE", "VANTAGES", "STATE"),
+            [
+                (
+                    row["name"],
+                    row["type"],
+                    row["target"],
+                    _duration(row["interval_ms"]),
+                    _duration(row["deadline_ms"]),
+                    _nodes(row),
+                    row["state"],
+                )
+                for row in found
+            ],
+        )
+        click.echo()
+    click.echo(
+        f"{count(totals['checks'], 'check')}, of which {totals['run_here']} here: "
+        f"{totals['checks_per_minute']:g} checks a minute, about {format_size(totals['log_bytes_per_day'])} a day "
+        "in this node's log."
+    )
+    for sentence in printable(answer["not_yet"]):
+        click.echo(f"not yet: {sentence}")
+
+
+def _state(type_: str | None, valid: bool, enabled: bool) -> str:
+    if not valid:
+        return "invalid"
+    if type_ not in RUNNABLE:
+        return "not yet"
+    return "on" if enabled else "paused"
+
+
+def _nodes(row: Json) -> str:
+    here = " (here)" if row["runs_here"] else ""
+    return ", ".join(row["nodes"]) + here if row["nodes"] else ""
+
+
+def _duration(ms: int | None) -> str:
+    return format_duration(ms) if ms is not None else ""
+
+
+def _print_table(header: tuple[str, ...], lines: list[tuple[str | None, ...]]) -> None:
+    from rich.console import Console
+    from rich.table import Table
+    from rich.text import Text
+
+    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+    for column in header:
+        table.add_column(column, no_wrap=column in ("CHECK", "STATE"), overflow="fold")
+    for line in lines:
+        table.add_row(*(Text(cell or "") for cell in line))
+    Console(highlight=False).print(table)

@@ -1,0 +1,63 @@
+"""What a configuration may say already, but that has no effect in this version: said plainly, never passed over.
+
+A line goes from here when what it speaks of is built.
+"""
+
+from collections.abc import Iterator
+
+from demesh.config.check_tables import RUNNABLE
+from demesh.config.problems import Problem
+from demesh.config.read import Configuration, ReadCheck
+from demesh.config.tables import ConfigFile
+
+
+def not_yet(configuration: Configuration) -> list[str]:
+    """One sentence, with file and line, for each key that is understood and has no effect."""
+    said: list[str] = []
+    for document in configuration.documents:
+        found = [each for check in configuration.checks if check.document is document for each in _of_check(check)]
+        if configuration.config and document is configuration.documents[0]:
+            found += _of_node(configuration.config)
+        said += document.sentences([Problem(each.place, f"has no effect yet: {each.sentence}") for each in found])
+    return said
+
+
+def _of_node(config: ConfigFile) -> Iterator[Problem]:
+    mesh, alerts, api = config.mesh, config.alerts, config.api
+    if mesh.trust == "listed":
+        yield Problem(("mesh", "trust"), "this version takes in every node that has the swarm key.")
+    if mesh.members:
+        yield Problem(("mesh", "members"), "this version takes in every node that has the swarm key.")
+    if mesh.deny:
+        yield Problem(("mesh", "deny"), "this version turns no node away that has the swarm key.")
+    if mesh.adopt_checks:
+        yield Problem(("mesh", "adopt_checks"), "this version runs the checks of its own files only.")
+    if alerts.token_file is not None:
+        yield Problem(("alerts", "token_file"), "this version sends no token to an Alertmanager.")
+    if alerts.watchdog:
+        yield Problem(("alerts", "watchdog"), "this version sends no watchdog alert.")
+    for index, _ in enumerate(config.notify):
+        yield Problem(("notify", index), "this version tells Alertmanagers only.")
+    if api.public_listen is not None:
+        yield Problem(("api", "public_listen"), "this version has no public listener.")
+    for index, _ in enumerate(config.maintenance):
+        yield Problem(("maintenance", index), "this version notifies at all times.")
+    for index, _ in enumerate(config.server_list):
+        yield Problem(("server_list", index), "this version reads no server lists.")
+
+
+def _of_check(check: ReadCheck) -> Iterator[Problem]:
+    table = check.table
+    if table is None:
+        return
+    if check.type not in RUNNABLE:
+        yield Problem(
+            check.place, f"this version has no probe of type {check.type!r}; the check {table.name!r} is left out."
+        )
+        return
+    if table.depends_on:
+        yield Problem((*check.place, "depends_on"), "this version notifies of every check by itself.")
+    if table.spread is not None:
+        yield Problem((*check.place, "spread"), "this version runs a check on every node that `nodes` names.")
+    if table.runbook is not None:
+        yield Problem((*check.place, "runbook"), "this version's alerts have no link to a runbook.")

@@ -1,0 +1,78 @@
+"""Three configurations that users would write: they load, given their secrets, and say what has no effect yet."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from demesh.config.load import Settings, load
+
+_EXAMPLES = Path(__file__).parent / "examples"
+_SECRETS = {"am.token": "t", "api.token": "t", "ntfy.url": "ntfy://ntfy.sh/topic", "turn.password": "p"}
+
+
+def _load(directory: Path, name: str) -> Settings:
+    path = directory / name
+    shutil.copy(_EXAMPLES / name, path)
+    for secret, text in _SECRETS.items():
+        (directory / secret).write_text(text)
+    found = load(path, {"SHOP_TOKEN": "sesame"})
+    assert found.problems == []
+    assert found.settings
+    return found.settings
+
+
+def _lines(said: tuple[str, ...]) -> list[str]:
+    """`line: key` of each sentence."""
+    return [": ".join(each.split(":", 1)[1].split(": ")[:2]) for each in said]
+
+
+def test_a_company(tmp_path: Path) -> None:
+    found = _load(tmp_path, "company.toml")
+    assert (found.name, found.tags, found.api) == ("fra1", ("eu", "web"), ("0.0.0.0", 8470))
+    assert found.alertmanagers == ("https://am1.example.com:9093", "https://am2.example.com:9093")
+    assert found.alert_labels == (("env", "prod"),)
+    assert (found.alert_token_file, found.api_token_file) == (tmp_path / "am.token", tmp_path / "api.token")
+    lb, shop = found.checks
+    assert (lb.name, lb.probe.type, lb.interval_ms) == ("lb", "tcp", 30_000)
+    assert (shop.severity, shop.nodes, shop.labels) == ("critical", ("tag:eu", "tag:us"), (("team", "web"),))
+    assert _lines(found.not_yet) == [
+        "8: mesh.trust",
+        "9: mesh.members",
+        "13: alerts.token_file",
+        "15: alerts.watchdog",
+        "33: check[2].runbook",
+        "34: check[2].depends_on",
+        "36: maintenance[1]",
+    ]
+
+
+def test_a_home(tmp_path: Path) -> None:
+    found = _load(tmp_path, "homelab.toml")
+    assert [(each.name, each.probe.type) for each in found.checks] == [
+        ("blog", "http"),
+        ("router", "ping"),
+        ("disk", "command"),
+    ]
+    assert _lines(found.not_yet) == ["9: notify[1]"]
+
+
+def test_a_keeper_of_lists(tmp_path: Path) -> None:
+    found = _load(tmp_path, "keeper.toml")
+    assert found.checks == (), "there is no probe for turn:// yet"
+    assert _lines(found.not_yet) == [
+        "7: mesh.adopt_checks",
+        "9: server_list[1]",
+        "15: check[1]",
+        "24: api.public_listen",
+    ]
+    assert "the check 'our-turn' is left out" in found.not_yet[2]
+
+
+@pytest.mark.parametrize("name", [path.name for path in _EXAMPLES.glob("*.toml")])
+def test_without_its_secrets_each_names_what_is_missing(name: str, tmp_path: Path) -> None:
+    shutil.copy(_EXAMPLES / name, tmp_path)
+    problems = load(tmp_path / name, {}).problems
+    missing = {"company.toml": 3, "homelab.toml": 1, "keeper.toml": 1}
+    assert len(problems) == missing[name]
+    assert all("cannot be read: No such file" in each or "SHOP_TOKEN is not set" in each for each in problems)
