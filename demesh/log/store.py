@@ -15,7 +15,7 @@ One `Store` is one connection: use it from one thread at a time.
 # (apsw's stubs use collections.abc.Buffer, which Python 3.11 does not have yet)
 
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -34,8 +34,12 @@ from demesh.log.store_schema import check_readable, damaged, prepare, stored_mes
 _SqlValue = None | int | float | bytes | str
 
 _BUSY_TIMEOUT_MS = 5_000
-# A damaged row may have lost its types, and text that is none could not even be read.
-_ROW = "CAST(seq AS INTEGER), CAST(kind AS INTEGER), CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB)"
+# A damaged row may have lost its types, and text that is none could not even be read. The last column is there so that a row
+# which ends too early is noticed.
+_ROW = (
+    "CAST(seq AS INTEGER), CAST(kind AS INTEGER), CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB), "
+    "received_ms IS NULL"
+)
 _LOG = (
     "CAST(id AS BLOB), CAST(public_key AS BLOB), CAST(head_seq AS INTEGER), CAST(head_hash AS BLOB), "
     "CAST(pruned_to AS INTEGER), no"
@@ -50,17 +54,27 @@ class Store:
         """
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         self.path = path
+        self._numbers: dict[bytes, int] = {}
         try:
             self._db = apsw.Connection(str(path), flags=flags)
+        except apsw.Error as error:
+            raise self._failure(f"Cannot open the store {path}", error) from error
+        try:
+            self._open(mesh_id, readonly)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, mesh_id: bytes, readonly: bool) -> None:
+        try:
             self._db.set_busy_timeout(_BUSY_TIMEOUT_MS)
             if readonly:
                 self._db.pragma("query_only", True)
-                check_readable(self._db, path, mesh_id)
+                check_readable(self._db, self.path, mesh_id)
             else:
-                prepare(self._db, path, mesh_id)
+                prepare(self._db, self.path, mesh_id)
         except apsw.Error as error:
-            raise self._failure(f"Cannot open the store {path}", error) from error
-        self._numbers: dict[bytes, int] = {}
+            raise self._failure(f"Cannot open the store {self.path}", error) from error
         states = self.logs()
         if not readonly:
             self._check_heads(states)
@@ -74,7 +88,8 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        self._db.close()
+        with suppress(apsw.Error):  # what was committed stays, if not in the file then in its WAL
+            self._db.close()
 
     def file_identity(self) -> str:
         """Device and inode of the store's file: a copied or restored one differs."""
@@ -256,7 +271,7 @@ class Store:
         rows = self._rows(
             f"SELECT {_ROW} FROM entry WHERE log = ? AND {where} ORDER BY seq", (self._numbers.get(log, -1), *bindings)
         )
-        for seq, kind, row_hash, body, signature in rows:
+        for seq, kind, row_hash, body, signature, _ in rows:
             entry = _decoded_entry(body, signature)
             is_sound = entry is not None and (entry.log, entry.seq, entry.kind, entry.hash) == (
                 log,
