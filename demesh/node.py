@@ -196,7 +196,7 @@ class Node:
     def _open_log(self, key: SigningKey, mesh_id: bytes) -> tuple[Writer, tuple[bytes, Head] | None, bytes]:
         """The writer of the own log, going on or beginning anew; also the epoch before it and the epoch's nonce."""
         store = self._edges.store
-        own = store.own_log()
+        own = store.own_log(self.key)  # with another key in its place, the node is another member
         decision = decide_epoch(
             own_log=own,
             marker=self._edges.read_marker(),

@@ -99,12 +99,13 @@ class Store:
     def mesh_id(self) -> bytes:
         return stored_mesh_id(self._db, self.path)
 
-    def own_log(self) -> tuple[bytes, Head] | None:
-        """The newest epoch that this node began itself, with its head."""
+    def own_log(self, public_key: bytes | None = None) -> tuple[bytes, Head] | None:
+        """The newest epoch that this node began itself, with its head. With `public_key`: only if it is that key's."""
         rows = self._query(
             "SELECT CAST(log.id AS BLOB) FROM log JOIN meta ON meta.key = 'own_log' AND log.id = meta.value"
         )
-        return next(((state.log, state.head) for state in self.logs() if rows and state.log == rows[0][0]), None)
+        own = next((state for state in self.logs() if rows and state.log == rows[0][0]), None)
+        return (own.log, own.head) if own and public_key in (None, own.public_key) else None
 
     def logs(self) -> list[LogState]:
         """All logs, in the order in which this node first saw them."""
