@@ -23,27 +23,16 @@ from typing import Self, cast
 import apsw
 
 from demesh import limits
-from demesh.errors import EntryError, StoreError
+from demesh.errors import StoreError
 from demesh.log import store_prune
 from demesh.log.chain import LogState
-from demesh.log.entry import BadRow, Entry, Kind, decode_body
+from demesh.log.entry import BadRow, Entry, Kind
 from demesh.log.head import Head
 from demesh.log.store_copy import copy_store
+from demesh.log.store_rows import ENTRY_COLUMNS, LOG_COLUMNS, SqlValue, entry_of_row, log_of_row
 from demesh.log.store_schema import check_readable, damaged, prepare, stored_mesh_id
 
-_SqlValue = None | int | float | bytes | str
-
 _BUSY_TIMEOUT_MS = 5_000
-# A damaged row may have lost its types, and text that is none could not even be read. The last column is there so that a row
-# which ends too early is noticed.
-_ROW = (
-    "CAST(seq AS INTEGER), CAST(kind AS INTEGER), CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB), "
-    "received_ms IS NULL"
-)
-_LOG = (
-    "CAST(id AS BLOB), CAST(public_key AS BLOB), CAST(head_seq AS INTEGER), CAST(head_hash AS BLOB), "
-    "CAST(pruned_to AS INTEGER), no"
-)
 
 
 class Store:
@@ -109,15 +98,14 @@ class Store:
 
     def logs(self) -> list[LogState]:
         """All logs, in the order in which this node first saw them."""
-        rows = self._query(f"SELECT {_LOG} FROM log ORDER BY no")
         states: list[LogState] = []
-        for row in rows:
-            match row:
-                case (bytes(log), bytes(key), int(seq), bytes(head), int(pruned_to), int(number)) if len(log) == 16:
-                    states.append(LogState(log, key, Head(seq, head), pruned_to))
-                    self._numbers[log] = number  # of logs, too, that another process began
-                case _:
-                    raise damaged(self.path, "what it says of a log cannot be")
+        for row in self._query(f"SELECT {LOG_COLUMNS} FROM log ORDER BY no"):
+            found = log_of_row(row)
+            if found is None:
+                raise damaged(self.path, "what it says of a log cannot be")
+            state, number = found
+            self._numbers[state.log] = number  # of logs, too, that another process began
+            states.append(state)
         return states
 
     def commit(
@@ -268,19 +256,12 @@ class Store:
         found = [str(line) for (line,) in self._query("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
 
-    def _decoded(self, log: bytes, where: str, bindings: tuple[_SqlValue, ...]) -> Iterator[Entry | BadRow]:
+    def _decoded(self, log: bytes, where: str, bindings: tuple[SqlValue, ...]) -> Iterator[Entry | BadRow]:
         rows = self._rows(
-            f"SELECT {_ROW} FROM entry WHERE log = ? AND {where} ORDER BY seq", (self._numbers.get(log, -1), *bindings)
+            f"SELECT {ENTRY_COLUMNS} FROM entry WHERE log = ? AND {where} ORDER BY seq",
+            (self._numbers.get(log, -1), *bindings),
         )
-        for seq, kind, row_hash, body, signature, _ in rows:
-            entry = _decoded_entry(body, signature)
-            is_sound = entry is not None and (entry.log, entry.seq, entry.kind, entry.hash) == (
-                log,
-                seq,
-                kind,
-                row_hash,
-            )
-            yield entry if entry and is_sound else BadRow(log, cast(int, seq))
+        return (entry_of_row(log, row) for row in rows)
 
     def _append(
         self, entry: Entry, numbers: dict[bytes, int], public_keys: Mapping[bytes, bytes], received_ms: int
@@ -321,10 +302,10 @@ class Store:
         except apsw.Error as error:
             raise self._failure(f"The store {self.path} could not be written", error) from error
 
-    def _query(self, sql: str, bindings: tuple[_SqlValue, ...] = ()) -> list[tuple[_SqlValue, ...]]:
+    def _query(self, sql: str, bindings: tuple[SqlValue, ...] = ()) -> list[tuple[SqlValue, ...]]:
         return list(self._rows(sql, bindings))
 
-    def _rows(self, sql: str, bindings: tuple[_SqlValue, ...]) -> Iterator[tuple[_SqlValue, ...]]:
+    def _rows(self, sql: str, bindings: tuple[SqlValue, ...]) -> Iterator[tuple[SqlValue, ...]]:
         try:
             yield from self._db.execute(sql, bindings)
         except apsw.Error as error:
@@ -333,10 +314,3 @@ class Store:
     def _failure(self, what: str, error: apsw.Error) -> StoreError:
         is_damage = isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError)  # the last: a lost table
         return damaged(self.path, str(error)) if is_damage else StoreError(f"{what}: {error}.")
-
-
-def _decoded_entry(body: _SqlValue, signature: _SqlValue) -> Entry | None:
-    try:
-        return decode_body(cast(bytes, body or b""), cast(bytes, signature or b""))
-    except EntryError:
-        return None

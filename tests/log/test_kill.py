@@ -45,6 +45,7 @@ def test_pruning_that_is_killed_leaves_the_truth(tmp_path: Path) -> None:
     path = tmp_path / "log.db"
     chance = random.Random(3)
     told: dict[int, str] = {}
+    pruned_to: list[int] = []
     for _ in range(_ROUNDS_PRUNED):
         told |= dict(_run_and_kill(path, chance.randint(1, 60), "20"))
         with Store(path, readonly=True) as store:
@@ -54,4 +55,6 @@ def test_pruning_that_is_killed_leaves_the_truth(tmp_path: Path) -> None:
             entries, _ = store.read(state.log, state.pruned_to, state.head.seq)
             assert len(entries) == state.head.seq + 1 - state.pruned_to
             assert all(told.get(entry.seq, entry.hash.hex()) == entry.hash.hex() for entry in entries)
-    assert state.pruned_to > 0
+            pruned_to.append(state.pruned_to)
+    assert pruned_to == sorted(pruned_to)
+    assert pruned_to[-1] > 0
