@@ -23,7 +23,11 @@ def _own(node: NodeProcess) -> dict[str, Any]:
     """The head of the log that the node writes: of its member's, the one that grows."""
     before = {row["log"]: row["seq"] for row in node.heads()}
     grown = eventually(
-        lambda: [row for row in node.heads() if row["node"] == "nas" and row["seq"] > before.get(row["log"], 10**9)],
+        lambda: [
+            row
+            for row in node.heads()
+            if (row["node"] or "").startswith("nas") and row["seq"] > before.get(row["log"], 10**9)
+        ],
         lambda rows: len(rows) == 1,
         20,
         "the own log grows",
