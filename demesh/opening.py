@@ -49,7 +49,7 @@ def open_logs(
         folded = history.logs.get(state.log)
         if folded:
             history.learn(state.public_key, history_context(store, state.log, folded.applied_seq + 1))
-    own = store.own_log()
+    own = store.own_log(public_key)  # with another key in its place, the node is another member
     decision = decide_epoch(
         own_log=own,
         marker=marker,

@@ -114,11 +114,12 @@ def repair(dry_run: bool, data_dir: str | None) -> None:
     home = find_home(data_dir)
     home.require_store()
     with HomeLock(home):
-        found = survey(home.log_db)
+        mesh_id = read_mesh_id(home)
+        found = survey(home.log_db, mesh_id)
         for line in _finding_lines(found):
             click.echo(line)
         if not found.is_intact and not dry_run:
-            aside = rebuild(home.log_db, read_mesh_id(home), found)
+            aside = rebuild(home.log_db, mesh_id, found)
             MarkerFile(runtime_directory(), home).drop()
             click.echo(f"Repaired. The damaged store is {aside} now; remove it when you need it no more.")
             click.echo("The next start of the node begins a new epoch of its log.")

@@ -18,14 +18,15 @@ beside it. The caller holds the data directory's lock.
 # pyright: reportUnknownMemberType=false
 # (apsw's stubs use collections.abc.Buffer, which Python 3.11 does not have yet)
 
-import json
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import cast
 
 import apsw
 
+from demesh import limits
 from demesh.disk import sync_directory, sync_file
 from demesh.errors import StoreDamaged, StoreError
 from demesh.log.audit import Fault, audit
@@ -33,6 +34,12 @@ from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry
 from demesh.log.head import Head
 from demesh.log.store import Store
+from demesh.log.store_schema import other_mesh
+
+_COPIED = (
+    "SELECT seq, kind, CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB), received_ms FROM entry "
+    "WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,23 +72,32 @@ class Survey:
         return not self.file_faults and self.logs is not None and not any(each.faults for each in self.logs)
 
 
-def survey(path: Path) -> Survey:
-    """Read everything in the store at `path`. Raises StoreError if it is of a version that this demesh does not read."""
+def survey(path: Path, mesh_id: bytes) -> Survey:
+    """Read everything in the store at `path`, which should be one of the mesh `mesh_id`.
+
+    Raises StoreError if it is of another mesh, or of a version that this demesh does not read.
+    """
     try:
         store = Store(path, readonly=True)
     except StoreDamaged as error:
         return Survey((str(error),), None)
     with store:
+        file_faults: list[str] = []
         try:
-            file_faults = tuple(store.file_faults())
-        except StoreError as error:
-            file_faults = (str(error),)
+            file_faults.extend(store.file_faults())
+        except StoreDamaged as error:
+            file_faults.append(str(error))
         try:
-            mesh_id, own = store.mesh_id(), store.own_log()
+            said, own = store.mesh_id(), store.own_log()
             own_log = own[0] if own else None
-            return Survey(file_faults, tuple(_look(store, mesh_id, own_log, state) for state in store.logs()))
-        except StoreError as error:
+            logs = tuple(_look(store, mesh_id, own_log, state) for state in store.logs())
+        except StoreDamaged as error:
             return Survey((*file_faults, str(error)), None)
+    if said != mesh_id and not any(log.head for log in logs):
+        raise other_mesh(path, said, mesh_id)
+    if said != mesh_id:
+        file_faults.append(f"it says that it is of mesh {said.hex()[:8]}, and holds entries of {mesh_id.hex()[:8]}")
+    return Survey(tuple(file_faults), logs)
 
 
 def rebuild(path: Path, mesh_id: bytes, found: Survey) -> Path:
@@ -97,6 +113,7 @@ def rebuild(path: Path, mesh_id: bytes, found: Survey) -> Path:
         new.chmod(0o600)
         if found.logs:
             _fill(new, path, found.logs)
+            Store(new, mesh_id=mesh_id).close()  # which looks whether each log ends where it should
         sync_file(new)
         aside = next(name for name in map(path.with_name, _names(path.name)) if not name.exists())
         aside.hardlink_to(path)
@@ -147,7 +164,7 @@ def _look(store: Store, mesh_id: bytes, own_log: bytes | None, state: LogState) 
 
 def _readable(store: Store, state: LogState) -> Iterator[Entry | BadRow]:
     """Every row of a log that can be read; where the file is damaged, a BadRow and then the log's next part."""
-    for first, last in ((0, state.pruned_to - 1), (state.pruned_to, 2**53)):
+    for first, last in _parts(state):
         at = first
         try:
             for row in store.each(state.log, first, last):
@@ -158,34 +175,48 @@ def _readable(store: Store, state: LogState) -> Iterator[Entry | BadRow]:
 
 
 def _fill(new: Path, damaged: Path, logs: tuple[LogFinding, ...]) -> None:
-    flags = apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_URI
-    db = apsw.Connection(str(new), flags=flags)
+    source = apsw.Connection(str(damaged), flags=apsw.SQLITE_OPEN_READONLY)
+    target = apsw.Connection(str(new), flags=apsw.SQLITE_OPEN_READWRITE)
     try:
-        db.execute("ATTACH ? AS damaged", (damaged.as_uri() + "?mode=ro",))
-        with db:
+        with target:
             for number, log in enumerate((each for each in logs if each.head), start=1):
                 assert log.head is not None
                 state = replace(log.state, head=log.head)
-                _copy(db, number, state, log.kept)
+                target.execute(
+                    "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)",
+                    (number, state.log, state.public_key, state.head.seq, state.head.hash, state.pruned_to),
+                )
+                rows = _staying(source, state, frozenset(log.kept))
+                target.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", ((number, *row) for row in rows))
                 if log.is_own:
-                    db.execute("INSERT INTO main.meta VALUES ('own_log', ?)", (state.log,))
-        db.execute("DETACH damaged")
+                    target.execute("INSERT INTO meta VALUES ('own_log', ?)", (state.log,))
     finally:
-        db.close()
+        source.close()
+        target.close()
 
 
-def _copy(db: apsw.Connection, number: int, state: LogState, kept: tuple[int, ...]) -> None:
-    db.execute(
-        "INSERT INTO main.log VALUES (?, ?, ?, ?, ?, ?)",
-        (number, state.log, state.public_key, state.head.seq, state.head.hash, state.pruned_to),
-    )
-    columns = "seq, kind, CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB), received_ms"
-    old_number = "(SELECT no FROM damaged.log WHERE id = ?)"
-    copying = f"INSERT INTO main.entry SELECT ?, {columns} FROM damaged.entry WHERE log = {old_number}"
-    # The limit, not an upper end, which would have the row behind it looked at, whatever is left of that.
-    whole = state.head.seq + 1 - state.pruned_to
-    db.execute(f"{copying} AND seq >= ? ORDER BY seq LIMIT ?", (number, state.log, state.pruned_to, whole))
-    db.execute(f"{copying} AND seq IN (SELECT value FROM json_each(?))", (number, state.log, json.dumps(kept)))
+def _staying(
+    source: apsw.Connection, state: LogState, kept: frozenset[int]
+) -> Iterator[tuple[int | bytes | None, ...]]:
+    """The rows of a log that stay, all columns but the log's number.
+
+    They are read in the order in which they were looked at: another way to them may lead over what is damaged.
+    """
+    # The index of ids may be damaged as well.
+    number = source.execute("SELECT no FROM log NOT INDEXED WHERE id = ?", (state.log,)).get
+    for first, last in _parts(state):
+        with suppress(apsw.CorruptError):
+            for row in source.execute(_COPIED, (number, first, last)):
+                seq = cast(int, row[0])
+                if seq in kept or state.pruned_to <= seq <= state.head.seq:
+                    yield cast(tuple[int | bytes | None, ...], row)
+                if seq == state.head.seq:
+                    break
+
+
+def _parts(state: LogState) -> tuple[tuple[int, int], tuple[int, int]]:
+    """The first and last place of what is kept of a log, and of what is whole."""
+    return (0, state.pruned_to - 1), (state.pruned_to, limits.SEQ_MAX)
 
 
 def _names(name: str) -> Iterator[str]:

@@ -15,7 +15,7 @@ One `Store` is one connection: use it from one thread at a time.
 # (apsw's stubs use collections.abc.Buffer, which Python 3.11 does not have yet)
 
 from collections.abc import Collection, Generator, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
 from typing import Self, cast
@@ -23,23 +23,16 @@ from typing import Self, cast
 import apsw
 
 from demesh import limits
-from demesh.errors import EntryError, StoreError
+from demesh.errors import StoreError
 from demesh.log import store_prune
 from demesh.log.chain import LogState
-from demesh.log.entry import BadRow, Entry, Kind, decode_body
+from demesh.log.entry import BadRow, Entry, Kind
 from demesh.log.head import Head
 from demesh.log.store_copy import copy_store
+from demesh.log.store_rows import ENTRY_COLUMNS, LOG_COLUMNS, SqlValue, entry_of_row, log_of_row
 from demesh.log.store_schema import check_readable, damaged, prepare, stored_mesh_id
 
-_SqlValue = None | int | float | bytes | str
-
 _BUSY_TIMEOUT_MS = 5_000
-# A damaged row may have lost its types, and text that is none could not even be read.
-_ROW = "CAST(seq AS INTEGER), CAST(kind AS INTEGER), CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB)"
-_LOG = (
-    "CAST(id AS BLOB), CAST(public_key AS BLOB), CAST(head_seq AS INTEGER), CAST(head_hash AS BLOB), "
-    "CAST(pruned_to AS INTEGER), no"
-)
 
 
 class Store:
@@ -50,17 +43,27 @@ class Store:
         """
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         self.path = path
+        self._numbers: dict[bytes, int] = {}
         try:
             self._db = apsw.Connection(str(path), flags=flags)
+        except apsw.Error as error:
+            raise self._failure(f"Cannot open the store {path}", error) from error
+        try:
+            self._open(mesh_id, readonly)
+        except BaseException:
+            self.close()
+            raise
+
+    def _open(self, mesh_id: bytes, readonly: bool) -> None:
+        try:
             self._db.set_busy_timeout(_BUSY_TIMEOUT_MS)
             if readonly:
                 self._db.pragma("query_only", True)
-                check_readable(self._db, path, mesh_id)
+                check_readable(self._db, self.path, mesh_id)
             else:
-                prepare(self._db, path, mesh_id)
+                prepare(self._db, self.path, mesh_id)
         except apsw.Error as error:
-            raise self._failure(f"Cannot open the store {path}", error) from error
-        self._numbers: dict[bytes, int] = {}
+            raise self._failure(f"Cannot open the store {self.path}", error) from error
         states = self.logs()
         if not readonly:
             self._check_heads(states)
@@ -74,7 +77,8 @@ class Store:
         self.close()
 
     def close(self) -> None:
-        self._db.close()
+        with suppress(apsw.Error):  # what was committed stays, if not in the file then in its WAL
+            self._db.close()
 
     def file_identity(self) -> str:
         """Device and inode of the store's file: a copied or restored one differs."""
@@ -84,24 +88,24 @@ class Store:
     def mesh_id(self) -> bytes:
         return stored_mesh_id(self._db, self.path)
 
-    def own_log(self) -> tuple[bytes, Head] | None:
-        """The newest epoch that this node began itself, with its head."""
+    def own_log(self, public_key: bytes | None = None) -> tuple[bytes, Head] | None:
+        """The newest epoch that this node began itself, with its head. With `public_key`: only if it is that key's."""
         rows = self._query(
             "SELECT CAST(log.id AS BLOB) FROM log JOIN meta ON meta.key = 'own_log' AND log.id = meta.value"
         )
-        return next(((state.log, state.head) for state in self.logs() if rows and state.log == rows[0][0]), None)
+        own = next((state for state in self.logs() if rows and state.log == rows[0][0]), None)
+        return (own.log, own.head) if own and public_key in (None, own.public_key) else None
 
     def logs(self) -> list[LogState]:
         """All logs, in the order in which this node first saw them."""
-        rows = self._query(f"SELECT {_LOG} FROM log ORDER BY no")
         states: list[LogState] = []
-        for row in rows:
-            match row:
-                case (bytes(log), bytes(key), int(seq), bytes(head), int(pruned_to), int(number)) if len(log) == 16:
-                    states.append(LogState(log, key, Head(seq, head), pruned_to))
-                    self._numbers[log] = number  # of logs, too, that another process began
-                case _:
-                    raise damaged(self.path, "what it says of a log cannot be")
+        for row in self._query(f"SELECT {LOG_COLUMNS} FROM log ORDER BY no"):
+            found = log_of_row(row)
+            if found is None:
+                raise damaged(self.path, "what it says of a log cannot be")
+            state, number = found
+            self._numbers[state.log] = number  # of logs, too, that another process began
+            states.append(state)
         return states
 
     def commit(
@@ -290,22 +294,14 @@ class Store:
         return [] if found == ["ok"] else found
 
     def _decoded(
-        self, log: bytes, where: str, bindings: tuple[_SqlValue, ...], *, backwards: bool = False
+        self, log: bytes, where: str, bindings: tuple[SqlValue, ...], *, backwards: bool = False
     ) -> Iterator[Entry | BadRow]:
         order = "DESC" if backwards else "ASC"
         rows = self._rows(
-            f"SELECT {_ROW} FROM entry WHERE log = ? AND {where} ORDER BY seq {order}",
+            f"SELECT {ENTRY_COLUMNS} FROM entry WHERE log = ? AND {where} ORDER BY seq {order}",
             (self._numbers.get(log, -1), *bindings),
         )
-        for seq, kind, row_hash, body, signature in rows:
-            entry = _decoded_entry(body, signature)
-            is_sound = entry is not None and (entry.log, entry.seq, entry.kind, entry.hash) == (
-                log,
-                seq,
-                kind,
-                row_hash,
-            )
-            yield entry if entry and is_sound else BadRow(log, cast(int, seq))
+        return (entry_of_row(log, row) for row in rows)
 
     def _append(
         self, entry: Entry, numbers: dict[bytes, int], public_keys: Mapping[bytes, bytes], received_ms: int
@@ -346,10 +342,10 @@ class Store:
         except apsw.Error as error:
             raise self._failure(f"The store {self.path} could not be written", error) from error
 
-    def _query(self, sql: str, bindings: tuple[_SqlValue, ...] = ()) -> list[tuple[_SqlValue, ...]]:
+    def _query(self, sql: str, bindings: tuple[SqlValue, ...] = ()) -> list[tuple[SqlValue, ...]]:
         return list(self._rows(sql, bindings))
 
-    def _rows(self, sql: str, bindings: tuple[_SqlValue, ...]) -> Iterator[tuple[_SqlValue, ...]]:
+    def _rows(self, sql: str, bindings: tuple[SqlValue, ...]) -> Iterator[tuple[SqlValue, ...]]:
         try:
             yield from self._db.execute(sql, bindings)
         except apsw.Error as error:
@@ -358,10 +354,3 @@ class Store:
     def _failure(self, what: str, error: apsw.Error) -> StoreError:
         is_damage = isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError)  # the last: a lost table
         return damaged(self.path, str(error)) if is_damage else StoreError(f"{what}: {error}.")
-
-
-def _decoded_entry(body: _SqlValue, signature: _SqlValue) -> Entry | None:
-    try:
-        return decode_body(cast(bytes, body or b""), cast(bytes, signature or b""))
-    except EntryError:
-        return None

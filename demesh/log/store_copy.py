@@ -24,9 +24,11 @@ def copy_store(db: apsw.Connection, path: Path) -> None:
         os.close(os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600))
         target = apsw.Connection(str(part), flags=apsw.SQLITE_OPEN_READWRITE)
         try:
-            with target.backup("main", db, "main") as backup:
-                while not backup.done:
-                    backup.step(-1)
+            backup = target.backup("main", db, "main")
+            try:  # `with` would turn an I/O error into a SystemError
+                backup.step(-1)
+            finally:
+                backup.finish()
             target.pragma("journal_mode", "delete")  # one file, which needs no other beside it
         finally:
             target.close()

@@ -103,10 +103,14 @@ def damaged(path: Path, what: str) -> StoreDamaged:
 def _check_mesh(db: apsw.Connection, path: Path, mesh_id: bytes) -> None:
     found = stored_mesh_id(db, path)
     if mesh_id and found != mesh_id:
-        raise StoreError(
-            f"The store {path} belongs to mesh {found.hex()[:8]}, not to {mesh_id.hex()[:8]}. "
-            "Use another --data-dir for another mesh."
-        )
+        raise other_mesh(path, found, mesh_id)
+
+
+def other_mesh(path: Path, found: bytes, mesh_id: bytes) -> StoreError:
+    return StoreError(
+        f"The store {path} belongs to mesh {found.hex()[:8]}, not to {mesh_id.hex()[:8]}. "
+        "Use another --data-dir for another mesh."
+    )
 
 
 def _keep_copy(db: apsw.Connection, path: Path, version: int) -> None:

@@ -119,3 +119,14 @@ def test_results_below_what_is_whole_are_found() -> None:
     assert _faults([_DAYS[0], *_DAYS[4:]], replace(_PRUNED, pruned_to=5)) == [
         (4, "it holds results, which are not kept here")
     ]
+
+
+def test_below_what_is_whole_nothing_else_vouches_for_a_rollup() -> None:
+    pen = Pen("ann")
+    pen.hello()
+    pen.write(Kind.ROLLUP, values([]))
+    entries = pen.fill(4)
+    lean = [entries[0], stripped(entries[1]), *entries[2:]]
+    state = replace(_STATE, head=entries[-1].head)
+    assert _faults([*lean], state) == []
+    assert _faults([*lean], replace(state, pruned_to=2)) == [(1, "its signature is missing")]

@@ -11,7 +11,18 @@ from demesh.log.codec import values
 from demesh.log.entry import Entry, Kind
 from demesh.log.repair import rebuild, survey
 from demesh.log.store import Store
-from tests.log.builders import MESH, NO_LOG, START_WALL_MS, Pen, lean_but_tip, log_of, owners, public_key_of, put
+from tests.log.builders import (
+    MESH,
+    NO_LOG,
+    OTHER_MESH,
+    START_WALL_MS,
+    Pen,
+    lean_but_tip,
+    log_of,
+    owners,
+    public_key_of,
+    put,
+)
 from tests.log.builders import stripped as without_signature
 
 _OWN = log_of("ann", 8)
@@ -52,7 +63,7 @@ def _change(path: Path, sql: str) -> None:
 
 
 def _repair(path: Path) -> tuple[list[str], Path]:
-    found = survey(path)
+    found = survey(path, MESH)
     lines = [f"{fault.seq}: {fault.sentence}" for log in found.logs or () for fault in log.faults]
     return lines, rebuild(path, MESH, found)
 
@@ -67,7 +78,7 @@ def _stored(path: Path) -> dict[bytes, list[Entry]]:
 
 def test_an_intact_store_needs_no_repair(path: Path) -> None:
     before = path.read_bytes()
-    found = survey(path)
+    found = survey(path, MESH)
     assert found.is_intact
     assert found.logs is not None
     assert all(log.head == log.state.head and log.removed is None for log in found.logs)
@@ -76,7 +87,7 @@ def test_an_intact_store_needs_no_repair(path: Path) -> None:
 
 def test_a_log_is_cut_back_to_what_a_signature_vouches_for_and_grows_again(path: Path) -> None:
     _change(path, "UPDATE entry SET body = zeroblob(50) WHERE log = 1 AND seq = 7")
-    found = survey(path)
+    found = survey(path, MESH)
     assert found.logs is not None
     (bob,) = [log for log in found.logs if log.faults]
     assert (bob.head, bob.removed, bob.is_own) == (_BOB[4].head, (5, 9), False)
@@ -150,7 +161,7 @@ def test_log_of_which_nothing_is_whole_yet_is_left_alone(path: Path) -> None:
         store.commit_kept(
             dan[:1], log=dan[0].log, public_key=public_key_of("dan"), before=dan[5].head, received_ms=START_WALL_MS
         )
-    assert survey(path).is_intact
+    assert survey(path, MESH).is_intact
     _change(path, "DELETE FROM entry WHERE log = 2 AND seq = 3")
     _repair(path)
     assert _stored(path)[dan[0].log] == dan[:1]
@@ -175,7 +186,7 @@ def test_what_can_be_read_of_a_damaged_file_is_saved(tmp_path: Path) -> None:
     at = raw.index(bob[200].body) // 4_096 * 4_096
     raw[at : at + 4_096] = bytes(4_096)
     path.write_bytes(raw)
-    found = survey(path)
+    found = survey(path, MESH)
     assert found.file_faults
     aside = rebuild(path, MESH, found)
     assert aside.read_bytes() == raw, "the damaged file is as it was"
@@ -188,7 +199,7 @@ def test_what_can_be_read_of_a_damaged_file_is_saved(tmp_path: Path) -> None:
 
 def test_file_of_which_nothing_can_be_read_makes_way(path: Path) -> None:
     path.write_bytes(b"Dear diary, " * 1_000)
-    found = survey(path)
+    found = survey(path, MESH)
     assert found.logs is None
     aside = rebuild(path, MESH, found)
     assert aside.read_bytes() == b"Dear diary, " * 1_000
@@ -230,4 +241,14 @@ def test_repair_that_fails_leaves_the_store_in_its_place(path: Path) -> None:
 def test_store_of_a_later_version_is_not_for_this_one_to_repair(path: Path) -> None:
     _change(path, "PRAGMA user_version = 99")
     with pytest.raises(StoreError, match="schema version 99"):
-        survey(path)
+        survey(path, MESH)
+
+
+def test_what_a_store_says_of_its_mesh_may_be_damaged_too(path: Path) -> None:
+    _change(path, "UPDATE meta SET value = zeroblob(16) WHERE key = 'mesh_id'")
+    with pytest.raises(StoreError, match="belongs to mesh 00000000, not to 01020304"):
+        survey(path, OTHER_MESH)
+    found = survey(path, MESH)
+    assert found.file_faults == ("it says that it is of mesh 00000000, and holds entries of 00010203",)
+    rebuild(path, MESH, found)
+    assert _stored(path)[_OWN[0].log] == _OWN

@@ -85,6 +85,8 @@ def test_newest_epoch_is_the_own_log(store: Store) -> None:
     put(store, before, own=True)
     put(store, now, own=True)
     assert store.own_log() == (now[0].log, now[1].head)
+    assert store.own_log(public_key_of("ann")) == store.own_log()
+    assert store.own_log(public_key_of("bob")) is None, "the key was replaced"
 
 
 def test_ranges_are_read(store: Store) -> None:

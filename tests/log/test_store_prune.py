@@ -248,7 +248,9 @@ def test_pruning_a_batch_of_a_large_store_takes_no_time_to_speak_of(tmp_path: Pa
             "INSERT INTO entry SELECT log.no, seq, iif(seq % 8640, 3, 5), randomblob(32), randomblob(320), "
             "iif(seq % 16, NULL, randomblob(64)), 0 FROM log, n"
         )
-        db.execute("UPDATE log SET head_seq = 250000")
+        db.execute(
+            "UPDATE log SET head_seq = 250000, head_hash = (SELECT hash FROM entry WHERE log = no AND seq = 250000)"
+        )
     db.close()
     took_ms: list[float] = []
     with Store(path, mesh_id=MESH) as store:

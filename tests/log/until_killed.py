@@ -1,5 +1,6 @@
 """Appends to an own log until it is killed, and tells of an entry only once the store has it:
-`python -m tests.log.until_killed FILE`. See `test_kill.py`.
+`python -m tests.log.until_killed FILE [KEEP]`. With KEEP, all but so many of the newest entries are pruned on the way. See
+`test_kill.py`.
 """
 
 import sys
@@ -16,7 +17,7 @@ from demesh.log.writer import Writer
 MESH = bytes(16)
 
 
-def main(path: Path) -> None:
+def main(path: Path, keep: int | None) -> None:
     key = SigningKey(bytes(32))
     hello = Hello(bytes(key.verify_key), bytes(8), "a", "0.1.0")
     log = log_id(hello.public_key, hello.epoch_nonce)
@@ -31,7 +32,10 @@ def main(path: Path) -> None:
             store.commit(batch, public_keys={log: hello.public_key}, received_ms=0, own=True)
             for entry in batch:
                 print(entry.seq, entry.hash.hex(), flush=True)
+            if keep is not None:
+                store.prune(log, writer.next_seq - keep, [Kind.HELLO], rows_max=2)
+                store.release(1)
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), int(sys.argv[2]) if len(sys.argv) > 2 else None)
