@@ -107,8 +107,7 @@ class Author:
         that belongs to the new, and shall see to it that the runner goes over at the same time. Raises StoreError.
         """
         async with self._one_at_a_time:
-            while waiting := self._batch.take(self._clock.monotonic_ms()):
-                await self._write_results(waiting)
+            await self._write_all_results()
             # Nothing awaits from here until the plan has its number: what is reported then is the new plan's.
             new = prepare()
             told = {check.name: told for check, told in zip(self._checks, self._told, strict=True)}
@@ -147,8 +146,9 @@ class Author:
 
     async def say_bye(self, bye: Bye) -> None:
         """Write what is waiting, then take leave."""
-        await self._flush()
-        await self._append([(Kind.BYE, bye.payload())])
+        async with self._one_at_a_time:
+            await self._write_all_results()
+            await self._write([(Kind.BYE, bye.payload())])
 
     async def append_due(self, due: Callable[[], Awaitable[Sequence[tuple[Kind, Value]]]]) -> bool:
         """Write what `due` names; nothing is appended between its answer and that. Returns whether there was anything."""
@@ -162,6 +162,10 @@ class Author:
         """One entry with what is waiting, or without: then it is the heartbeat."""
         async with self._one_at_a_time:
             await self._write_results(self._batch.take(self._clock.monotonic_ms()))
+
+    async def _write_all_results(self) -> None:
+        while waiting := self._batch.take(self._clock.monotonic_ms()):
+            await self._write_results(waiting)
 
     async def _write_results(self, results: tuple[Result, ...]) -> None:
         try:

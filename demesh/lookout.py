@@ -21,6 +21,7 @@ from demesh.view.report import iso
 
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1
+_PAUSE_FACTOR = 9
 _STALL_MS = 5_000
 
 
@@ -86,7 +87,10 @@ class Lookout:
                     log.warning("This node did not run for %d s; it listens anew.", (now_ms - looked_ms) // 1_000)
                     self._view.listen_anew(now_ms)
                 looked_ms = now_ms
+                began = trio.current_time()
                 self._conclude(now_ms, self._clock.wall_ms())
+                # In a large mesh something arrives all the time: looking may not take all of it.
+                await trio.sleep(min(_LOOK_SECONDS, _PAUSE_FACTOR * (trio.current_time() - began)))
 
     def _outgoing(self) -> Sequence[Outgoing]:
         return self._outbox.outgoing(self._clock.monotonic_ms(), self._clock.wall_ms())

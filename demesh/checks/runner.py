@@ -33,6 +33,8 @@ from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import Probe
 
 log = logging.getLogger(__name__)
+TICK_MS = 50
+"""Runs begin at multiples of this on the monotonic clock: a process that sleeps pays more for each waking than for a probe."""
 _DEADLINE_GRACE_MS = 500  # a probe that keeps its own timeout knows better what it was waiting for
 
 
@@ -134,7 +136,7 @@ class Runner:
                     else:
                         nursery.start_soon(self._run, each)
                 self._wake = trio.Event()
-                wait_ms = self._heap[0][0] - now_ms if self._heap else float("inf")
+                wait_ms = -(-self._heap[0][0] // TICK_MS) * TICK_MS - now_ms if self._heap else float("inf")
                 with trio.move_on_after(wait_ms / 1_000):
                     await self._wake.wait()
 

@@ -1,5 +1,6 @@
 """What `demesh node run` does: settings, keys, lock and store first, each problem a sentence; then the real edges; then run."""
 
+import gc
 import logging
 import os
 import random
@@ -53,6 +54,7 @@ from demesh.view.history_store import HistoryStore, open_history
 
 log = logging.getLogger(__name__)
 _PORT = 8471
+_GC_THRESHOLDS = (20_000, 20, 20)
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,6 +180,10 @@ async def _reload(node: Node) -> None:
 
 async def _greet(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> None:
     await node.ready.wait()
+    # What is loaded now stays. Left to itself, the collector looks through all of it again and again, 100 ms at a time.
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_GC_THRESHOLDS)
     with suppress(BrokenPipeError):  # whoever read our output may be gone; the node is not
         _tell(node, settings, home, swarm_key)
 

@@ -13,6 +13,7 @@ class Batch:
     def __init__(self, flush_interval_ms: int, now_ms: int) -> None:
         self._flush_interval_ms = flush_interval_ms
         self._waiting: list[Result] = []
+        self._urgent = 0  # so many of those that wait, from the oldest on, must not wait longer
         self._due_ms = now_ms + flush_interval_ms
 
     @property
@@ -27,6 +28,8 @@ class Batch:
 
     def add(self, result: Result, now_ms: int, *, urgent: bool) -> None:
         self._waiting.append(result)
+        if urgent:
+            self._urgent = len(self._waiting)
         if urgent or len(self._waiting) >= limits.RESULTS_PER_FLUSH_MAX:
             self._due_ms = now_ms
 
@@ -36,5 +39,7 @@ class Batch:
             self._waiting[: limits.RESULTS_PER_FLUSH_MAX],
             self._waiting[limits.RESULTS_PER_FLUSH_MAX :],
         )
-        self._due_ms = now_ms if self._waiting else now_ms + self._flush_interval_ms
+        self._urgent = max(0, self._urgent - len(taken))
+        again = self._urgent or len(self._waiting) >= limits.RESULTS_PER_FLUSH_MAX
+        self._due_ms = now_ms if again else now_ms + self._flush_interval_ms
         return tuple(taken)

@@ -42,8 +42,10 @@ def test_a_full_entrys_worth_is_due_at_once() -> None:
 
 def test_no_more_than_64_results_are_taken_at_once_and_none_is_lost() -> None:
     batch = _filled(150, 3_000)
-    taken = [batch.take(3_000), batch.take(3_000)]
-    assert batch.due_ms == 3_000, "more is waiting"
+    taken = [batch.take(3_000)]
+    assert batch.due_ms == 3_000, "another entry's worth is waiting"
+    taken.append(batch.take(3_000))
+    assert batch.due_ms == 13_000, "what is left is less than an entry's worth, and nothing of it is urgent"
     taken.append(batch.take(3_000))
     assert [len(each) for each in taken] == [64, 64, 22]
     assert [each.check for part in taken for each in part] == list(range(150))
@@ -52,3 +54,13 @@ def test_no_more_than_64_results_are_taken_at_once_and_none_is_lost() -> None:
 
 def test_promise_is_two_intervals_and_five_seconds() -> None:
     assert Batch(10_000, 0).promise_ms == 25_000
+
+
+def test_what_is_urgent_waits_for_no_second_flush() -> None:
+    batch = Batch(10_000, 0)
+    for number in range(70):
+        batch.add(_result(number), 3_000, urgent=number == 66)
+    assert len(batch.take(3_000)) == 64
+    assert batch.due_ms == 3_000
+    assert len(batch.take(3_000)) == 6
+    assert batch.due_ms == 13_000
