@@ -19,6 +19,8 @@ TYPE_OF_SCHEME = {
     "https": "http",
     "tcp": "tcp",
     "tls": "tls",
+    "dns": "dns",
+    "ping": "ping",
 }
 """The probe type that follows from a target's scheme."""
 

@@ -31,10 +31,24 @@ def _tcp(tools: Tools) -> Probe:
     return TcpProbe(tools.wall_ms, tools.resolver, tools.tls)
 
 
+def _dns(tools: Tools) -> Probe:
+    from demesh.probes.dns import DnsProbe
+
+    return DnsProbe(tools.wall_ms, tools.resolver, tools.tls)
+
+
+def _ping(tools: Tools) -> Probe:
+    from demesh.probes.ping import PingProbe
+
+    return PingProbe(tools.resolver)
+
+
 _MAKERS: dict[str, Callable[[Tools], Probe]] = {
     "http": _http,
     "tcp": _tcp,
     "tls": _tcp,
+    "dns": _dns,
+    "ping": _ping,
 }
 
 TYPES = tuple(_MAKERS)
