@@ -81,6 +81,7 @@ class DatagramSocket:
         else:
             plain.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
         plain.connect(address)
+        self._peer = _host(address)
         self._opened_s = trio.current_time()
 
     def send(self, data: bytes) -> float:
@@ -103,10 +104,13 @@ class DatagramSocket:
                 raise self._errors.popleft()
             await trio.lowlevel.wait_readable(self._socket)
             try:
-                data, ancillary, flags, _ = self._socket.recvmsg(bytes_max, _ANCILLARY_BYTES_MAX)
+                data, ancillary, flags, source = self._socket.recvmsg(bytes_max, _ANCILLARY_BYTES_MAX)
             except OSError as error:
                 if not self._collect_errors() and error.errno not in (errno.EAGAIN, errno.EINTR):
                     raise
+                continue
+            # A datagram socket for ICMP is connected, and still hears replies from elsewhere.
+            if _host(source) != self._peer:
                 continue
             return Datagram(data, self._arrival_s(ancillary), bool(flags & socket.MSG_TRUNC))
 
@@ -137,6 +141,10 @@ class DatagramSocket:
         if origin in _FROM_ICMP and (sentence := refusal(self._version, type_, code)):
             offender = _offender(data[_EXTENDED_ERROR.size :])
             self._errors.append(Refused(f"{sentence}, says {offender}" if offender else sentence, quoted))
+
+
+def _host(address: Address) -> str:
+    return str(address[0]).partition("%")[0]
 
 
 def _offender(sockaddr: bytes) -> str:

@@ -95,7 +95,7 @@ class DnsProbe:
             return await self._ask(place, spec, options, asked, deadline, progress)
 
         resolvers = self._local(_PORTS[options.transport])
-        return await ask_local(resolvers, question, accepted_rcode(spec.expect), deadline, ask)
+        return await ask_local(resolvers, question, accepted_rcode(spec.expect), deadline, spec.timeout_ms, ask)
 
     async def _ask(
         self,
@@ -111,7 +111,7 @@ class DnsProbe:
             addresses = await addresses_of(place, spec, self._resolver, deadline, progress)
 
             def ask(address: str, by: float) -> Awaitable[Reply]:
-                return ask_by_datagram(address, place.port, question, by, progress)
+                return ask_by_datagram(address, place.port, question, by, spec.timeout_ms, progress)
 
             reply = await first_answer(addresses, deadline, progress, ask)
             if not reply.truncated:

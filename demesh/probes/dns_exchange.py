@@ -31,10 +31,11 @@ _WAITING = "still waiting for the answer"
 _ENDED = "the connection was closed before the answer was complete"
 
 
-async def ask_by_datagram(address: str, port: int, question: Question, deadline: float, progress: Progress) -> Reply:
-    """The reply by `deadline` (trio's time). Raises Failed."""
+async def ask_by_datagram(
+    address: str, port: int, question: Question, deadline: float, timeout_ms: int, progress: Progress
+) -> Reply:
+    """The reply by `deadline` (trio's time). `timeout_ms` is only what is told of that. Raises Failed."""
     id_, strays = _random_id(), 0
-    begun_s = trio.current_time()
     try:
         family, sockaddr = socket_address(address, port)
         with socket.socket(family, socket.SOCK_DGRAM) as plain, trio.move_on_at(deadline):
@@ -58,7 +59,7 @@ async def ask_by_datagram(address: str, port: int, question: Question, deadline:
     except OSError as error:
         raise connect_failure(error) from None
     ignored = f"; ignored {strays} that answer another question" if strays else ""
-    raise Failed(Outcome.TIMEOUT, f"no answer within {round((deadline - begun_s) * 1000)} ms{ignored}")
+    raise Failed(Outcome.TIMEOUT, f"no answer within {timeout_ms} ms{ignored}")
 
 
 async def ask_by_stream(stream: trio.abc.Stream, question: Question, progress: Progress) -> Reply:

@@ -45,7 +45,7 @@ def local_resolvers(port: int, file: Path = _RESOLV_CONF) -> list[Place]:
 
 
 async def ask_local(
-    resolvers: Sequence[Place], question: Question, expected_rcode: str, deadline: float, ask: Ask
+    resolvers: Sequence[Place], question: Question, expected_rcode: str, deadline: float, timeout_ms: int, ask: Ask
 ) -> tuple[Reply, Progress]:
     """What this machine's resolvers say by `deadline` (trio's time), and how that came about. Raises Failed."""
     begun = trio.current_time()
@@ -67,7 +67,7 @@ async def ask_local(
         raise Failed(Outcome.ERROR, "no resolver answers this node")
     if inquiry.no_help:
         return inquiry.no_help[0]
-    sentence = f"no answer within {round((deadline - begun) * 1000)} ms, though the resolver answers"
+    sentence = f"no answer within {timeout_ms} ms, though the resolver answers"
     raise Failed(Outcome.TIMEOUT, sentence)
 
 

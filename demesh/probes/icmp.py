@@ -24,7 +24,7 @@ _REFUSALS: dict[tuple[Version, int, int], str] = {
     (4, 3, 9): "network prohibited",
     (4, 3, 10): "host prohibited",
     (4, 3, 13): "prohibited by a filter",
-    (4, 11, 0): "routed in a circle: hop limit reached",
+    (4, 11, 0): "hop limit reached",
     (6, 1, 0): "network unreachable",
     (6, 1, 1): "prohibited by a filter",
     (6, 1, 2): "beyond the scope of the source address",
@@ -32,7 +32,7 @@ _REFUSALS: dict[tuple[Version, int, int], str] = {
     (6, 1, 4): "port unreachable",
     (6, 1, 5): "prohibited by a filter",
     (6, 1, 6): "route rejected",
-    (6, 3, 0): "routed in a circle: hop limit reached",
+    (6, 3, 0): "hop limit reached",
 }
 _REFUSING: dict[Version, tuple[int, ...]] = {4: (3, 11), 6: (1, 3)}
 _NEEDS_FRAGMENTS = (4, 3, 4)

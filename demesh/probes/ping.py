@@ -57,7 +57,7 @@ class PingProbe:
             addresses = await addresses_of(place, spec, self._resolver, deadline, progress)
 
             def ask(address: str, by: float) -> Awaitable[_Run]:
-                return _ping(address, options, by)
+                return _ping(address, options, by, spec.timeout_ms)
 
             run = await first_answer(addresses, deadline, progress, ask)
         except Failed as failed:
@@ -81,9 +81,8 @@ class _Run:
         return len(self.trips_s.keys() | self.refusals.keys()) == self.packets
 
 
-async def _ping(address: str, options: PingOptions, deadline: float) -> _Run:
+async def _ping(address: str, options: PingOptions, deadline: float, timeout_ms: int) -> _Run:
     """A run with an answer at least. Raises Failed."""
-    begun_s = trio.current_time()
     run = _Run(options.packets, _payload(options.payload_bytes), int.from_bytes(os.urandom(2), "big"))
     family, sockaddr = socket_address(address, 0)
     version: icmp.Version = 4 if family == socket.AF_INET else 6
@@ -106,7 +105,7 @@ async def _ping(address: str, options: PingOptions, deadline: float) -> _Run:
     if run.refusals:
         raise Failed(Outcome.FAIL, run.refusals[max(run.refusals)])
     of_all = f" to any of {run.packets} packets" if run.packets > 1 else ""
-    raise Failed(Outcome.TIMEOUT, f"no answer{of_all} within {round((deadline - begun_s) * 1000)} ms")
+    raise Failed(Outcome.TIMEOUT, f"no answer{of_all} within {timeout_ms} ms")
 
 
 async def _exchange(echo: DatagramSocket, version: icmp.Version, raw: bool, run: _Run, deadline: float) -> None:
