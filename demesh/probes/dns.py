@@ -16,7 +16,8 @@ Guaranteed:
 - The latency is the sum of the phases: `dns` (looking up SERVER), `connect`, `tls`, `answer`, and `truncated`, what a reply that
   was cut short has cost. Over UDP, `answer` is timed by the kernel.
 
-Not guaranteed: DNSSEC is not validated here; a validating resolver answers SERVFAIL to a bogus name, and that is told.
+Not guaranteed: of this machine's resolvers, the time that is told is that of the one that answered, without the wait for those
+before it. DNSSEC is not validated here; a validating resolver answers SERVFAIL to a bogus name, and that is told.
 """
 
 import ssl

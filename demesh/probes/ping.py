@@ -11,7 +11,7 @@ Guaranteed:
 - What keeps this node from pinging, no right to or no route, is an ERROR.
 - A name is looked up anew, and one address per family tried (`demesh.probes.first_answer`).
 
-Not guaranteed: that a refusal is genuine; ICMP is not signed. Requests may be fragmented on the way.
+Not guaranteed: that a refusal is genuine; ICMP is not signed.
 """
 
 import os
@@ -37,7 +37,6 @@ from demesh.probes.resolving import Resolver
 from demesh.probes.rights import REMEDY, open_echo_socket
 
 _SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1
-_IP_MTU_DISCOVER, _IP_PMTUDISC_DONT = 10, 0
 _HEADERS_BYTES_MAX = 60 + 8  # IPv4, ICMP
 
 
@@ -94,8 +93,9 @@ async def _ping(address: str, options: PingOptions, deadline: float, timeout_ms:
         raise connect_failure(error) from None
     try:
         with plain, trio.move_on_at(deadline):
-            _prepare(plain, version)
             raw = plain.type == socket.SOCK_RAW
+            if raw:
+                _filter(plain, version)
             await _exchange(DatagramSocket(plain, sockaddr), version, raw, run, deadline)
     except OSError as error:
         if not run.trips_s:
@@ -142,12 +142,8 @@ def _judge(run: _Run, spec: ProbeSpec, progress: Progress) -> ProbeResult:
     return ProbeResult(outcome, latency_us, "; ".join(said), progress.phases_us, address=progress.address)
 
 
-def _prepare(plain: socket.socket, version: icmp.Version) -> None:
-    """Lets requests be fragmented, and a raw socket hear nothing but echo replies (a set bit blocks a type)."""
-    if version == 4:
-        plain.setsockopt(socket.IPPROTO_IP, _IP_MTU_DISCOVER, _IP_PMTUDISC_DONT)
-    if plain.type != socket.SOCK_RAW:
-        return
+def _filter(plain: socket.socket, version: icmp.Version) -> None:
+    """Lets a raw socket hear nothing but echo replies (a set bit blocks a type), which spares the event loop the rest."""
     blocked = ~(1 << icmp.ECHO_REPLY[version]) & (1 << 256) - 1
     if version == 4:
         plain.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", blocked & 0xFFFFFFFF))

@@ -4,10 +4,14 @@ from collections.abc import Generator
 
 import pytest
 
+from demesh.curl import CurlEngine
 from demesh.limits import DETAIL_BYTES_MAX
 from demesh.outcome import Outcome
-from demesh.probes.base import DnsOptions, Expect
+from demesh.probes.base import TYPE_OF_SCHEME, DnsOptions, Expect
 from demesh.probes.dialling import Place
+from demesh.probes.dns import DnsProbe
+from demesh.probes.ping import PingProbe
+from demesh.probes.registry import Probes, Tools
 from tests.certificates import Authority
 from tests.probes.dns_servers import NameServer, ask, dns_probe, unbound
 from tests.probes.servers import DAY_MS, NOW_MS, fake_resolver
@@ -144,6 +148,13 @@ async def test_this_machines_resolver_is_asked(
     result = await ask(f"dns:///{name}", expect=expect, probe=probe)
     assert (result.outcome, result.detail, result.address) == (outcome, detail, "127.0.0.1")
     assert result.latency_us == result.phases_us["answer"]
+
+
+@pytest.mark.trio
+async def test_the_schemes_lead_to_the_probes():
+    probes = Probes(Tools(CurlEngine(), lambda: 0, fake_resolver({})))
+    assert isinstance(probes[TYPE_OF_SCHEME["dns"]], DnsProbe)
+    assert isinstance(probes[TYPE_OF_SCHEME["ping"]], PingProbe)
 
 
 @pytest.mark.e2e
