@@ -42,11 +42,10 @@ Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """`at_s` is on trio's clock. `cut`: it was longer than what was to be read of it."""
+    """`at_s` is when it arrived, on trio's clock."""
 
     data: bytes
     at_s: float
-    cut: bool
 
 
 class Refused(Exception):
@@ -104,7 +103,7 @@ class DatagramSocket:
                 raise self._errors.popleft()
             await trio.lowlevel.wait_readable(self._socket)
             try:
-                data, ancillary, flags, source = self._socket.recvmsg(bytes_max, _ANCILLARY_BYTES_MAX)
+                data, ancillary, _, source = self._socket.recvmsg(bytes_max, _ANCILLARY_BYTES_MAX)
             except OSError as error:
                 if not self._collect_errors() and error.errno not in (errno.EAGAIN, errno.EINTR):
                     raise
@@ -112,7 +111,7 @@ class DatagramSocket:
             # A datagram socket for ICMP is connected, and still hears replies from elsewhere.
             if _host(source) != self._peer:
                 continue
-            return Datagram(data, self._arrival_s(ancillary), bool(flags & socket.MSG_TRUNC))
+            return Datagram(data, self._arrival_s(ancillary))
 
     def _arrival_s(self, ancillary: list[tuple[int, int, bytes]]) -> float:
         now_s = trio.current_time()

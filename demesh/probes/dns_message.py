@@ -88,7 +88,7 @@ def read_reply(wire: bytes, question: Question, id_: int) -> Reply:
     truncated = bool(flags & _TRUNCATED)
     try:
         reader = _Reader(wire, _HEADER.size)
-        if questions == 0 and answers == 0 and rcode != "NOERROR":
+        if questions == 0 and rcode != "NOERROR":
             return Reply(rcode, truncated)  # a server that could not even read the question, or would not
         if questions != 1 or reader.question() != (_labels(question.name), question.type, dns.rdataclass.IN):
             raise NotOurs

@@ -17,7 +17,6 @@ Not guaranteed: that a refusal is genuine; ICMP is not signed.
 import os
 import socket
 import statistics
-import struct
 from collections.abc import Awaitable
 from dataclasses import dataclass, field
 from urllib.parse import urlsplit
@@ -36,7 +35,6 @@ from demesh.probes.first_answer import first_answer, place_at
 from demesh.probes.resolving import Resolver
 from demesh.probes.rights import REMEDY, open_echo_socket
 
-_SOL_RAW, _ICMP_FILTER, _ICMP6_FILTER = 255, 1, 1
 _HEADERS_BYTES_MAX = 60 + 8  # IPv4, ICMP
 
 
@@ -94,8 +92,6 @@ async def _ping(address: str, options: PingOptions, deadline: float, timeout_ms:
     try:
         with plain, trio.move_on_at(deadline):
             raw = plain.type == socket.SOCK_RAW
-            if raw:
-                _filter(plain, version)
             await _exchange(DatagramSocket(plain, sockaddr), version, raw, run, deadline)
     except OSError as error:
         if not run.trips_s:
@@ -140,16 +136,6 @@ def _judge(run: _Run, spec: ProbeSpec, progress: Progress) -> ProbeResult:
     said = [*broken, f"{lost} of {run.packets} packets lost"] if lost else broken
     outcome = Outcome.MISMATCH if broken else Outcome.PASS
     return ProbeResult(outcome, latency_us, "; ".join(said), progress.phases_us, address=progress.address)
-
-
-def _filter(plain: socket.socket, version: icmp.Version) -> None:
-    """Lets a raw socket hear nothing but echo replies (a set bit blocks a type), which spares the event loop the rest."""
-    blocked = ~(1 << icmp.ECHO_REPLY[version]) & (1 << 256) - 1
-    if version == 4:
-        plain.setsockopt(_SOL_RAW, _ICMP_FILTER, struct.pack("=I", blocked & 0xFFFFFFFF))
-    else:
-        words = [blocked >> 32 * word & 0xFFFFFFFF for word in range(8)]
-        plain.setsockopt(socket.IPPROTO_ICMPV6, _ICMP6_FILTER, struct.pack("=8I", *words))
 
 
 def _payload(size: int) -> bytes:

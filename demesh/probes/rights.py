@@ -4,8 +4,8 @@ Linux lets the groups in `net.ipv4.ping_group_range` send echo requests through 
 CAP_NET_RAW. The first is preferred: it hears nobody else's replies.
 """
 
-import errno
 import socket
+from contextlib import suppress
 from dataclasses import dataclass
 from typing import Literal
 
@@ -17,7 +17,6 @@ _PROTOCOLS: dict[Version, tuple[socket.AddressFamily, int]] = {
     4: (socket.AF_INET, socket.IPPROTO_ICMP),
     6: (socket.AF_INET6, socket.IPPROTO_ICMPV6),
 }
-_FORBIDDEN = (errno.EACCES, errno.EPERM)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,9 +42,6 @@ def open_echo_socket(version: Version) -> socket.socket:
     """A socket that sends echo requests, as its `type` says a datagram or a raw one. Raises OSError, PermissionError if
     neither is allowed."""
     family, protocol = _PROTOCOLS[version]
-    try:
+    with suppress(OSError):
         return socket.socket(family, socket.SOCK_DGRAM, protocol)
-    except OSError as error:
-        if error.errno not in (*_FORBIDDEN, errno.EPROTONOSUPPORT):
-            raise
     return socket.socket(family, socket.SOCK_RAW, protocol)

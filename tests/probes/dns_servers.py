@@ -8,6 +8,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import dns.message
+import dns.rcode
+import dns.rrset
 import trio
 
 from demesh.outcome import ProbeResult

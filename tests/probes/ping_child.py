@@ -40,8 +40,10 @@ async def respond(manner: str) -> None:
         reply = reply[:2] + icmp.checksum(reply).to_bytes(2, "big") + reply[4:]
         if manner == "odd ones" and seq % 2 == 0:
             continue
-        for _ in range(2 if manner == "twice" else 1):
-            await (stranger if manner == "from elsewhere" else requests).sendto(reply, source)
+        await (stranger if manner == "from elsewhere" else requests).sendto(reply, source)
+        if manner == "twice":
+            await trio.sleep(0.1)
+            await requests.sendto(reply, source)
 
 
 async def hog() -> None:

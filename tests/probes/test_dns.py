@@ -12,6 +12,7 @@ from demesh.probes.dialling import Place
 from demesh.probes.dns import DnsProbe
 from demesh.probes.ping import PingProbe
 from demesh.probes.registry import Probes, Tools
+from demesh.probes.resolving import Resolver
 from tests.certificates import Authority
 from tests.probes.dns_servers import NameServer, ask, dns_probe, unbound
 from tests.probes.servers import DAY_MS, NOW_MS, fake_resolver
@@ -90,6 +91,17 @@ async def test_a_reply_cut_short_is_asked_for_again_over_tcp(server: NameServer)
     result = await ask(server.target("long.shop.test"), expect=Expect(records=(last,)), options=DnsOptions("TXT"))
     assert (result.outcome, result.detail) == (PASS, "")
     assert list(result.phases_us) == ["truncated", "connect", "answer"]
+    lookups: list[str] = []
+
+    def lookup(host: str) -> list[str]:
+        lookups.append(host)
+        return ["127.0.0.1"]
+
+    named = await ask(
+        server.target("long.shop.test", "ns.test"), options=DnsOptions("TXT"), probe=dns_probe(Resolver(lookup))
+    )
+    assert list(named.phases_us) == ["dns", "truncated", "connect", "answer"]
+    assert lookups == ["ns.test"]
     told = await ask(server.target("long.shop.test"), expect=Expect(records=("40",)), options=DnsOptions("TXT"))
     assert told.outcome == MISMATCH
     assert told.detail.startswith('no TXT record 40; got "')
@@ -116,7 +128,10 @@ async def test_a_certificate_must_be_trusted_and_bear_the_name(server: NameServe
 @pytest.mark.e2e
 @pytest.mark.trio
 async def test_a_named_server_is_looked_up_and_the_other_family_tried(server: NameServer):
-    names = {"ns.test": ["2001:db8::53", "127.0.0.1"], "six.test": ["127.0.0.1", "::1"]}
+    names: dict[str, list[str] | Exception] = {
+        "ns.test": ["2001:db8::53", "127.0.0.1"],
+        "six.test": ["127.0.0.1", "::1"],
+    }
     probe = dns_probe(fake_resolver(names))
     result = await ask(server.target("web.shop.test", "ns.test"), probe=probe, timeout_ms=1000)
     assert (result.outcome, result.address) == (PASS, "127.0.0.1")

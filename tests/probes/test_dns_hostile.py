@@ -160,6 +160,25 @@ async def test_the_kernel_times_the_answer_however_busy_the_node_is():
 
 
 @pytest.mark.trio
+async def test_a_reply_cut_short_over_a_connection_fails():
+    async def serve(stream: trio.SocketStream) -> None:
+        reply = answer((await stream.receive_some())[2:])
+        await stream.send_all(struct.pack("!H", len(reply)) + reply[:2] + bytes([reply[2] | 2]) + reply[3:])
+
+    async with listening(serve) as port:
+        result = await ask(f"dns://127.0.0.1:{port}/x.test", options=TCP)
+    assert (result.outcome, result.detail) == (Outcome.FAIL, "the answer is cut short though it came over a connection")
+
+
+@pytest.mark.trio
+async def test_who_asks_for_any_record_accepts_none():
+    async with saying(lambda query: [answer(query)]) as port:
+        anything = await ask(f"dns://127.0.0.1:{port}/x.test", options=DnsOptions("ANY"))
+        address = await ask(f"dns://127.0.0.1:{port}/x.test")
+    assert (anything.outcome, address.outcome) == (Outcome.PASS, Outcome.MISMATCH)
+
+
+@pytest.mark.trio
 @pytest.mark.parametrize(
     ("target", "options", "expect", "detail"),
     [
