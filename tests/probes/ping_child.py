@@ -9,6 +9,7 @@ import os
 import socket
 import sys
 import time
+from collections.abc import Callable
 from typing import Any
 
 import trio
@@ -20,30 +21,35 @@ from demesh.probes.ping import PingProbe
 from demesh.probes.resolving import Resolver
 from demesh.probes.rights import ping_rights
 
+ECHO_REQUEST = 8
+DISTORTIONS: dict[str, Callable[[bytes], bytes]] = {
+    "other payload": lambda reply: reply[:-1] + bytes([reply[-1] ^ 1]),
+    "shorter": lambda reply: reply[:-1],
+}
+
 
 async def respond(manner: str) -> None:
     """Answers echo requests to 127.0.0.1 in a manner that no kernel has; the kernel's own answers must be off."""
     requests = trio.socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     stranger = trio.socket.socket(socket.AF_INET, socket.SOCK_RAW, socket.IPPROTO_ICMP)
     await stranger.bind(("127.0.0.2", 0))
-    while True:
-        packet, source = await requests.recvfrom(65535)
-        request = packet[20:]
-        if request[0] != 8:
-            continue
-        seq = int.from_bytes(request[6:8], "big")
-        reply = bytes([icmp.ECHO_REPLY[4], 0, 0, 0]) + request[4:]
-        if manner == "other payload":
-            reply = reply[:-1] + bytes([reply[-1] ^ 1])
-        elif manner == "shorter":
-            reply = reply[:-1]
-        reply = reply[:2] + icmp.checksum(reply).to_bytes(2, "big") + reply[4:]
-        if manner == "odd ones" and seq % 2 == 0:
-            continue
-        await (stranger if manner == "from elsewhere" else requests).sendto(reply, source)
-        if manner == "twice":
-            await trio.sleep(0.1)
-            await requests.sendto(reply, source)
+    answering = stranger if manner == "from elsewhere" else requests
+
+    async def say_again(reply: bytes, to: tuple[str, int]) -> None:
+        await trio.sleep(0.1)
+        await answering.sendto(reply, to)
+
+    async with trio.open_nursery() as nursery:
+        while True:
+            packet, source = await requests.recvfrom(65535)
+            request = packet[20:]
+            if request[0] != ECHO_REQUEST or (manner == "odd ones" and request[7] % 2 == 0):
+                continue
+            reply = DISTORTIONS.get(manner, bytes)(bytes([icmp.ECHO_REPLY[4], 0, 0, 0]) + request[4:])
+            reply = reply[:2] + icmp.checksum(reply).to_bytes(2, "big") + reply[4:]
+            await answering.sendto(reply, source)
+            if manner == "twice":
+                nursery.start_soon(say_again, reply, source)
 
 
 async def hog() -> None:

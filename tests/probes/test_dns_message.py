@@ -75,6 +75,7 @@ def test_an_error_without_a_question_is_a_reply_but_an_answer_without_one_is_not
     [
         answer(question("shop.test", "AAAA").encode(ID)),
         answer(question("shop.tesu").encode(ID)),
+        answer(question("shop.tesu").encode(ID), rcode=2),
         answer(question().encode(ID + 1)),
         question().encode(ID),
         b"",

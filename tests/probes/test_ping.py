@@ -178,7 +178,7 @@ def test_only_echoes_of_what_was_sent_count(
     if outcome == "PASS":
         assert result["phases_us"]["rtt_min"] <= result["latency_us"] <= result["phases_us"]["rtt_max"]
     if manner == "twice":
-        assert result["phases_us"]["rtt_min"] < 90_000, "the first of two answers is the one that counts"
+        assert result["phases_us"]["rtt_max"] < 90_000, "the first of two answers is the one that counts"
 
 
 @WAYS
