@@ -73,6 +73,7 @@ class DatagramSocket:
         self._socket = plain
         self._version: Version = 4 if plain.family == socket.AF_INET else 6
         self._errors: deque[Refused] = deque()
+        self._refused = False
         plain.setblocking(False)
         plain.setsockopt(socket.SOL_SOCKET, _SO_TIMESTAMPNS, 1)
         if self._version == 4:
@@ -90,7 +91,8 @@ class DatagramSocket:
             self._socket.send(data)
         except OSError:
             # An ICMP error about an earlier datagram is reported here as well.
-            if not self._collect_errors():
+            self._collect_errors()
+            if not self._refused:
                 raise
             self._socket.send(data)
         return sent_s
@@ -105,7 +107,8 @@ class DatagramSocket:
             try:
                 data, ancillary, _, source = self._socket.recvmsg(bytes_max, _ANCILLARY_BYTES_MAX)
             except OSError as error:
-                if not self._collect_errors() and error.errno not in (errno.EAGAIN, errno.EINTR):
+                self._collect_errors()
+                if not self._refused and error.errno not in (errno.EAGAIN, errno.EINTR):
                     raise
                 continue
             # A datagram socket for ICMP is connected, and still hears replies from elsewhere.
@@ -123,17 +126,15 @@ class DatagramSocket:
                     return now_s - waited_s
         return now_s
 
-    def _collect_errors(self) -> bool:
-        """Empties the socket's error queue; whether there was anything in it."""
-        found = False
+    def _collect_errors(self) -> None:
+        """Empties the socket's error queue. The kernel may raise the errno of an error after we have taken it from there."""
         with suppress(OSError):
             while True:
                 quoted, ancillary, *_ = self._socket.recvmsg(_QUOTED_BYTES_MAX, _ANCILLARY_BYTES_MAX, _MSG_ERRQUEUE)
-                found = True
+                self._refused = True
                 for level, type_, data in ancillary:
                     if (level, type_) in ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)):
                         self._note(data, quoted)
-        return found
 
     def _note(self, data: bytes, quoted: bytes) -> None:
         _errno, origin, type_, code, *_ = _EXTENDED_ERROR.unpack_from(data)

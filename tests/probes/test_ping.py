@@ -133,9 +133,15 @@ def test_a_refusal_names_who_said_so(machine: Machine, uid: int, groups: str, wa
         "ping://10.99.0.1": "hop limit reached, says 10.77.0.2",
         "ping://[fd88::1]": "network unreachable, says fd77::2",
     }
-    answer = machine.ping(*({"target": target, "packets": 2} for target in said), uid=uid, groups=groups)
+    # One packet each: after five such errors Linux answers one host with one a second at most.
+    answer = machine.ping(*({"target": target} for target in said), uid=uid, groups=groups)
     for result, sentence in zip(answer["results"], said.values(), strict=True):
         assert (result["outcome"], result["detail"], result["latency_us"]) == ("FAIL", sentence, None)
+
+
+def test_refusals_of_all_packets_end_the_wait(machine: Machine):
+    result = machine.ping_one("ping://10.99.0.1", packets=3, timeout_ms=20_000)
+    assert (result["outcome"], result["detail"]) == ("FAIL", "hop limit reached, says 10.77.0.2")
 
 
 @WAYS
