@@ -80,7 +80,7 @@ def machine() -> Generator[Machine]:
             for setting in (
                 "ipv4.ip_forward=1",
                 "ipv6.conf.all.forwarding=1",
-                "ipv4.icmp_ratelimit=0",
+                "ipv4.icmp_ratemask=0",
                 "ipv4.conf.all.send_redirects=0",
                 f"ipv4.conf.{end}.send_redirects=0",
                 "ipv6.icmp.ratelimit=0",
