@@ -42,3 +42,8 @@ class SystemClock:
 
     def wall_ms(self) -> int:
         return time.time_ns() // 1_000_000
+
+
+def packet_ns() -> int:
+    """The clock by which the kernel stamps packets, in nanoseconds: only for how long ago one came in."""
+    return time.time_ns()

@@ -99,6 +99,17 @@ STARTTLS_BYTES_MAX = 8_192  # what a server may say before TLS
 TCP_ANSWER_BYTES_MAX = 65_536
 TCP_ANSWER_SEARCH_SECONDS_MAX = 0.5  # all searches of one answer, which is searched anew whenever more of it comes
 TLS_CONTEXTS_MAX = 32  # kept; one with this machine's authorities takes about 1 MB
+DNS_UDP_BYTES_ANNOUNCED = 1_232  # fits any path unfragmented (DNS flag day 2020)
+DNS_UDP_BYTES_MAX = 4_096  # of one datagram that is read; what a server sends beyond the announced is cut there
+DNS_TCP_BYTES_MAX = 16_384  # of one reply over TCP or TLS
+DNS_RECORDS_MAX = 256  # in one reply's answers
+DNS_LABELS_MAX = 4_096  # of all names that are read of one reply
+DNS_STRAYS_MAX = 64  # datagrams that answer another question, before one gives up
+DNS_RESOLVERS_MAX = 3  # of this machine's; what the C library reads of /etc/resolv.conf
+PING_PACKETS_MAX = 20
+PING_INTERVAL_MS = 200  # between the packets of one run, less where the timeout leaves no room
+PING_PAYLOAD_BYTES_MIN = 8  # the random token that tells our replies from others'
+PING_PAYLOAD_BYTES_MAX = 16_384
 INTERVAL_MS_MIN = 1_000
 INTERVAL_MS_MAX = 7 * 86_400_000
 TIMEOUT_MS_MIN = 100
@@ -108,8 +119,6 @@ CONFIG_DEPTH_MAX = 16  # arrays and tables in each other
 SECRET_FILE_BYTES_MAX = 65_536
 HTTP_HEADERS_MAX = 64  # that a check sends, or expects
 HTTP_HEADER_CHARS_MAX = 8_192
-PING_PACKETS_MAX = 20
-PING_PAYLOAD_BYTES_MAX = 65_507  # the largest that an IPv4 packet carries
 
 # View
 HISTORY_UNSAVED_MAX = 10_000  # signed rows

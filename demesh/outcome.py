@@ -29,8 +29,9 @@ class ProbeResult:
     """One run of a probe against one target.
 
     `detail` is the failed expectation with its actual value, or why there was no answer: a sentence of at most
-    DETAIL_BYTES_MAX bytes of UTF-8 without secrets, empty when the outcome is PASS. `phases_us` holds the duration of each
-    phase by name. `certificate_expires_s` is Unix time, for the earliest expiry in the chain that the server sent.
+    DETAIL_BYTES_MAX bytes of UTF-8 without secrets, empty when the outcome is PASS but for a remark such as how many
+    packets were lost. `phases_us` holds the duration of each phase by name. `certificate_expires_s` is Unix time, for the
+    earliest expiry in the chain that the server sent.
     `broken` has a phrase for each expectation that a MISMATCH failed, by its key in a check's table (`status`,
     `json.$.db`); it is empty for types that tell them in `detail` alone. `facts` are further things learned, by name, such
     as `http_version`. Neither leaves the node that ran the probe.

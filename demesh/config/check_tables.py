@@ -183,7 +183,7 @@ class DnsTable(TargetTable, TlsTrust):
 
 class PingTable(TargetTable):
     packets: Annotated[int, Field(ge=1, le=limits.PING_PACKETS_MAX)] = 1
-    payload_bytes: Annotated[int, Field(ge=0, le=limits.PING_PAYLOAD_BYTES_MAX)] = 32
+    payload_bytes: Annotated[int, Field(ge=limits.PING_PAYLOAD_BYTES_MIN, le=limits.PING_PAYLOAD_BYTES_MAX)] = 32
 
 
 class CommandTable(CheckTable, ActualShown):

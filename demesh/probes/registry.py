@@ -42,12 +42,27 @@ def _tcp(tools: Tools) -> Probe:
     return TcpProbe(tools.wall_ms, tools.resolver, TlsContexts())
 
 
+def _dns(tools: Tools) -> Probe:
+    from demesh.probes.dns import DnsProbe
+    from demesh.probes.tls import TlsContexts
+
+    return DnsProbe(tools.wall_ms, tools.resolver, TlsContexts())
+
+
+def _ping(tools: Tools) -> Probe:
+    from demesh.probes.ping import PingProbe
+
+    return PingProbe(tools.resolver)
+
+
 _MAKERS: dict[str, Callable[[Tools], Probe]] = {
     "command": _command,
     "http": _http,
     "python": _python,
     "tcp": _tcp,
     "tls": _tcp,
+    "dns": _dns,
+    "ping": _ping,
 }
 
 TYPES = tuple(_MAKERS)

@@ -61,7 +61,7 @@ _DIFFERENT = [
     'target = "dns:///a"\nexpect.records = ["192.0.2.1"]',
     'target = "ping://a"',
     'target = "ping://a"\npackets = 2',
-    'target = "ping://a"\npayload_bytes = 2',
+    'target = "ping://a"\npayload_bytes = 9',
     'type = "command"\ncommand = ["a"]',
     'type = "command"\ncommand = ["/a"]',
     'type = "command"\ncommand = ["a", "b"]',

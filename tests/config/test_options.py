@@ -114,8 +114,8 @@ def test_dns(tmp_path: Path) -> None:
 
 
 def test_ping(tmp_path: Path) -> None:
-    found = check(tmp_path, 'target = "ping://192.0.2.1"\npackets = 3\npayload_bytes = 0').probe
-    assert (found.type, found.options) == ("ping", PingOptions(3, 0))
+    found = check(tmp_path, 'target = "ping://192.0.2.1"\npackets = 3\npayload_bytes = 8').probe
+    assert (found.type, found.options) == ("ping", PingOptions(3, 8))
 
 
 def test_a_command_is_told_by_its_name_only(tmp_path: Path) -> None:
@@ -159,6 +159,6 @@ def test_every_scheme_belongs_to_a_type_that_has_a_table(scheme: str) -> None:
 
 
 def test_what_there_is_a_probe_for_can_be_configured() -> None:
-    assert RUNNABLE.issuperset(registry.TYPES)
+    assert frozenset(registry.TYPES) == RUNNABLE
     assert RUNNABLE.issuperset(TYPE_OF_SCHEME.values())
     assert TABLES.keys() >= RUNNABLE
