@@ -1,6 +1,7 @@
 """`demesh check list|add|set|remove|pause|resume|validate`: the checks in the configuration, seen and changed."""
 
 import json
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -94,7 +95,7 @@ def add(
         table["nodes"] = list(nodes)
     if expect_status:
         table["expect.status"] = list(expect_status)
-    path = _config(config, data_dir)
+    path = _config(config, data_dir, needed=False)
     if not path.parent.is_dir():
         raise UsageError(f"There is no directory {path.parent}; `demesh init` makes a home with a configuration.")
     _tell("Added", name, add_check(path, {**table, **_values(settings)}))
@@ -191,8 +192,13 @@ def validate(as_json: bool, config: str | None, data_dir: str | None) -> None:
         sys.exit(UsageError.exit_code)
 
 
-def _config(config: str | None, data_dir: str | None) -> Path:
-    return Path(config) if config else find_home(data_dir).config
+def _config(config: str | None, data_dir: str | None, *, needed: bool = True) -> Path:
+    if config:
+        return Path(config)
+    path = find_home(data_dir).config
+    if needed and not os.path.lexists(path):
+        raise UsageError(f"There is no {path}. `demesh init` makes one; --config names another.")
+    return path
 
 
 def _values(settings: tuple[str, ...]) -> dict[str, Any]:

@@ -18,6 +18,8 @@ from demesh.home import Home, find_home, running_node
 _GLYPHS = {"up": ("✔", "green"), "down": ("✖", "bold red"), "partial": ("◐", "yellow"), "unknown": ("?", "dim")}
 _VOTES = {"pass": "✔", "fail": "✖", "unseen": "·"}
 _PRESENCE = {"alive": ("✔", "green"), "suspect": ("?", "yellow"), "silent": ("✖", "bold red"), "away": ("☾", "dim")}
+_COLUMNS = ("CHECK", "STATE", "SEEN BY", "LATENCY", "24 H", "30 D", "SINCE", "CERTIFICATE", "")
+"""Those that are empty for all checks are left out."""
 _COVERED = 0.9
 _EXIT_CODES = {"up": 0, "partial": 1, "down": 2, "unknown": 3}
 
@@ -81,10 +83,13 @@ def _print(answer: dict[str, Any]) -> None:
     console.print(f"mesh {answer['mesh']} · {_counts(answer)} · asked: {answer['node']}{settling}\n")
     if answer["checks"]:
         table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-        for column in ("CHECK", "STATE", "SEEN BY", "LATENCY", "24 H", "30 D", "SINCE", "CERTIFICATE", ""):
-            table.add_column(column, no_wrap=column in ("CHECK", "STATE"), overflow="fold")
-        for check in answer["checks"]:
-            table.add_row(*(Text.assemble(cell) for cell in _check_cells(check, now)))
+        rows = [_check_cells(check, now) for check in answer["checks"]]
+        told = [index for index in range(len(_COLUMNS)) if any(row[index][0] for row in rows)]
+        for index in told:
+            name = _COLUMNS[index]
+            table.add_column(name, no_wrap=name in ("CHECK", "STATE"), overflow="fold", min_width=len(name))
+        for row in rows:
+            table.add_row(*(Text.assemble(row[index]) for index in told))
         console.print(table)
     else:
         console.print(

@@ -67,6 +67,8 @@ def _checks_of(targets: Sequence[str], others: Sequence[Check], defaults: Defaul
         if said := target_problem(type_, target):
             raise UsageError(f"The target is refused: {said}")
         name = name_for(target)
+        if name in names:  # one host, asked in two ways
+            name = f"{urlsplit(target).scheme}://{name}"[: limits.NAME_CHARS_MAX]
         if name in names:
             raise UsageError(f"Two checks would be named {name!r}; name them in the configuration file.")
         names.add(name)

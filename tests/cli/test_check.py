@@ -87,7 +87,7 @@ def test_list_tells_every_check_in_its_public_form(home: Path) -> None:
 def test_list_without_a_configuration_says_so(tmp_path: Path) -> None:
     ran = _check(tmp_path / "home", "list")
     assert ran.code == 2
-    assert "cannot be read: No such file" in ran.err
+    assert "`demesh init` makes one" in ran.err
     (tmp_path / "demesh.toml").write_text("")
     assert "No checks. Add one" in _done(tmp_path / "home", "list", "--config", str(tmp_path / "demesh.toml"))
 

@@ -333,7 +333,10 @@ def test_the_error_for_programs_holds_each_problem(tmp_path: Path) -> None:
 _BAD_OPTIONS = {
     "target without scheme": (["example.org"], "one of http://, https://"),
     "target of an unknown scheme": (["gopher://example.org"], "one of http://, https://"),
-    "target twice": (["https://example.org/", "https://example.org"], "Two checks would be named 'example.org'"),
+    "target thrice": (
+        ["https://a.example/", "https://a.example", "https://a.example/"],
+        "Two checks would be named 'https://a.example'",
+    ),
     "listen without port": (["--listen", "localhost"], "'localhost' is not an address"),
     "listen on a name for a port": (["--listen", "localhost:http"], "is not an address"),
     "advertise an IPv6 without brackets": (["--advertise", "2001:db8::1:8471"], "with IPv6 in brackets"),

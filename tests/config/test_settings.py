@@ -188,10 +188,12 @@ def test_a_target_takes_the_defaults_of_the_file(tmp_path: Path) -> None:
     assert (check.interval_ms, check.nodes) == (5_000, ("nas",))
 
 
-def test_a_target_whose_name_is_taken_is_refused(tmp_path: Path) -> None:
+def test_a_target_whose_name_is_taken_is_named_with_its_scheme(tmp_path: Path) -> None:
     text = '[[check]]\nname = "example.org"\ntarget = "https://example.org/other"'
-    with pytest.raises(UsageError, match=r"Two checks would be named 'example\.org'"):
-        _of_targets(tmp_path, "https://example.org", text=text)
+    (_, check) = _of_targets(tmp_path, "https://example.org", text=text)
+    assert check.name == "https://example.org"
+    with pytest.raises(UsageError, match=r"Two checks would be named 'https://example\.org'"):
+        _of_targets(tmp_path, "https://example.org", "https://example.org/", text=text)
 
 
 @pytest.mark.parametrize(
