@@ -201,7 +201,7 @@ class Node:
             CONFIG_GOOD.set(0)
             raise
         CONFIG_GOOD.set(1)
-        log.info("The configuration was taken up: %d checks.", len(self.settings.checks))
+        log.warning("The configuration was taken up: %d checks.", len(self.settings.checks))
         if changed:
             log.warning("These settings have changed, but not while this node runs; restart it: %s", ", ".join(changed))
 

@@ -18,7 +18,7 @@ def backup(file: Path, data_dir: str | None) -> None:
 
     \b
     Example:
-      demesh backup /mnt/other-disk/nas-monday.tar
+      demesh backup nas-monday.tar
     """
     from demesh.backup import make_backup
 
@@ -43,7 +43,7 @@ def restore(file: Path, data_dir: str | None) -> None:
 
     \b
     Example:
-      demesh restore nas-monday.tar --data-dir /var/lib/demesh
+      demesh restore nas-monday.tar
     """
     from demesh.backup import restore_backup
     from demesh.log.store import Store

@@ -1,12 +1,14 @@
 """`demesh log tail|export`: what the entries in the store say, with the node running or not."""
 
 import json
+import signal
 import sys
 import time
 from collections.abc import Generator, Iterable, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from types import FrameType
 from typing import BinaryIO
 
 import click
@@ -54,6 +56,7 @@ def tail(number: int, wanted: str | None, kind: str | None, follow: bool, as_jso
         for row in rows[len(rows) - number :] if number < len(rows) else rows:
             _echo(reader, row, as_json)
         if follow:
+            signal.signal(signal.SIGTERM, _end)
             for row in _following(reader, store, wanted, states):
                 if isinstance(row, BadRow) or of_kind in (None, row.kind):
                     _echo(reader, row, as_json)
@@ -107,6 +110,10 @@ def _echo(reader: Reader, row: Entry | BadRow, as_json: bool) -> None:
     else:
         when, kind, said = iso_ms(row.wall_ms) or "?", kind_name(row.kind), reader.line(row)
     click.echo(printable(f"{when:<24}  {node:<16} {row.seq:>8}  {kind:<10}  {said}"))
+
+
+def _end(number: int, frame: FrameType | None) -> None:
+    sys.exit(0)
 
 
 def _following(reader: Reader, store: Store, wanted: str | None, states: list[LogState]) -> Iterator[Entry | BadRow]:

@@ -35,12 +35,14 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 _FOR_EVER_SECONDS = 20
 """What has not ended by itself until then is taken to run for ever."""
 _END_SECONDS = 10
-_OWN_HOME = re.compile(r"demesh (init|node run|swarm-key new|join|restore|demo|check)\b")
+_OWN_HOME = re.compile(r"demesh (init|node run|swarm-key new|join|restore|demo|check|log repair)\b")
 """Commands that want a home of their own, not that of the running node: they make one, or change its configuration."""
 _CONFIGURED = re.compile(r"demesh check (?!add\b)")
 """Those of them that want to find a configuration there."""
+_RESTORED = re.compile(r"demesh log repair\b")
+"""Those that want a home whose node does not run."""
 _CONFIG = '[[check]]\nname = "blog"\ntarget = "{target}"\ninterval = "1s"\n'
-_RUNS_FOR_EVER = {"node run": "ask with: demesh status"}
+_RUNS_FOR_EVER = {"node run": "ask with: demesh status", "--follow": '"kind"'}
 """What is known to run for ever, and what it says once it does: only so that the test need not wait."""
 _PLACE = re.compile(r"\bexample\.(?:org|net|com)\b")
 _SWARM = re.compile(r"[\w.-]+:8471")
@@ -93,6 +95,13 @@ class _Place:
             for place in (home, self.directory):
                 place.mkdir(exist_ok=True)
                 (place / "demesh.toml").write_text(_CONFIG.format(target=self.web.url))
+        elif "demesh check add" in example:
+            home.mkdir()
+        elif _RESTORED.search(example):
+            self.node.run_command("backup", str(self.directory / "node.tar"))
+            self.node.run_command("restore", str(self.directory / "node.tar"), "--data-dir", str(home))
+        elif "demesh restore" in example:
+            self.node.run_command("backup", str(self.directory / "nas-monday.tar"))
         shims = self.directory / "bin"
         return {
             **self.node.environment,
@@ -156,7 +165,7 @@ def test_the_example_works(
             start_new_session=True,
         )
         try:
-            code = _wait(process, path, output)
+            code = _wait(process, path, example, output)
         finally:
             if process.poll() is None:
                 os.killpg(process.pid, signal.SIGKILL)
@@ -168,9 +177,9 @@ def test_the_example_works(
     assert not re.search(r"\bno node (is running|at)\b", said, re.IGNORECASE), said
 
 
-def _wait(process: subprocess.Popen[bytes], path: str, output: Path) -> int:
+def _wait(process: subprocess.Popen[bytes], path: str, example: str, output: Path) -> int:
     """The exit code; what runs for ever is asked to end once it does."""
-    ready = _RUNS_FOR_EVER.get(path)
+    ready = next((said for what, said in _RUNS_FOR_EVER.items() if what in (path, *example.split())), None)
     try:
         if ready is None:
             return process.wait(_FOR_EVER_SECONDS)

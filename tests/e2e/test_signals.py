@@ -62,13 +62,24 @@ def test_a_node_ends_with_its_leave_taking_whatever_hangs(sent: signal.Signals, 
         assert not list((node.home / "runtime").rglob("*.sock"))
 
 
-def test_a_hang_up_is_no_end(tmp_path: Path) -> None:
+def test_configuration_is_taken_up_when_it_changes_and_on_a_hang_up(tmp_path: Path) -> None:
     with NodeProcess(tmp_path / "node", "nas") as node:
         node.start()
         node.wait_ready()
+        config = node.home / "demesh.toml"
+        good = config.read_text()
+        config.write_text(f'{good}[[check]]\nname = "one"\ntarget = "tcp://127.0.0.1:1"\n')
+        eventually(node.status, lambda said: [each["name"] for each in said["checks"]] == ["one"], 10, "the check")
+        config.write_text(f"{good}[[check]]\nnam = 1\n")
+        eventually(node.output, lambda said: "did you mean 'name'" in said, 10, "what is wrong")
+        assert "the last good one stays in force" in node.output()
+        assert [each["name"] for each in node.status()["checks"]] == ["one"]
+        said = node.output().count("stays in force")
         node.send(signal.SIGHUP)
-        eventually(node.output, lambda said: "SIGHUP" in said, 10, "an answer to the signal")
-        assert node.status()["node"] == "nas"
+        eventually(node.output, lambda out: out.count("stays in force") > said, 10, "an answer to the signal")
+        config.write_text(good)
+        node.send(signal.SIGHUP)
+        eventually(node.status, lambda said: said["checks"] == [], 10, "no check")
         assert node.stop() == 0
 
 

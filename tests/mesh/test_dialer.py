@@ -222,7 +222,7 @@ def _said(caplog: pytest.LogCaptureFixture) -> list[str]:
 async def test_transitions_are_told_and_attempts_are_not(
     network: _Network, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
 ) -> None:
-    caplog.set_level("INFO")
+    caplog.set_level("INFO", logger="demesh")
     async with _dialling(network, parse_peer("192.0.2.1:8471")):
         await trio.sleep(60)
         assert _said(caplog) == ["Cannot connect to 192.0.2.1:8471: 192.0.2.1:8471 does not answer."]
