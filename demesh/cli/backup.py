@@ -5,6 +5,7 @@ from pathlib import Path
 import click
 
 from demesh.cli import options
+from demesh.cli.progress import announce
 from demesh.cli.terminal import count
 from demesh.errors import NodeNotRunning
 from demesh.home import HomeLock, MarkerFile, find_home, runtime_directory
@@ -25,6 +26,7 @@ def backup(file: Path, data_dir: str | None) -> None:
     home = find_home(data_dir)
     if not home.exists:
         raise NodeNotRunning(f"There is no node at {home.path}. Name another with --data-dir.")
+    announce("Copying", home.log_db)
     skipped = make_backup(home, file)
     for each in skipped:
         click.echo(f"Left out {each.path}: {each.why}.", err=True)
@@ -51,6 +53,7 @@ def restore(file: Path, data_dir: str | None) -> None:
     home = find_home(data_dir)
     home.make()
     with HomeLock(home):
+        announce("Unpacking", file)
         restore_backup(home, file)
         MarkerFile(runtime_directory(), home).drop()
     click.echo(f"Restored {home.path}. Start it with: demesh node run --data-dir {home.path}")

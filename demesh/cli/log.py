@@ -2,18 +2,18 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from demesh.cli import LazyGroup, options
+from demesh.cli.progress import Progress, announce
 from demesh.cli.terminal import count, printable
 from demesh.errors import StoreError, UsageError
 from demesh.home import Home, HomeLock, MarkerFile, find_home, read_mesh_id, running_node, runtime_directory
 
 if TYPE_CHECKING:
-    from demesh.log.entry import BadRow, Entry
     from demesh.log.repair import Survey
     from demesh.log.store import Store
 
@@ -64,23 +64,18 @@ def verify(as_json: bool, data_dir: str | None) -> None:
 
     home = find_home(data_dir)
     faults: list[dict[str, Any]] = []
-    entries = 0
-
-    def counted(rows: "Iterable[Entry | BadRow]") -> "Iterator[Entry | BadRow]":
-        nonlocal entries
-        for row in rows:
-            entries += 1
-            yield row
-
     try:
         with open_store(home) as store, store.snapshot():
             states, mesh_id = store.logs(), store.mesh_id()
             file_faults = store.file_faults()
+            progress = Progress(sum(each.head.seq + 1 - each.pruned_to for each in states), "entry", "entries")
             for state in states:
-                found = audit(mesh_id, state, counted(store.each(state.log)))
+                found = audit(mesh_id, state, progress.through(store.each(state.log)))
                 faults.extend({"log": each.log.hex(), "seq": each.seq, "fault": each.sentence} for each in found)
     except StoreError as error:
         raise UsageError(str(error)) from error
+    progress.end()
+    entries = progress.done
     if as_json:
         answer = {"logs": len(states), "entries": entries, "faults": faults, "file_faults": file_faults}
         click.echo(json.dumps(answer, indent=2))
@@ -115,6 +110,7 @@ def repair(dry_run: bool, data_dir: str | None) -> None:
     home.require_store()
     with HomeLock(home):
         mesh_id = read_mesh_id(home)
+        announce("Reading all of", home.log_db)
         found = survey(home.log_db, mesh_id)
         for line in _finding_lines(found):
             click.echo(line)

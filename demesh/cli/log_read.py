@@ -4,7 +4,7 @@ import json
 import signal
 import sys
 import time
-from collections.abc import Generator, Iterable, Iterator
+from collections.abc import Generator, Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -15,7 +15,8 @@ import click
 
 from demesh.cli import options
 from demesh.cli.log import open_store
-from demesh.cli.terminal import count, printable
+from demesh.cli.progress import Progress
+from demesh.cli.terminal import printable
 from demesh.clock import SystemClock
 from demesh.config.duration import parse_duration
 from demesh.errors import UsageError
@@ -26,8 +27,6 @@ from demesh.log.export import DAMAGED, Reader, chosen, iso_ms, kind_name
 from demesh.log.store import Store
 
 _FOLLOW_SECONDS = 0.5
-_PROGRESS_MS = 2_000
-_ROWS_BETWEEN_LOOKS = 1_024
 
 _log = click.option("--log", "wanted", metavar="NODE|ID", help="Only the logs of this node, or whose id begins so.")
 
@@ -79,15 +78,15 @@ def export(wanted: str | None, since: str | None, form: str, output: Path | None
       demesh log export --since 24h > entries.jsonl
       demesh log export --log nas --format cbor -o nas.cbor
     """
-    clock = SystemClock()
-    from_ms = _since_ms(since, clock.wall_ms()) if since else 0
+    from_ms = _since_ms(since, SystemClock().wall_ms()) if since else 0
     damaged = 0
     with open_store(find_home(data_dir)) as store, store.snapshot():
         reader = Reader(store)
         states = _states(reader, store, wanted)
         rows = (row for state in states for row in store.each(state.log))
+        progress = Progress(sum(state.head.seq + 1 - state.pruned_to for state in states), "entry", "entries")
         with _sink(output) as sink:
-            for row in _with_progress(rows, clock, sum(state.head.seq + 1 - state.pruned_to for state in states)):
+            for row in progress.through(rows):
                 if isinstance(row, BadRow):
                     damaged += 1
                     click.echo(f"log {row.log.hex()[:8]} entry {row.seq}: {DAMAGED}", err=True)
@@ -97,6 +96,7 @@ def export(wanted: str | None, since: str | None, form: str, output: Path | None
                     sink.write(json.dumps(reader.record(row)).encode() + b"\n")
                 elif isinstance(row, Entry):
                     sink.write(encode_envelope(row))
+    progress.end()
     sys.exit(1 if damaged else 0)
 
 
@@ -176,17 +176,3 @@ def _sink(output: Path | None) -> Generator[BinaryIO]:
         raise UsageError(f"Cannot write {output}: {error.strerror}.") from None
     finally:
         part.unlink(missing_ok=True)
-
-
-def _with_progress(rows: Iterable[Entry | BadRow], clock: SystemClock, total: int) -> Iterator[Entry | BadRow]:
-    """The rows; a person who waits is told how far it is."""
-    began_ms = said_ms = clock.monotonic_ms()
-    for number, row in enumerate(rows):
-        yield row
-        if number % _ROWS_BETWEEN_LOOKS == 0 and sys.stderr.isatty():
-            now_ms = clock.monotonic_ms()
-            if now_ms - began_ms > _PROGRESS_MS and now_ms - said_ms > _PROGRESS_MS // 4:
-                said_ms = now_ms
-                click.echo(f"\r{number:,} of {count(total, 'entry', 'entries')} ", nl=False, err=True)
-    if said_ms != began_ms:
-        click.echo(err=True)
