@@ -157,10 +157,21 @@ class Historian:
             return due  # a day is summed from hours that are in the log
         last_day = (wall_ms - 2 * _LATE_RESULTS_MS) // DAY_MS - 1
         held, known = self._logs.states(), self._history.checkpoints.get(self._own_key)
-        for day, rows in sorted((await self._days_due(own_log, last_day)).items()):
+        days = await self._days_due(own_log, last_day)
+        if not days and await self._checks_nothing(own_log, last_day):
+            days[last_day] = {}
+        for day, rows in sorted(days.items()):
             previous = (known.log, known.head) if known else None
             due += ((Kind.CHECKPOINT, payload) for payload in checkpoint_payloads(day, previous, rows, held))
         return due
+
+    async def _checks_nothing(self, own_log: bytes, last_day: int) -> bool:
+        """Whether `last_day` has no checkpoint although this node was there: one without rows is a witness all the same."""
+        known = self._history.checkpoints.get(self._own_key)
+        if known is not None:
+            return known.day < last_day
+        began_ms = await self._storage.call(lambda store: store.wall_ms_at(own_log, 0))
+        return began_ms is not None and began_ms // DAY_MS <= last_day
 
     async def _days_due(self, own_log: bytes, last_day: int) -> dict[int, dict[str, Sums]]:
         """By day and check: signed hours without a checkpoint, and what earlier epochs of this node left open."""

@@ -72,5 +72,6 @@ def load_log(view: View, store: Store, state: LogState, kept: HistoryStore | Non
     saved = kept.votes(state.log) if kept else None
     before, tail = startup_entries(store, state, since=saved[0] + 1 if saved else 0)
     view.load(state.public_key, before)
-    view.restore(state.log, saved[1] if saved else {})
+    if saved:
+        view.restore(state.log, *saved)
     view.load(state.public_key, tail)

@@ -7,7 +7,7 @@ from collections.abc import AsyncGenerator, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from dataclasses import replace
 from datetime import datetime
-from itertools import combinations, cycle, pairwise, repeat
+from itertools import chain, combinations, cycle, pairwise, repeat
 from pathlib import Path
 from typing import Any
 
@@ -386,6 +386,48 @@ async def test_check_that_seldom_runs_is_known_after_a_restart(
         (check,) = ann.node.status()["checks"]
         assert check["state"] == "up"
         assert check["vantages"][0]["at"] is not None
+
+
+async def test_votes_are_the_same_after_restarts_in_which_nothing_was_heard(
+    autojump_clock: MockClock, mesh: _Mesh
+) -> None:
+    ann, ben = mesh.member("ann", [_check(interval_ms=600_000)]), mesh.member("ben")
+    ann.says = chain([Outcome.PASS, Outcome.PASS], repeat(Outcome.FAIL))
+    async with _running(ann, ben, seconds=_HOUR):
+        mesh.connect(ann, ben)
+        await trio.sleep(600.5)
+        mesh.swarm.cut(ann.key, ben.key)
+        await trio.sleep(1)
+    lengths: list[int] = []
+    for _ in range(3):
+        async with _running(ben, seconds=_HOUR):
+            await trio.sleep(301)  # long enough to be saved again
+            (log,) = [ben.node.view.log(state.log) for state in ben.node.logs.states() if state.public_key == ann.key]
+            assert log is not None
+            (vote,) = log.votes.values()
+            lengths.append(vote.run_length)
+    assert len(set(lengths)) == 1, lengths
+
+
+async def test_member_that_took_leave_is_away_after_a_restart_too(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    ann, ben = mesh.member("ann"), mesh.member("ben")
+    async with _running(ben):
+        async with _running(ann):
+            mesh.connect(ann, ben)
+            await trio.sleep(3)
+        await trio.sleep(2)
+        assert ben.presence_of(ann) == Presence.AWAY
+    async with _running(ben):
+        await trio.sleep(_SILENT_SECONDS + 5)
+        assert ben.presence_of(ann) == Presence.AWAY
+
+
+async def test_node_that_checks_nothing_is_a_witness_every_day(autojump_clock: MockClock, mesh: _Mesh) -> None:
+    ann = mesh.member("ann", flush_seconds=60)
+    async with _running(ann, seconds=3 * _HOUR):
+        await trio.sleep(2.5 * _HOUR)  # from 22:13 UTC on
+        kinds = Counter(entry.kind for entry in ann.own_log())
+    assert (kinds[Kind.ROLLUP], kinds[Kind.CHECKPOINT]) == (0, 1)
 
 
 async def test_log_of_a_silent_member_must_prove_anew_that_it_is_live(autojump_clock: MockClock, mesh: _Mesh) -> None:

@@ -35,6 +35,8 @@ class LogView:
     votes: dict[tuple[str, bytes], VoteState] = field(default_factory=dict[tuple[str, bytes], VoteState])
     clock: LogClock = field(default_factory=LogClock)
     plan_reader: PlanReader = field(default_factory=PlanReader)
+    voted_seq: int = -1
+    """Up to where `votes` were restored."""
 
     @property
     def plan(self) -> Plan | None:
@@ -117,10 +119,11 @@ class View:
             self._fold(public_key, entry, self._listening_since_ms)
         self._promise_anew(public_key)
 
-    def restore(self, log: bytes, votes: Mapping[tuple[str, bytes], VoteState]) -> None:
-        """The votes of a log as they were where loading goes on: of the checks that its plans name."""
+    def restore(self, log: bytes, seq: int, votes: Mapping[tuple[str, bytes], VoteState]) -> None:
+        """The votes of a log as of entry `seq`, of the checks that its plans name: results up to there count no more."""
         view = self._logs.get(log)
         if view is not None:
+            view.voted_seq = seq
             view.votes.update(votes)
             _forget_old_definitions(view)
 
@@ -128,7 +131,7 @@ class View:
         """For each log: its id, the sequence number of the newest entry folded, and the votes as of there."""
         for log_id, view in self._logs.items():
             if view.newest is not None:
-                yield log_id, view.newest.seq, view.votes
+                yield log_id, max(view.newest.seq, view.voted_seq), view.votes
 
     def apply(self, public_key: bytes, entry: Entry, received_ms: int, *, first_hand: bool) -> None:
         """Fold an entry that arrived at `received_ms`; `first_hand` if over its author's own connection (or ours)."""
@@ -261,7 +264,7 @@ def _fold_payload(view: LogView, entry: Entry) -> None:
     match entry.kind:
         case Kind.HELLO:
             view.hello = read_hello(entry)
-        case Kind.RESULTS:
+        case Kind.RESULTS if entry.seq > view.voted_seq:
             _fold_results(view, entry)
         case Kind.BYE:
             view.bye = read_bye(entry.payload)
