@@ -36,6 +36,7 @@ _FOLD_SECONDS = 5
 _SAVE_MS = 300_000
 _LOOK_BACK_MS_MIN = 30_000
 _LOOK_BACK_SHARE = 50  # looking back takes at most this fraction of the time
+_PAGE_BYTES = 131_072
 _ENTRIES_AT_ONCE = 32  # between two of which other tasks run
 _LATE_RESULTS_MS = 600_000  # so long after an hour has ended it is summed: results speak for the time before them
 
@@ -108,19 +109,26 @@ class Historian:
 
     async def catch_up(self, log_id: bytes) -> None:
         """Fold everything of a log that is stored now. Raises StoreError."""
+        while await self._fold_page(log_id):
+            pass
+
+    async def _fold_page(self, log_id: bytes) -> bool:
+        """Fold the next entries of a log; returns whether there were any. Others may take a turn after each page."""
         async with self._one_at_a_time:
-            while (state := self._logs.get(log_id)) and (first := self._applied(state) + 1) <= state.head.seq:
-                entries = await self._storage.read_on(log_id, first, limits.SYNC_PAGE_BYTES_MAX)
-                if not entries:
-                    return
-                for index, entry in enumerate(entries):
-                    self._history.apply(state.public_key, entry)
-                    if index % _ENTRIES_AT_ONCE == 0:
-                        await trio.lowlevel.checkpoint()
+            state = self._logs.get(log_id)
+            if state is None or self._applied(state) >= state.head.seq:
+                return False
+            entries = await self._storage.read_on(log_id, self._applied(state) + 1, _PAGE_BYTES)
+            if entries:
                 self._dirty.add(log_id)
-                self._unsaved += self._history.take_signed()
-                if len(self._unsaved) >= limits.HISTORY_UNSAVED_MAX:
-                    await self._save()
+            for index, entry in enumerate(entries):
+                self._history.apply(state.public_key, entry)
+                if index % _ENTRIES_AT_ONCE == 0:
+                    await trio.lowlevel.checkpoint()
+            self._unsaved += self._history.take_signed()
+            if len(self._unsaved) >= limits.HISTORY_UNSAVED_MAX:
+                await self._save()
+            return bool(entries)
 
     async def save(self) -> None:
         """Save the history and the votes, so that the next start goes on from here. Raises StoreError."""
@@ -139,8 +147,10 @@ class Historian:
         """The newest checkpoint of a member."""
         return self._history.checkpoints.get(public_key)
 
-    async def forget(self, hours_before_ms: int) -> None:
-        """Forget signed hours before a time (Unix), as the logs do. Raises StoreError."""
+    async def forget(self, open_before_ms: int, hours_before_ms: int) -> None:
+        """Forget open and signed hours before these times (Unix), as the logs do."""
+        async with self._one_at_a_time:
+            self._dirty.update(self._history.forget_open(open_before_ms))
         with suppress(HistoryError):  # made anew in the next round
             await self._kept.forget(hours_before_ms)
 
@@ -175,24 +185,29 @@ class Historian:
 
     async def _days_due(self, own_log: bytes, last_day: int) -> dict[int, dict[str, Sums]]:
         """By day and check: signed hours without a checkpoint, and what earlier epochs of this node left open."""
-        days = {day: dict(rows) for day, rows in self._history.undayed.items() if day <= last_day}
+        own = self._history.logs.get(own_log)
+        days = {day: dict(rows) for day, rows in own.undayed.items() if day <= last_day} if own else {}
+        left: list[tuple[int, str, Sums]] = []
         for log_id, folded in self._history.logs.items():
-            if folded.public_key != self._own_key or log_id == own_log:
-                continue
-            left = {hour: rows for hour, rows in folded.open.items() if hour * HOUR_MS // DAY_MS <= last_day}
-            if not left:
-                continue
+            if folded.public_key == self._own_key and log_id != own_log:
+                open_ = [(hour * HOUR_MS // DAY_MS, rows) for hour, rows in folded.open.items()]
+                left += (
+                    (day, name, sums)
+                    for day, rows in [*folded.undayed.items(), *open_]
+                    if day <= last_day
+                    for name, sums in rows.items()
+                )
+        if left:
             async with self._one_at_a_time:
                 await self._save()
-            done = await self._kept.days_signed(min(left) * HOUR_MS // DAY_MS * DAY_MS, (max(left) + 1) * HOUR_MS)
-            for hour, rows in left.items():
-                day = hour * HOUR_MS // DAY_MS
-                for name, sums in rows.items():
-                    if (self._own_key, name, day * DAY_MS) not in done:
-                        total = Sums()
-                        total.add(days.get(day, {}).get(name, Sums()))
-                        total.add(sums)
-                        days.setdefault(day, {})[name] = total
+            first, last = min(day for day, _, _ in left), max(day for day, _, _ in left)
+            done = await self._kept.days_signed(first * DAY_MS, (last + 1) * DAY_MS)
+            for day, name, sums in left:
+                if (self._own_key, name, day * DAY_MS) not in done:
+                    total = Sums()
+                    total.add(days.get(day, {}).get(name, Sums()))
+                    total.add(sums)
+                    days.setdefault(day, {})[name] = total
         return days
 
     async def _round(self) -> None:
@@ -219,6 +234,7 @@ class Historian:
         return folded.applied_seq if folded else -1
 
     async def _save(self) -> None:
+        self._unsaved += self._history.take_signed()  # folding may have been cancelled half way through a page
         unsaved, dirty = self._unsaved, sorted(self._dirty)
         if unsaved or dirty:
             await self._storage.call(lambda store: store.make_durable())  # view.db shall never know more than log.db

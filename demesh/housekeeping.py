@@ -6,7 +6,8 @@ store is larger, the oldest results go first, wherever they are from, then the o
 nothing waits for long.
 
 The date that all this is measured against moves no faster than time itself: a wall clock that jumps ahead while the node runs
-makes it forget nothing. Not guaranteed: the same for a clock that is wrong when the node starts.
+makes it forget nothing, unless it stays there for an hour: then it was the clock before that was wrong. Not guaranteed: the
+same for a clock that is ahead when the node starts.
 """
 
 import logging
@@ -23,7 +24,7 @@ from demesh.log.retention import Terms, shorten, superseded
 from demesh.log.storage import Storage
 from demesh.log.store import Store
 from demesh.log.sums import DAY_MS
-from demesh.metrics import STORE_BYTES, STORE_FORGOTTEN
+from demesh.metrics import STORE_FORGOTTEN
 from demesh.view.history import Checkpointed
 
 log = logging.getLogger(__name__)
@@ -32,6 +33,7 @@ _FIRST_ROUND_SECONDS = 60
 _WITNESSES = 3
 _PRESSURE_GOAL = 0.95
 _DRIFT_MS = 60_000
+_CONFIRMED_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +49,7 @@ class Books(Protocol):
 
     def checkpoint(self, public_key: bytes) -> Checkpointed | None: ...
 
-    async def forget(self, hours_before_ms: int) -> None: ...
+    async def forget(self, open_before_ms: int, hours_before_ms: int) -> None: ...
 
 
 Holders = Callable[[bytes, int], tuple[int, int]]
@@ -73,7 +75,7 @@ class Housekeeper:
         self._holders = holders
         self._history_bytes = history_bytes
         self._date_ms = clock.wall_ms()
-        self._looked_ms = clock.monotonic_ms()
+        self._looked_ms = self._ahead_since_ms = clock.monotonic_ms()
         self._pressed = False
 
     async def run(self) -> None:
@@ -91,11 +93,10 @@ class Housekeeper:
         for state in self._logs.states():
             raw_ms = 0 if state.log in old else rules.raw_ms if self._is_summed(state, now_ms) else 2 * rules.raw_ms
             await self._shorten(state, Terms(now_ms - raw_ms, now_ms - rules.hours_ms))
-        await self._books.forget(now_ms - rules.hours_ms)
+        await self._books.forget(now_ms - 2 * rules.raw_ms, now_ms - rules.hours_ms)
         await self._press(now_ms)
         while await self._storage.call(lambda store: store.release(limits.RETENTION_PAGES_MAX)):
             pass
-        STORE_BYTES.set(await self._size())
 
     async def _press(self, now_ms: int) -> None:
         """Forget more than age asks for, until the store is within its size."""
@@ -107,7 +108,7 @@ class Housekeeper:
         for raw_ms, hours_ms in self._shorter_times() if pressed else ():
             for state in self._logs.states():
                 await self._shorten(state, Terms(now_ms - raw_ms, now_ms - hours_ms))
-            await self._books.forget(now_ms - hours_ms)
+            await self._books.forget(now_ms - 2 * raw_ms, now_ms - hours_ms)
             size = await self._size()
             if size <= size_max * _PRESSURE_GOAL:
                 return
@@ -153,8 +154,12 @@ class Housekeeper:
         return self._history_bytes() + await self._storage.call(lambda store: store.used_bytes())
 
     def _date(self) -> int:
-        """The wall clock, but no further ahead of the last look than time has passed."""
-        passed_ms = self._clock.monotonic_ms() - self._looked_ms
-        self._date_ms = min(self._clock.wall_ms(), self._date_ms + passed_ms + _DRIFT_MS)
-        self._looked_ms = self._clock.monotonic_ms()
+        """The wall clock, but no further ahead of the last look than time has passed, until it has been so for an hour."""
+        now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.wall_ms()
+        expected_ms = self._date_ms + (now_ms - self._looked_ms) + _DRIFT_MS
+        if wall_ms <= expected_ms:
+            self._ahead_since_ms = now_ms
+        if now_ms - self._ahead_since_ms >= _CONFIRMED_MS:
+            expected_ms = wall_ms
+        self._date_ms, self._looked_ms = min(wall_ms, expected_ms), now_ms
         return self._date_ms

@@ -22,7 +22,6 @@ CONFIG_GOOD = Gauge(
     "demesh_config_good", "1 unless the configuration, read anew, was refused: then an older one is in force."
 )
 CONFIG_GOOD.set(1)
-STORE_BYTES = Gauge("demesh_store_bytes", "What log.db and view.db hold, as of the last round of housekeeping.")
 STORE_FORGOTTEN = Counter("demesh_store_forgotten_entries_total", "Entries that retention has forgotten.")
 LATENESS = Histogram(
     "demesh_loop_lateness_seconds",

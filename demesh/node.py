@@ -120,7 +120,7 @@ class Node:
         self._vantages: Mapping[tuple[str, bytes], Sequence[bytes]] = {}
         self._vantages_until_ms = 0
         self._mesh_id = mesh_id
-        self._rows = self._plan_rows()
+        self._rows = self._plan_rows(self.settings)
         own = self.view.log(writer.log)
         self._known_hello = own.hello if own else None
         self._known_plan = own.plan.seq if own and own.plan and list(own.plan.rows) == self._rows else None
@@ -139,6 +139,7 @@ class Node:
         )
         self._runner = Runner(edges.probes, edges.clock, self._report, self._turn)
         self._reloading = trio.Lock()
+        self._begun = trio.Event()
         self._intake = Intake(self.logs, edges.storage, edges.clock, self._show, self._show_adopted, self._on_gaps)
         self._syncer = Syncer(mesh_id, self.logs, edges.storage, self._intake, edges.network, edges.clock, edges.rng)
         self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some)
@@ -168,6 +169,7 @@ class Node:
             hello = self._hello()
             await self._author.begin(hello, self._known_hello, self._rows, self._known_plan)
             self._known_hello = hello
+            self._begun.set()
             nursery.start_soon(self._author.run)
             nursery.start_soon(self._keep_books)
             for service in services:
@@ -210,21 +212,21 @@ class Node:
 
         Checks that stay the same are not disturbed. Raises UsageError if so many checks cannot be told, StoreError.
         """
+        await self._begun.wait()
         async with self._reloading:
             before = self.settings
             fixed = {each.name: getattr(before, each.name) for each in fields(before) if each.name not in _LIVE}
             changed = [name for name, value in fixed.items() if getattr(settings, name) != value]
-            self.settings = settings = _with_actual_keys(replace(settings, **fixed), self._mesh_id)
-            rows = self._plan_rows()
+            settings = _with_actual_keys(replace(settings, **fixed), self._mesh_id)
+            rows = self._plan_rows(settings)
             try:
                 parts = split_plan(rows) if rows != self._rows else ()
             except EntryError as error:
-                self.settings = before
                 raise UsageError(f"The checks cannot be told to the mesh: {error}.") from None
 
             def prepare() -> Assignment:
                 votes = self._votes(rows)
-                self._rows = rows
+                self.settings, self._rows = settings, rows
                 self._vantages_until_ms = 0
                 self._runner.set_checks(self._running())
                 return Assignment(settings.checks, votes, parts)
@@ -285,9 +287,8 @@ class Node:
 
     # Running
 
-    def _plan_rows(self) -> list[PlanRow]:
-        name, tags = self.settings.name, self.settings.tags
-        return [check.row(self._mesh_id, check.runs_on(name, tags)) for check in self.settings.checks]
+    def _plan_rows(self, settings: Settings) -> list[PlanRow]:
+        return [check.row(self._mesh_id, check.runs_on(settings.name, settings.tags)) for check in settings.checks]
 
     def _votes(self, rows: Sequence[PlanRow]) -> list[VoteState]:
         """What the own log says so far of the checks in `rows`."""

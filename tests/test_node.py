@@ -74,13 +74,16 @@ class _Member:
         flush_ms, checks = 1_000 * flush_seconds, tuple(checks)
         settings = Settings(owner, flush_interval_ms=flush_ms, alertmanagers=(_ALERTMANAGER,), checks=checks)
         self.configured: Settings | Exception = settings
+        self.meanwhile = False
+        """Whether the configuration is taken up anew while the node starts."""
         self.node: Node
         self.store: Store
+        self.storage: DirectStorage
 
     async def run(self, stop: trio.Event, task_status: trio.TaskStatus[None]) -> None:
         self._starts += 1
         with Store(self._file, mesh_id=MESH) as self.store, closing(HistoryStore(self._history_file)) as history:
-            storage = DirectStorage()
+            storage = self.storage = DirectStorage()
             storage.store = self.store
             edges = Edges(
                 clock=self._clock,
@@ -101,6 +104,8 @@ class _Member:
             self.node = Node(self.configured, key_of(self._owner), MESH, edges)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.node.run, stop)
+                if self.meanwhile:
+                    nursery.start_soon(self.node.reload)
                 await self.node.ready.wait()
                 task_status.started()
 
@@ -344,6 +349,36 @@ async def test_undisturbed_checks_keep_their_votes_when_others_change(autojump_c
             assert ann.incidents() == [("DemeshCheckDown", "web")]
 
 
+async def test_configuration_that_changes_while_the_node_starts_waits_for_its_log(
+    autojump_clock: MockClock, mesh: _Mesh
+) -> None:
+    ann = mesh.member("ann", [_check()])
+    ann.meanwhile = True
+    async with _running(ann):
+        await trio.sleep(1)
+        assert [entry.kind for entry in ann.own_log()][:2] == [Kind.HELLO, Kind.PLAN]
+
+
+async def test_results_that_come_while_the_plan_changes_belong_to_the_old_one(
+    autojump_clock: MockClock, mesh: _Mesh
+) -> None:
+    checks = [Check(f"c{n}", ProbeSpec("http", "https://example.org/", 1_000), interval_ms=1_000) for n in range(30)]
+    ann = mesh.member("ann", checks)
+    async with _running(ann):
+        await trio.sleep(3)
+        for kept in (checks[:1], checks[::-1], checks[5:9]):
+            assert isinstance(ann.configured, Settings)
+            ann.configured = replace(ann.configured, checks=tuple(kept))
+            ann.storage.gate = trio.Event()
+            async with trio.open_nursery() as nursery:
+                nursery.start_soon(ann.node.reload)
+                await trio.sleep(1.5)  # checks run while what was waiting is being stored
+                ann.storage.gate.set()
+            ann.storage.gate = None
+            await trio.sleep(2)
+        assert all(_fits_its_plan(entry, ann.own_log()) for entry in ann.own_log() if entry.kind == Kind.RESULTS)
+
+
 async def test_bad_configuration_changes_nothing_and_is_counted(autojump_clock: MockClock, mesh: _Mesh) -> None:
     ann = mesh.member("ann", [_check()])
     async with _running(ann):
@@ -515,6 +550,29 @@ async def test_failing_check_is_one_incident_posted_at_once_as_is_its_end(
         assert alerts[0]["labels"]["alertname"] == "DemeshCheckDown"
         ended = datetime.fromisoformat(alerts[0]["endsAt"]).timestamp() <= at
         assert ended == ((url, alerts, at) in closed)
+
+
+@pytest.mark.slow
+async def test_old_results_are_forgotten_and_a_newcomer_is_told_the_same(
+    autojump_clock: MockClock, mesh: _Mesh
+) -> None:
+    ann, ben = (mesh.member(owner, [_check(interval_ms=60_000)], flush_seconds=60) for owner in ("ann", "ben"))
+    for member in (ann, ben):
+        assert isinstance(member.configured, Settings)
+        member.configured = replace(member.configured, raw_ms=_HOUR * 1_000)
+    async with _running(ann, seconds=6 * _HOUR):
+        await trio.sleep(4 * _HOUR)
+        (state,) = ann.node.logs.states()
+        assert state.pruned_to > 60, "of four hours two are left"
+        async with _running(ben, seconds=_HOUR):
+            mesh.connect(ann, ben)
+            await trio.sleep(120)
+            (known,) = [each for each in ben.node.logs.states() if each.public_key == ann.key]
+            assert known.pruned_to >= state.pruned_to
+            day = {
+                name: member.node.status()["checks"][0]["uptime"]["7d"] for name, member in (("ann", ann), ("ben", ben))
+            }
+            assert day["ben"]["coverage"] == pytest.approx(day["ann"]["coverage"], rel=0.01)
 
 
 @pytest.mark.slow

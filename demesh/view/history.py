@@ -71,6 +71,8 @@ class LogHistory:
     last: dict[str, Moment] = field(default_factory=dict[str, Moment])
     slots: dict[int, dict[str, list[int]]] = field(default_factory=dict[int, dict[str, list[int]]])
     """The last hour in steps of SLOT_MS: by slot since 1970, then by check: [up_ms, down_ms]."""
+    undayed: dict[int, dict[str, Sums]] = field(default_factory=dict[int, dict[str, Sums]])
+    """Of a log of this node's own, by day and check: hours that it signed and no later checkpoint in it has summed."""
     plans: dict[int, Plan] = field(default_factory=dict[int, Plan])
     plan_reader: PlanReader = field(default_factory=PlanReader)
 
@@ -80,8 +82,6 @@ class History:
 
     def __init__(self, own_key: bytes) -> None:
         self.logs: dict[bytes, LogHistory] = {}
-        self.undayed: dict[int, dict[str, Sums]] = {}
-        """Of the logs of `own_key`, by day and check: signed hours that no checkpoint has summed yet."""
         self.checkpoints: dict[bytes, Checkpointed] = {}
         """By key."""
         self._own_key = own_key
@@ -109,6 +109,17 @@ class History:
                 if entry.kind == Kind.CHECKPOINT:
                     self._note_checkpoint(public_key, entry, read_checkpoint_part(entry.payload))
 
+    def forget_open(self, before_ms: int) -> list[bytes]:
+        """Forget open hours from before a time (Unix), which nobody will sign any more; returns the logs that had any."""
+        found: list[bytes] = []
+        for log_id, log in self.logs.items():
+            old = [hour for hour in log.open if (hour + 1) * HOUR_MS <= before_ms]
+            for hour in old:
+                del log.open[hour]
+            if old:
+                found.append(log_id)
+        return found
+
     def take_signed(self) -> list[Signed]:
         """What has been signed since the last call."""
         taken, self._signed = self._signed, []
@@ -126,7 +137,7 @@ class History:
                     hour.pop(name, None)
                     self._sign(log.public_key, name, HOUR_MS, rollup.hour, sums)
                     if log.public_key == self._own_key:
-                        undayed = self.undayed.setdefault(rollup.hour * HOUR_MS // DAY_MS, {})
+                        undayed = log.undayed.setdefault(rollup.hour * HOUR_MS // DAY_MS, {})
                         undayed.setdefault(name, Sums()).add(sums)
                 if not hour:
                     log.open.pop(rollup.hour, None)
@@ -134,11 +145,10 @@ class History:
                 part = read_checkpoint_part(entry.payload)
                 self._note_checkpoint(log.public_key, entry, part)
                 for name, sums in part.rows.items():
-                    if log.public_key == self._own_key:
-                        self.undayed.get(part.day, {}).pop(name, None)
+                    log.undayed.get(part.day, {}).pop(name, None)
                     self._sign(log.public_key, name, DAY_MS, part.day, sums)
-                if not self.undayed.get(part.day, True):
-                    del self.undayed[part.day]
+                if not log.undayed.get(part.day, True):
+                    del log.undayed[part.day]
             case _:
                 pass
 

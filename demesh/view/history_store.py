@@ -47,7 +47,6 @@ CREATE TABLE sums (
 ) WITHOUT ROWID;
 CREATE TABLE log (id BLOB PRIMARY KEY, public_key BLOB NOT NULL, applied_seq INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE votes (log BLOB PRIMARY KEY, seq INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE undayed (day INTEGER PRIMARY KEY, rows BLOB NOT NULL);
 """
 _STATE_DEPTH = 6
 
@@ -98,8 +97,6 @@ class HistoryStore:
                 folded = LogHistory(cast(bytes, public_key), cast(int, applied_seq))
                 _read_state(folded, decode(cast(bytes, state), depth_max=_STATE_DEPTH))
                 history.logs[cast(bytes, log_id)] = folded
-            for day, rows in self._rows("SELECT day, rows FROM undayed"):
-                history.undayed[cast(int, day)] = dict(map(read_row, cast(list[Value], decode(cast(bytes, rows)))))
         except EntryError as error:
             raise HistoryError(f"{self.path} is damaged: {error}.") from error
         return history
@@ -116,9 +113,6 @@ class HistoryStore:
                         "INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?)",
                         (log_id, folded.public_key, folded.applied_seq, encode(_state(folded))),
                     )
-                self._db.execute("DELETE FROM undayed")
-                for day, rows in sorted(history.undayed.items()):
-                    self._db.execute("INSERT INTO undayed VALUES (?, ?)", (day, encode(_named_sums(rows))))
         except apsw.Error as error:
             raise HistoryError(f"{self.path} could not be written: {error}.") from error
 
@@ -187,12 +181,12 @@ class HistoryStore:
         """By check, how often each latency bucket occurred in the signed hours from `first_ms` on."""
         found: dict[str, dict[int, int]] = {}
         rows = self._rows(
-            "SELECT name, columns FROM sums JOIN subject ON subject.no = sums.subject WHERE period_ms = ? AND start_ms >= ?",
+            "SELECT name, CAST(columns AS BLOB) FROM sums JOIN subject ON subject.no = sums.subject WHERE period_ms = ? AND start_ms >= ?",
             (HOUR_MS, first_ms),
         )
         for name, columns in rows:
             into = found.setdefault(cast(str, name), {})
-            for bucket, number in read_sums(decode(cast(bytes, columns))).histogram.items():
+            for bucket, number in self._sums(columns).histogram.items():
                 into[bucket] = into.get(bucket, 0) + number
         return found
 
@@ -204,7 +198,6 @@ class HistoryStore:
                 "JOIN subject ON subject.no = sums.subject ORDER BY public_key, name, period_ms, start_ms"
             ),
             *self._rows("SELECT id, public_key, applied_seq, state FROM log ORDER BY id"),
-            *self._rows("SELECT day, rows FROM undayed ORDER BY day"),
         ]
 
     def _observed(self, rows: str, period_ms: int, first_ms: int, end_ms: int) -> dict[str, Observed]:
@@ -223,13 +216,19 @@ class HistoryStore:
         self._db.execute("INSERT OR IGNORE INTO subject (public_key, name) VALUES (?, ?)", subject)
         (number,) = next(self._rows("SELECT no FROM subject WHERE public_key = ? AND name = ?", subject))
         place = (number, signed.period_ms, signed.start_ms)
-        held = list(self._rows("SELECT columns FROM sums WHERE subject = ? AND period_ms = ? AND start_ms = ?", place))
-        sums = read_sums(decode(cast(bytes, held[0][0]))) if held else Sums()
+        held = list(self._rows("SELECT CAST(columns AS BLOB) FROM sums WHERE subject = ? AND period_ms = ? AND start_ms = ?", place))
+        sums = self._sums(held[0][0]) if held else Sums()
         sums.add(signed.sums)
         self._db.execute(
             "INSERT OR REPLACE INTO sums (subject, period_ms, start_ms, up_ms, down_ms, columns) VALUES (?, ?, ?, ?, ?, ?)",
             (*place, sums.up_ms, sums.down_ms, encode(sums.columns())),
         )
+
+    def _sums(self, columns: object) -> Sums:
+        try:
+            return read_sums(decode(cast(bytes, columns)))
+        except (EntryError, TypeError) as error:
+            raise HistoryError(f"{self.path} is damaged: {error}.") from error
 
     def _rows(self, sql: str, bindings: tuple[object, ...] = ()) -> Iterator[tuple[object, ...]]:
         try:
@@ -272,7 +271,8 @@ def _state(folded: LogHistory) -> Value:
     slots: list[Value] = [
         [slot, [[name, *spans] for name, spans in sorted(rows.items())]] for slot, rows in sorted(folded.slots.items())
     ]
-    return [open_, last, slots]
+    undayed: list[Value] = [[day, _named_sums(rows)] for day, rows in sorted(folded.undayed.items())]
+    return [open_, last, slots, undayed]
 
 
 def _read_state(folded: LogHistory, value: Value) -> None:
@@ -293,6 +293,10 @@ def _read_state(folded: LogHistory, value: Value) -> None:
             spans = Fields(row, "a row")
             name = spans.text("name")
             rows[name] = [spans.uint("up", 2**53), spans.uint("down", 2**53)]
+    for each in fields.array("undayed", many):
+        day = Fields(each, "a day")
+        number = day.uint("day", many)
+        folded.undayed[number] = dict(map(read_row, day.array("rows", many)))
 
 
 def _named_sums(rows: Mapping[str, Sums]) -> Value:

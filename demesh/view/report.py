@@ -75,7 +75,7 @@ def _check(check: CheckView, past: Past, names: dict[bytes, str]) -> Json:
 def _uptime(uptime: Uptime | None) -> Json:
     if uptime is None:
         return {"ratio": None, "coverage": 0.0}
-    return {"ratio": None if uptime.ratio is None else round(uptime.ratio, 6), "coverage": round(uptime.coverage, 4)}
+    return {"ratio": None if uptime.ratio is None else round(uptime.ratio, 6), "coverage": round(uptime.coverage, 8)}
 
 
 def _vantage(vantage: Vantage, names: dict[bytes, str]) -> Json:

@@ -158,7 +158,7 @@ class _Books:
     def checkpoint(self, public_key: bytes) -> Checkpointed | None:
         return None if self.day is None else Checkpointed(self.day, bytes(16), Head(5, bytes(32)))
 
-    async def forget(self, hours_before_ms: int) -> None:
+    async def forget(self, open_before_ms: int, hours_before_ms: int) -> None:
         self.forgotten_before_ms = hours_before_ms
 
 
