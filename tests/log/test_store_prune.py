@@ -12,7 +12,7 @@ from demesh.log.codec import values
 from demesh.log.entry import KINDS_UNSIGNED, BadRow, Entry, Kind
 from demesh.log.head import Head
 from demesh.log.store import Store
-from tests.log.builders import MESH, Pen, log_of, owners, public_key_of, put, stripped
+from tests.log.builders import MESH, Pen, key_of, log_of, owners, public_key_of, put, rewritten, stripped
 
 _KEEP = (Kind.HELLO, Kind.CHECKPOINT)
 _ALL = 10**9
@@ -244,13 +244,17 @@ def test_pruning_a_batch_of_a_large_store_takes_no_time_to_speak_of(tmp_path: Pa
     db = apsw.Connection(str(path))
     with db:
         db.execute(
-            "WITH RECURSIVE n(seq) AS (VALUES (1) UNION ALL SELECT seq + 1 FROM n WHERE seq < 250000) "
+            "WITH RECURSIVE n(seq) AS (VALUES (1) UNION ALL SELECT seq + 1 FROM n WHERE seq < 249999) "
             "INSERT INTO entry SELECT log.no, seq, iif(seq % 8640, 3, 5), randomblob(8), randomblob(320), "
             "iif(seq % 16, NULL, randomblob(64)) FROM log, n"
         )
-        db.execute(
-            "UPDATE log SET head_seq = 250000, head_hash = (SELECT hash FROM entry WHERE log = no AND seq = 250000)"
-        )
+        for (hello,) in logs:
+            head = rewritten(hello, key_of("whoever"), seq=250_000, prev=bytes([1] * 32), kind=Kind.RESULTS)
+            db.execute("UPDATE log SET head_seq = 250000, head_hash = ? WHERE id = ?", (head.hash, head.log))
+            db.execute(
+                "INSERT INTO entry SELECT no, 250000, 3, ?, ?, ? FROM log WHERE id = ?",
+                (head.hash[:8], head.body, head.signature, head.log),
+            )
     db.close()
     took_ms: list[float] = []
     with Store(path, mesh_id=MESH) as store:
