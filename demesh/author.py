@@ -192,7 +192,7 @@ class Author:
             entries.append(self._writer.write(kind, payload, wall_ms=wall_ms, up_ms=up_ms, next_ms=next_ms))
         with trio.CancelScope(shield=True):  # once signed, an entry is stored
             owner = {self._writer.log: self._writer.public_key}
-            await self._storage.commit(entries, public_keys=owner, received_ms=wall_ms, own=True)
+            await self._storage.commit(entries, public_keys=owner, own=True)
             self._marker(Marker(self._clock.boot8, self._store_file, self._writer.log, entries[-1].head))
             self._logs.append_own(entries)
         for entry in entries:

@@ -33,6 +33,10 @@ STORE_BYTES_MIN = 50_000_000
 STARTUP_TAIL_ENTRIES_MAX = 512  # per log, folded at start
 BACKUP_FILES_MAX = 10_000
 BACKUP_FILE_BYTES_MAX = 64 * 1_048_576  # any but the store, which may be of any size
+SIGNED_EVERY = (
+    32  # one entry of so many keeps its signature in the store; so many fit a page of sync, whatever their size
+)
+SIGNED_NEWEST = 8  # so many, at the end of each log, keep theirs meanwhile; divides SIGNED_EVERY
 STORE_WAL_BYTES_KEPT_MAX = 16 * 1_048_576  # what stays of the store's WAL once it is written back
 
 # Retention

@@ -34,11 +34,11 @@ from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry
 from demesh.log.head import Head
 from demesh.log.store import Store
-from demesh.log.store_schema import other_mesh
+from demesh.log.store_schema import HASH_BYTES_STORED, other_mesh
 
 _COPIED = (
-    "SELECT seq, kind, CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB), received_ms FROM entry "
-    "WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq"
+    f"SELECT seq, kind, substr(CAST(hash AS BLOB), 1, {HASH_BYTES_STORED}), CAST(body AS BLOB), CAST(signature AS BLOB) "
+    "FROM entry WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq"
 )
 
 
@@ -187,7 +187,7 @@ def _fill(new: Path, damaged: Path, logs: tuple[LogFinding, ...]) -> None:
                     (number, state.log, state.public_key, state.head.seq, state.head.hash, state.pruned_to),
                 )
                 rows = _staying(source, state, frozenset(log.kept))
-                target.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?, ?)", ((number, *row) for row in rows))
+                target.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", ((number, *row) for row in rows))
                 if log.is_own:
                     target.execute("INSERT INTO meta VALUES ('own_log', ?)", (state.log,))
     finally:

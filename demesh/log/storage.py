@@ -18,9 +18,7 @@ _T = TypeVar("_T")
 class Storage(Protocol):
     """See `demesh.log.store.Store` for what each call promises and raises."""
 
-    async def commit(
-        self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], received_ms: int, own: bool
-    ) -> None: ...
+    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> None: ...
 
     async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]: ...
 
@@ -36,11 +34,9 @@ class ThreadStorage:
         self._store = store
         self._one_at_a_time = trio.CapacityLimiter(1)
 
-    async def commit(
-        self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], received_ms: int, own: bool
-    ) -> None:
+    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> None:
         # A commit whose waiter was cancelled goes on to its end: what it leaves behind is never half a transaction.
-        await self.call(lambda store: store.commit(entries, public_keys=public_keys, received_ms=received_ms, own=own))
+        await self.call(lambda store: store.commit(entries, public_keys=public_keys, own=own))
 
     async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
         return await self.call(lambda store: store.read(log, first, last, bytes_max=bytes_max))

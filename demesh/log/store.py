@@ -1,8 +1,9 @@
 """The store: every log this node holds, in one SQLite file, `log.db`.
 
 Guarantees: when `commit(..., own=True)` returns, the entries survive a power cut (WAL, synchronous=FULL); peers'
-entries are committed without that, as they can be fetched again. What `read` hands out hashes to what was stored; a row
-that does not is left out and named. An I/O error is never retried: it is raised as StoreError and the process is expected
+entries are committed without that, as they can be fetched again. What `read` hands out hashes to what was stored (of which 8
+bytes are kept); a row that does not is left out and named. From `pruned_to` to the head each entry is signed, or a later
+signed one vouches for it. An I/O error is never retried: it is raised as StoreError and the process is expected
 to end, since a page that failed to reach the disk may be forgotten by the kernel.
 
 Not guaranteed: anything about payloads (entries are bytes here), or protection from a second writer. The data directory's
@@ -24,13 +25,13 @@ import apsw
 
 from demesh import limits
 from demesh.errors import StoreError
-from demesh.log import store_prune
+from demesh.log import store_lean, store_prune
 from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, Kind
 from demesh.log.head import Head
 from demesh.log.store_copy import copy_store
-from demesh.log.store_rows import ENTRY_COLUMNS, LOG_COLUMNS, SqlValue, entry_of_row, log_of_row
-from demesh.log.store_schema import check_readable, damaged, prepare, stored_mesh_id
+from demesh.log.store_rows import ENTRY_COLUMNS, LOG_COLUMNS, SqlValue, entry_of_row, log_of_row, stored_body
+from demesh.log.store_schema import HASH_BYTES_STORED, check_readable, damaged, prepare, stored_mesh_id
 
 _BUSY_TIMEOUT_MS = 5_000
 
@@ -108,12 +109,11 @@ class Store:
             states.append(state)
         return states
 
-    def commit(
-        self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], received_ms: int, own: bool
-    ) -> None:
+    def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> None:
         """Append `entries`, which the chain has accepted, in one transaction. `public_keys` names each log's owner.
 
-        `own` entries are on the disk when this returns, and the log they begin becomes the own one.
+        `own` entries are on the disk when this returns, and the log they begin becomes the own one. Results that later
+        signatures vouch for lose their own on the way (`demesh.log.store_lean`).
 
         Raises StoreError; nothing of `entries` is stored then.
         """
@@ -122,7 +122,7 @@ class Store:
             for entry in entries:
                 if own and entry.seq == 0:
                     self._db.execute("INSERT OR REPLACE INTO meta VALUES ('own_log', ?)", (entry.log,))
-                self._append(entry, numbers, public_keys, received_ms)
+                self._append(entry, numbers, public_keys)
         self._numbers = numbers
 
     def make_durable(self) -> None:
@@ -130,9 +130,7 @@ class Store:
         with self._writing(durable=True):
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('durable', randomblob(8))")
 
-    def commit_kept(
-        self, entries: Sequence[Entry], *, log: bytes, public_key: bytes, before: Head, received_ms: int
-    ) -> None:
+    def commit_kept(self, entries: Sequence[Entry], *, log: bytes, public_key: bytes, before: Head) -> None:
         """Store entries of a log whose holders have pruned all up to and with `before`: those they kept, signed.
 
         What they hold without a gap begins behind `before`. Unless this node has come that far already, the log goes on
@@ -152,7 +150,7 @@ class Store:
             else:
                 store_prune.skip_to(self._db, number, before)
             for entry in entries:
-                self._insert_entry("INSERT OR IGNORE", number, entry, received_ms)
+                self._insert_entry("INSERT OR IGNORE", number, entry)
         self._numbers[log] = number
 
     def prune(self, log: bytes, below: int, keep_kinds: Collection[int], *, rows_max: int) -> int:
@@ -213,10 +211,9 @@ class Store:
         return entries
 
     def hash_at(self, log: bytes, seq: int) -> bytes | None:
-        rows = self._query(
-            "SELECT CAST(hash AS BLOB) FROM entry WHERE log = ? AND seq = ?", (self._numbers.get(log, -1), seq)
-        )
-        return cast(bytes, rows[0][0]) if rows else None
+        """The hash of an intact entry, 32 bytes; None if there is none there."""
+        entries, _ = self.read(log, seq, seq)
+        return entries[0].hash if entries else None
 
     def kept(self, log: bytes, from_seq: int, *, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
         """What is left of a log below `pruned_to`, from `from_seq` on, cut before `bytes_max` is passed (one in any case).
@@ -303,13 +300,13 @@ class Store:
         )
         return (entry_of_row(log, row) for row in rows)
 
-    def _append(
-        self, entry: Entry, numbers: dict[bytes, int], public_keys: Mapping[bytes, bytes], received_ms: int
-    ) -> None:
+    def _append(self, entry: Entry, numbers: dict[bytes, int], public_keys: Mapping[bytes, bytes]) -> None:
         number = numbers.get(entry.log)
         if number is None:
             number = numbers[entry.log] = self._insert_log(entry.log, public_keys[entry.log], entry.head, 0)
-        self._insert_entry("INSERT", number, entry, received_ms)
+        self._insert_entry("INSERT", number, entry)
+        if entry.signature:
+            store_lean.strip_behind(self._db, number, entry.seq)
         self._db.execute("UPDATE log SET head_seq = ?, head_hash = ? WHERE no = ?", (entry.seq, entry.hash, number))
 
     def _insert_log(self, log: bytes, public_key: bytes, head: Head, pruned_to: int) -> int:
@@ -319,10 +316,17 @@ class Store:
         )
         return self._db.last_insert_rowid()
 
-    def _insert_entry(self, verb: str, number: int, entry: Entry, received_ms: int) -> None:
+    def _insert_entry(self, verb: str, number: int, entry: Entry) -> None:
         self._db.execute(
-            f"{verb} INTO entry (log, seq, kind, hash, body, signature, received_ms) VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (number, entry.seq, entry.kind, entry.hash, entry.body, entry.signature or None, received_ms),
+            f"{verb} INTO entry (log, seq, kind, hash, body, signature) VALUES (?, ?, ?, ?, ?, ?)",
+            (
+                number,
+                entry.seq,
+                entry.kind,
+                entry.hash[:HASH_BYTES_STORED],
+                stored_body(entry),
+                entry.signature or None,
+            ),
         )
 
     def _check_heads(self, states: Sequence[LogState]) -> None:

@@ -1,5 +1,9 @@
 """The store's rows as what they mean. A damaged row is found here, and never handed on.
 
+A body nearly always begins with `8a 01 50` and the log's id, which the row's log tells anyway: it is stored without those 19
+bytes. Any other, and all that version 1 of the tables stored, is there whole. They are told apart by their first byte:
+behind the id comes an unsigned integer, a body is an array.
+
 A damaged row may have lost its types, and text that is none could not even be read: hence the casts.
 """
 
@@ -9,29 +13,41 @@ from demesh.errors import EntryError
 from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, decode_body
 from demesh.log.head import Head
+from demesh.log.store_schema import HASH_BYTES_STORED
 
 SqlValue = None | int | float | bytes | str
 Row = tuple[SqlValue, ...]
 
-# The last column is there so that a row which ends too early is noticed.
+# The signature is the row's last column: whoever reads it notices a row that ends too early.
 ENTRY_COLUMNS = (
-    "CAST(seq AS INTEGER), CAST(kind AS INTEGER), CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB), "
-    "received_ms IS NULL"
+    "CAST(seq AS INTEGER), CAST(kind AS INTEGER), CAST(hash AS BLOB), CAST(body AS BLOB), CAST(signature AS BLOB)"
 )
 LOG_COLUMNS = (
     "CAST(id AS BLOB), CAST(public_key AS BLOB), CAST(head_seq AS INTEGER), CAST(head_hash AS BLOB), "
     "CAST(pruned_to AS INTEGER), no"
 )
 
+_FRONT = bytes.fromhex("8a0150")  # CBOR: an array of 10, the format 1, a byte string of 16
+_UINT_HEAD_MAX = 0x1B
+
+
+def stored_body(entry: Entry) -> bytes:
+    """What the column `body` holds of an entry's body."""
+    front = _FRONT + entry.log
+    return entry.body.removeprefix(front)
+
 
 def entry_of_row(log: bytes, row: Row) -> Entry | BadRow:
-    """The entry in ENTRY_COLUMNS, if its bytes hash to what was stored, in the place where it was."""
-    seq, kind, stored_hash, body, signature, _ = row
+    """The entry in ENTRY_COLUMNS, if its bytes hash to what was stored of that, in the place where it was."""
+    seq, kind, stored_hash, body, signature = row
+    hash_front = cast(bytes, stored_hash or b"")[:HASH_BYTES_STORED]
+    stored = cast(bytes, body or b"")
+    is_short = stored[:1] <= bytes([_UINT_HEAD_MAX])
     try:
-        entry = decode_body(cast(bytes, body or b""), cast(bytes, signature or b""))
+        entry = decode_body(_FRONT + log + stored if is_short else stored, cast(bytes, signature or b""))
     except EntryError:
         return BadRow(log, cast(int, seq))
-    is_sound = (entry.log, entry.seq, entry.kind, entry.hash) == (log, seq, kind, stored_hash)
+    is_sound = (entry.log, entry.seq, entry.kind, entry.hash[:HASH_BYTES_STORED]) == (log, seq, kind, hash_front)
     return entry if is_sound else BadRow(log, cast(int, seq))
 
 

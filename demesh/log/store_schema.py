@@ -6,7 +6,8 @@ the next call picks up from there. Before the first change of an older store, a 
 The file keeps its identity, so a migration alone begins no new epoch.
 
     version 1   tables meta, log, entry
-    version 2   the same, with auto_vacuum=INCREMENTAL, so that pruning gives space back
+    version 2   auto_vacuum=INCREMENTAL, so that pruning gives space back; `entry` has of each hash HASH_BYTES_STORED only, of
+                new bodies not what the log tells (`demesh.log.store_rows`), and no received_ms
 """
 
 # pyright: reportUnknownMemberType=false
@@ -27,7 +28,10 @@ log = logging.getLogger(__name__)
 
 SCHEMA_VERSION = 2
 SCHEMA_VERSIONS_READ = (1, 2)
-"""What a reader that changes nothing understands: these versions have the same tables."""
+"""What a reader that changes nothing understands: it looks at no more of a hash than HASH_BYTES_STORED."""
+
+HASH_BYTES_STORED = 8
+"""Of an entry's hash, in its row: enough to notice bytes that went bad. The whole is computed from the body."""
 
 _SCHEMA = """
 CREATE TABLE meta (key TEXT PRIMARY KEY, value BLOB NOT NULL) WITHOUT ROWID;
@@ -43,10 +47,9 @@ CREATE TABLE entry (
     log INTEGER NOT NULL,
     seq INTEGER NOT NULL,
     kind INTEGER NOT NULL,
-    hash BLOB NOT NULL,
-    body BLOB NOT NULL,
+    hash BLOB NOT NULL,                  -- its first bytes
+    body BLOB NOT NULL,                  -- without the front that all of a log have
     signature BLOB,                      -- NULL where a later signature in the log vouches for the entry
-    received_ms INTEGER NOT NULL,        -- wall clock, for people
     PRIMARY KEY (log, seq)
 ) WITHOUT ROWID;
 CREATE INDEX entry_of_kind ON entry (log, kind, seq) WHERE kind <> 3;
@@ -122,6 +125,11 @@ def _keep_copy(db: apsw.Connection, path: Path, version: int) -> None:
 
 
 def _to_2(db: apsw.Connection) -> None:
+    with db:
+        if db.execute("SELECT 1 FROM pragma_table_info('entry') WHERE name = 'received_ms'").get:
+            db.execute("ALTER TABLE entry DROP COLUMN received_ms")
+            db.execute(f"UPDATE entry SET hash = substr(CAST(hash AS BLOB), 1, {HASH_BYTES_STORED})")
+    db.pragma("wal_checkpoint", "truncate")  # or VACUUM's own WAL would come on top of this one
     _use_incremental_vacuum(db)
     db.pragma("user_version", 2)
 

@@ -74,9 +74,7 @@ class Intake:
             if taken.accepted:
                 owners = {entry.log: self._owner(entry.log) for entry in taken.accepted}
                 with trio.CancelScope(shield=True):  # the heads have moved on: what they stand for is stored
-                    await self._storage.commit(
-                        taken.accepted, public_keys=owners, received_ms=self._clock.wall_ms(), own=False
-                    )
+                    await self._storage.commit(taken.accepted, public_keys=owners, own=False)
                 for entry in taken.accepted:
                     owner = owners[entry.log]
                     self._accepted(owner, entry, received_ms, first_hand(entry, owner))
@@ -99,7 +97,6 @@ class Intake:
                             log=adoption.log,
                             public_key=state.public_key,
                             before=adoption.before,
-                            received_ms=self._clock.wall_ms(),
                         )
                     )
                 await self._adopted(state)

@@ -20,11 +20,11 @@ def append(scope: Scope) -> list[Figure]:
     pen = Pen(_OWNER)
     keys = {pen.log: pen.public_key}
     with Store(scope.place / "log.db", mesh_id=MESH) as store:
-        store.commit([pen.hello()], public_keys=keys, received_ms=0, own=True)
+        store.commit([pen.hello()], public_keys=keys, own=True)
         watch = Stopwatch()
         for content in contents:
             entry = pen.write(Kind.RESULTS, content.payload(ENTRY_EVERY_MS))
-            store.commit([entry], public_keys=keys, received_ms=entry.wall_ms, own=True)
+            store.commit([entry], public_keys=keys, own=True)
         cpu, wall = watch.cpu_seconds(), watch.wall_seconds()
     what = f"own entries of {RESULTS_PER_ENTRY} results, signed and on the disk"
     return [

@@ -10,7 +10,7 @@ import trio
 from trio.testing import MockClock
 
 from demesh.checks.check import Check
-from demesh.log.entry import Entry, Kind
+from demesh.log.entry import SIGNATURE_BYTES, Entry, Kind
 from demesh.log.results import read_results
 from demesh.mesh.memory import MemorySwarm
 from demesh.outcome import Outcome, ProbeResult
@@ -77,8 +77,13 @@ def _weigh(place: Path, watched: Sequence[Check], seconds: int) -> _Weight:
     held = [len(read_results(entry.payload, entry.up_ms).results) for entry in added if entry.kind == Kind.RESULTS]
     told = sum(held)
     return _Weight(
-        told / sum(map(bool, held)), sum(entry.size for entry in added) / told, (bytes_after - bytes_before) / told
+        told / sum(map(bool, held)), sum(map(_published_bytes, added)) / told, (bytes_after - bytes_before) / told
     )
+
+
+def _published_bytes(entry: Entry) -> int:
+    """The size of the envelope that the mesh was sent, whether the store has kept its signature or not."""
+    return entry.size if entry.signature else entry.size + SIGNATURE_BYTES
 
 
 def _file_bytes(path: Path) -> int:

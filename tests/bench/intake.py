@@ -13,7 +13,7 @@ from tests.bench.figure import Budget, Figure
 from tests.bench.logs import RESULTS_PER_ENTRY, envelopes, pages, write_log
 from tests.bench.machine import Stopwatch
 from tests.bench.scope import Scope
-from tests.log.builders import MESH, NO_LOG, START_WALL_MS, fields_of, public_key_of
+from tests.log.builders import MESH, NO_LOG, fields_of, public_key_of
 
 _OWNER = "ann"
 
@@ -56,7 +56,7 @@ def _take(path: Path, messages: Sequence[bytes]) -> float:
         for message in messages:
             taken = logs.offer([entry_of(envelope) for envelope in fields_of(decode(message))])
             keys = {state.log: state.public_key for state in logs.states()}
-            store.commit(taken.accepted, public_keys=keys, received_ms=START_WALL_MS, own=False)
+            store.commit(taken.accepted, public_keys=keys, own=False)
         return watch.cpu_seconds()
 
 

@@ -13,7 +13,7 @@ from demesh.log.store import Store
 from demesh.mesh.sync import lean
 from demesh.outcome import Outcome
 from demesh.probes.base import ProbeSpec
-from tests.log.builders import START_WALL_MS, Pen, public_key_of
+from tests.log.builders import Pen, public_key_of
 
 RESULTS_PER_ENTRY = 64
 _CHECKS = 100
@@ -83,4 +83,4 @@ def fill(store: Store, owner: str, entries: Sequence[Entry]) -> None:
     """Store a whole log of another member."""
     keys = {entries[0].log: public_key_of(owner)}
     for page in pages(entries):
-        store.commit(page, public_keys=keys, received_ms=START_WALL_MS, own=False)
+        store.commit(page, public_keys=keys, own=False)

@@ -15,7 +15,7 @@ from demesh.log.entry import Entry
 from demesh.log.epoch import Continue, Marker, NewEpoch, decide_epoch
 from demesh.log.store import Store
 from tests.cli.harness import demesh
-from tests.log.builders import BOOT8, MESH, NO_LOG, START_WALL_MS, Pen, log_of, owners, put
+from tests.log.builders import BOOT8, MESH, NO_LOG, Pen, log_of, owners, put
 
 _FILES = {
     "node.key": "11" * 32 + "\n",
@@ -53,7 +53,7 @@ def test_a_backup_of_a_running_node_is_restored_as_it_was(home: Home, tmp_path: 
     lock = HomeLock(home)  # the node runs
     target = tmp_path / "b.tar"
     with Store(home.log_db, mesh_id=MESH) as store:
-        store.commit(_ANN[10:15], public_keys=owners(_ANN), received_ms=START_WALL_MS, own=True)  # in the WAL only
+        store.commit(_ANN[10:15], public_keys=owners(_ANN), own=True)  # in the WAL only
         ran = demesh(home.path, "backup", str(target))
     lock.release()
     assert ran.code == 0
@@ -103,7 +103,7 @@ def test_a_restore_never_forks(home: Home, tmp_path: Path, elsewhere: bool) -> N
     assert isinstance(_epoch(home, marker), Continue), "the test is one of restoring"
     assert demesh(home.path, "backup", str(tmp_path / "b.tar")).code == 0
     with Store(home.log_db, mesh_id=MESH) as store:
-        store.commit(_ANN[10:], public_keys=owners(_ANN), received_ms=START_WALL_MS, own=True)
+        store.commit(_ANN[10:], public_keys=owners(_ANN), own=True)
         marker.write(Marker(BOOT8, store.file_identity(), _ANN[0].log, _ANN[19].head))
     witness = Logs(MESH, NO_LOG)
     assert len(witness.offer(_ANN).accepted) == 20

@@ -35,7 +35,7 @@ def _stored(home: Path, count: int = 3) -> list[Entry]:
         for n, (kind, payload) in enumerate(contents)
     ]
     with Store(home / "log.db", mesh_id=_MESH) as store:
-        store.commit(entries, public_keys={_LOG: _PUBLIC}, received_ms=0, own=True)
+        store.commit(entries, public_keys={_LOG: _PUBLIC}, own=True)
     return entries
 
 

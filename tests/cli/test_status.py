@@ -206,7 +206,7 @@ def test_without_a_node_the_store_tells_what_was_last_known(tmp_path: Path) -> N
     author = MemberLog("nas")
     with Store(home / "log.db", mesh_id=bytes(16)) as store:
         entries = [*author.start(0, row("blog")), author.outcomes(1_000, FAIL, FAIL)]
-        store.commit(entries, public_keys={author.log: author.key}, received_ms=0, own=False)
+        store.commit(entries, public_keys={author.log: author.key}, own=False)
     ran = demesh(home, "status")
     assert ran.code == 3
     assert "No node is running" in ran.err

@@ -17,7 +17,7 @@ from demesh.log.codec import values
 from demesh.log.entry import Entry, Kind, verify
 from demesh.log.store import Store
 from tests.crash.disk import Fault, failing_disk, full, io_error, torn
-from tests.log.builders import MESH, START_WALL_MS, Pen, lean_but_tip, log_of, owners
+from tests.log.builders import MESH, Pen, bodies, lean_but_tip, log_of, owners
 from tests.log.version1 import write_version_1
 
 pytestmark = pytest.mark.slow
@@ -46,12 +46,12 @@ class _Told:
 
 def _commit_own(store: Store, told: _Told, upto: int) -> None:
     new = _OWN[len(told.own) : upto]
-    store.commit(new, public_keys=owners(_OWN), received_ms=START_WALL_MS, own=True)
+    store.commit(new, public_keys=owners(_OWN), own=True)
     told.own.extend(new)
 
 
 def _commit(store: Store, entries: list[Entry], whole: list[Entry]) -> None:
-    store.commit(entries, public_keys=owners(whole), received_ms=START_WALL_MS, own=False)
+    store.commit(entries, public_keys=owners(whole), own=False)
 
 
 def _life(path: Path, told: _Told) -> None:
@@ -103,13 +103,13 @@ def _check(path: Path, told: _Told) -> None:
             assert all(
                 isinstance(row, Entry) and row.body == known[row.log][row.seq].body for row in store.each(state.log)
             )
-        assert store.read(_OWN[0].log, 0, 99)[0][: len(told.own)] == told.own
+        assert bodies(store.read(_OWN[0].log, 0, 99)[0][: len(told.own)]) == bodies(told.own)
         own = store.own_log()
         if told.own:
             assert own is not None
             assert own[0] == _OWN[0].log
         following = own[1].seq + 1 if own else 0
-        store.commit(_OWN[following : following + 1], public_keys=owners(_OWN), received_ms=0, own=True)
+        store.commit(_OWN[following : following + 1], public_keys=owners(_OWN), own=True)
 
 
 _verified: dict[tuple[bytes, bytes, bytes], bool] = {}

@@ -76,7 +76,7 @@ def _write(directory: Path, *, in_wal: bool) -> _Files:
         if in_wal:
             put(store, _OWN[:2], own=True)
             for entry in _OWN[2:]:
-                store.commit([entry], public_keys={}, received_ms=0, own=True)
+                store.commit([entry], public_keys={}, own=True)
         return _Files(path.read_bytes(), path.with_name("log.db-wal").read_bytes() if in_wal else b"")
 
 

@@ -152,6 +152,11 @@ def rewritten(
     return decode_body(body, sign(key, mesh_id, body))
 
 
+def bodies(entries: Sequence[Entry]) -> list[bytes]:
+    """What entries say, whether their signatures are still there or not."""
+    return [entry.body for entry in entries]
+
+
 def fields_of(value: Value) -> list[Value]:
     """A value that is known to be an array."""
     assert isinstance(value, list)
@@ -173,7 +178,7 @@ def owners(*logs: Sequence[Entry]) -> dict[bytes, bytes]:
 def put(store: Store, *logs: Sequence[Entry], own: bool = False) -> None:
     """Store whole logs."""
     for entries in logs:
-        store.commit(entries, public_keys=owners(entries), received_ms=START_WALL_MS, own=own)
+        store.commit(entries, public_keys=owners(entries), own=own)
 
 
 class Shelf:
@@ -188,7 +193,7 @@ class Shelf:
     def take(self, entries: Sequence[Entry]) -> Taken:
         taken = self.logs.offer(entries)
         keys = {state.log: state.public_key for state in self.logs.states()}
-        self.store.commit(taken.accepted, public_keys=keys, received_ms=START_WALL_MS, own=False)
+        self.store.commit(taken.accepted, public_keys=keys, own=False)
         return taken
 
     async def adopt(self, adoption: Adoption) -> bool:
@@ -201,7 +206,6 @@ class Shelf:
                 log=adoption.log,
                 public_key=state.public_key,
                 before=adoption.before,
-                received_ms=START_WALL_MS,
             )
         return True
 
@@ -237,16 +241,14 @@ class DirectStorage:
         self.gate: trio.Event | None = None
         self.committing = trio.Event()
 
-    async def commit(
-        self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], received_ms: int, own: bool
-    ) -> None:
+    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> None:
         self.committing.set()
         await trio.lowlevel.checkpoint()
         if self.gate is not None:
             await self.gate.wait()
         if self.failure:
             raise self.failure
-        self.store.commit(entries, public_keys=public_keys, received_ms=received_ms, own=own)
+        self.store.commit(entries, public_keys=public_keys, own=own)
         self.notes.append(("own commit" if own else "commit", [entry.seq for entry in entries]))
 
     async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:

@@ -79,7 +79,7 @@ def test_restored_backup_starts_a_new_epoch(tmp_path: Path) -> None:
         put(store, entries[:3], own=True)
     shutil.copy(path, backup)
     with Store(path, mesh_id=MESH) as store:
-        store.commit(entries[3:], public_keys={}, received_ms=0, own=True)
+        store.commit(entries[3:], public_keys={}, own=True)
         markers.write(Marker(BOOT8, store.file_identity(), entries[0].log, entries[3].head))
     assert _decide_for(path, markers.read()) == Continue(entries[0].log, entries[3].head)
 

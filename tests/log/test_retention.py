@@ -20,7 +20,7 @@ from demesh.log.rollup import rollup_payloads
 from demesh.log.store import Store
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
 from demesh.view.history import Checkpointed
-from tests.log.builders import MESH, START_WALL_MS, DirectStorage, FakeClock, Pen, Shelf, put
+from tests.log.builders import MESH, START_WALL_MS, DirectStorage, FakeClock, Pen, Shelf, bodies, put
 
 _DAYS = 40
 _START_MS = START_WALL_MS
@@ -74,7 +74,7 @@ _HOURS_BEFORE_MS = _START_MS + 15 * DAY_MS
 
 def test_results_go_when_their_time_is_over_and_nothing_younger_does() -> None:
     written, _, whole = _shortened(Terms(_RAW_BEFORE_MS, 0))
-    assert whole == [entry for entry in written if entry.wall_ms >= _RAW_BEFORE_MS]
+    assert bodies(whole) == bodies([entry for entry in written if entry.wall_ms >= _RAW_BEFORE_MS])
 
 
 def test_what_sums_up_and_says_who_wrote_stays() -> None:

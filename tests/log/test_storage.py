@@ -29,7 +29,7 @@ class _SlowStore(Store):
 
 
 async def _commit(storage: ThreadStorage, first: int, last: int) -> None:
-    await storage.commit(_ANN[first : last + 1], public_keys=owners(_ANN), received_ms=0, own=True)
+    await storage.commit(_ANN[first : last + 1], public_keys=owners(_ANN), own=True)
 
 
 @pytest.mark.trio

@@ -12,7 +12,6 @@ from demesh.log.store import Store
 from tests.log.builders import (
     MESH,
     OTHER_MESH,
-    START_WALL_MS,
     Pen,
     lean_but_tip,
     log_of,
@@ -73,7 +72,7 @@ def test_what_was_stored_is_there_after_reopening(path: Path) -> None:
         assert store.file_identity() == identity
         assert _faults(store) == []
         more = log_of("ann", 6)[5:]
-        store.commit(more, public_keys=owners(ann), received_ms=START_WALL_MS + 1, own=True)
+        store.commit(more, public_keys=owners(ann), own=True)
         assert _read(store, ann) == ann + more
 
 
@@ -175,7 +174,7 @@ def test_a_commit_is_stored_whole_or_not_at_all(store: Store) -> None:
     ann, bob = log_of("ann", 5), log_of("bob", 3)
     put(store, ann[:3])
     with pytest.raises(StoreError, match="could not be written"):
-        store.commit([ann[3], *bob, ann[2]], public_keys=owners(ann, bob), received_ms=0, own=False)
+        store.commit([ann[3], *bob, ann[2]], public_keys=owners(ann, bob), own=False)
     assert _read(store, ann) == ann[:3]
     assert [state.log for state in store.logs()] == [ann[0].log]
     put(store, bob)
@@ -235,7 +234,7 @@ def test_others_may_read_while_a_node_writes(store: Store, path: Path) -> None:
     with Store(path, readonly=True) as reader:
         with reader.snapshot():
             assert len(_read(reader, ann)) == 3
-            store.commit(ann[3:], public_keys=owners(ann), received_ms=0, own=False)
+            store.commit(ann[3:], public_keys=owners(ann), own=False)
             assert len(_read(reader, ann)) == 3
             assert reader.logs()[0].head.seq == 2
         assert _read(reader, ann) == ann
@@ -296,7 +295,7 @@ def test_own_entries_are_on_the_disk_when_the_commit_returns(disk: _Disk, path: 
     with Store(path, mesh_id=MESH) as store:
         for entry in ann:
             before = disk.syncs
-            store.commit([entry], public_keys=owners(ann), received_ms=0, own=True)
+            store.commit([entry], public_keys=owners(ann), own=True)
             assert disk.syncs > before
 
 
@@ -306,7 +305,7 @@ def test_entries_of_others_cost_no_disk_wait_even_after_own_ones(disk: _Disk, pa
         put(store, ann, own=True)
         before = disk.syncs
         for entry in bob:
-            store.commit([entry], public_keys=owners(bob), received_ms=0, own=False)
+            store.commit([entry], public_keys=owners(bob), own=False)
         assert disk.syncs == before
 
 
@@ -316,7 +315,7 @@ def test_full_disk_is_a_store_error_and_loses_nothing(disk: _Disk, path: Path) -
         put(store, ann[:2], own=True)
         disk.is_full = True
         with pytest.raises(StoreError, match="could not be written"):
-            store.commit(ann[2:], public_keys=owners(ann), received_ms=0, own=True)
+            store.commit(ann[2:], public_keys=owners(ann), own=True)
         assert _read(store, ann) == ann[:2]
         disk.is_full = False
     with Store(path, mesh_id=MESH) as store:

@@ -12,7 +12,7 @@ from demesh.log.codec import values
 from demesh.log.entry import KINDS_UNSIGNED, BadRow, Entry, Kind
 from demesh.log.head import Head
 from demesh.log.store import Store
-from tests.log.builders import MESH, START_WALL_MS, Pen, log_of, owners, public_key_of, put, stripped
+from tests.log.builders import MESH, Pen, key_of, log_of, owners, public_key_of, put, rewritten, stripped
 
 _KEEP = (Kind.HELLO, Kind.CHECKPOINT)
 _ALL = 10**9
@@ -116,7 +116,7 @@ def test_a_pruned_log_grows_and_is_opened_again(store: Store) -> None:
     put(store, ann[:30])
     store.prune(ann[0].log, 25, _KEEP, rows_max=1_000)
     with Store(store.path, mesh_id=MESH) as again:
-        again.commit(ann[30:], public_keys=owners(ann), received_ms=0, own=False)
+        again.commit(ann[30:], public_keys=owners(ann), own=False)
         assert again.logs()[0] == LogState(ann[0].log, public_key_of("ann"), ann[-1].head, 25)
         assert again.newest(ann[0].log, Kind.CHECKPOINT, count=2) == [ann[29], ann[39]]
         assert again.newest(ann[0].log, Kind.HELLO) == ann[:1]
@@ -141,7 +141,7 @@ def test_kept_entries_come_in_pages_and_bad_ones_are_named(store: Store) -> None
 
 def _joined(store: Store, ann: list[Entry], kept: list[Entry], pruned_to: int) -> None:
     before = Head(pruned_to - 1, ann[pruned_to].prev)
-    store.commit_kept(kept, log=ann[0].log, public_key=public_key_of("ann"), before=before, received_ms=START_WALL_MS)
+    store.commit_kept(kept, log=ann[0].log, public_key=public_key_of("ann"), before=before)
 
 
 def test_a_late_joiner_begins_where_its_peers_still_have_everything(store: Store) -> None:
@@ -152,7 +152,7 @@ def test_a_late_joiner_begins_where_its_peers_still_have_everything(store: Store
     assert store.read(ann[0].log, 25, 39) == ([], [])
     _check(store)
     _joined(store, ann, kept[1:], 25)  # another page, with one that came before
-    store.commit(ann[25:], public_keys={}, received_ms=0, own=False)
+    store.commit(ann[25:], public_keys={}, own=False)
     assert _stored(store, ann[0].log) == [*kept, *ann[25:]]
     assert store.kept(ann[0].log, 0, bytes_max=_ALL)[0] == kept
     assert store.logs() == [LogState(ann[0].log, public_key_of("ann"), ann[39].head, 25)]
@@ -168,7 +168,7 @@ def test_who_was_away_for_long_goes_on_where_its_peers_still_have_everything(sto
     assert store.logs() == [LogState(ann[0].log, public_key_of("ann"), ann[34].head, 35)]
     assert [entry.seq for entry in _stored(store, ann[0].log)] == [0, 9, 19, 29]
     _check(store)
-    store.commit(ann[35:], public_keys={}, received_ms=0, own=False)
+    store.commit(ann[35:], public_keys={}, own=False)
     _check(store)
 
 
@@ -244,13 +244,17 @@ def test_pruning_a_batch_of_a_large_store_takes_no_time_to_speak_of(tmp_path: Pa
     db = apsw.Connection(str(path))
     with db:
         db.execute(
-            "WITH RECURSIVE n(seq) AS (VALUES (1) UNION ALL SELECT seq + 1 FROM n WHERE seq < 250000) "
-            "INSERT INTO entry SELECT log.no, seq, iif(seq % 8640, 3, 5), randomblob(32), randomblob(320), "
-            "iif(seq % 16, NULL, randomblob(64)), 0 FROM log, n"
+            "WITH RECURSIVE n(seq) AS (VALUES (1) UNION ALL SELECT seq + 1 FROM n WHERE seq < 249999) "
+            "INSERT INTO entry SELECT log.no, seq, iif(seq % 8640, 3, 5), randomblob(8), randomblob(320), "
+            "iif(seq % 16, NULL, randomblob(64)) FROM log, n"
         )
-        db.execute(
-            "UPDATE log SET head_seq = 250000, head_hash = (SELECT hash FROM entry WHERE log = no AND seq = 250000)"
-        )
+        for (hello,) in logs:
+            head = rewritten(hello, key_of("whoever"), seq=250_000, prev=bytes([1] * 32), kind=Kind.RESULTS)
+            db.execute("UPDATE log SET head_seq = 250000, head_hash = ? WHERE id = ?", (head.hash, head.log))
+            db.execute(
+                "INSERT INTO entry SELECT no, 250000, 3, ?, ?, ? FROM log WHERE id = ?",
+                (head.hash[:8], head.body, head.signature, head.log),
+            )
     db.close()
     took_ms: list[float] = []
     with Store(path, mesh_id=MESH) as store:

@@ -11,7 +11,7 @@ from demesh.errors import StoreError
 from demesh.log.audit import audit
 from demesh.log.store import Store
 from tests.log import until_migrated
-from tests.log.builders import MESH, OTHER_MESH, START_WALL_MS, lean_but_tip, log_of, owners, put
+from tests.log.builders import MESH, OTHER_MESH, lean_but_tip, log_of, owners, put
 from tests.log.version1 import write_version_1
 
 _ANN, _BOB = log_of("ann", 12), lean_but_tip(log_of("bob", 9))
@@ -70,7 +70,7 @@ def test_old_store_goes_on_in_its_place_and_a_copy_of_it_is_kept(old: Path) -> N
     with Store(old, mesh_id=MESH) as store:
         _holds_all(store)
         assert store.file_identity() == identity, "or the log could not go on"
-        store.commit(_ANN[10:], public_keys=owners(_ANN), received_ms=START_WALL_MS, own=True)
+        store.commit(_ANN[10:], public_keys=owners(_ANN), own=True)
         _holds_all(store)
     assert _pragma(old, "user_version") == 2
     assert _pragma(old, "auto_vacuum") == 2

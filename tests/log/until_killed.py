@@ -29,7 +29,7 @@ def main(path: Path, keep: int | None) -> None:
             if writer.next_seq == 0:
                 contents = [(Kind.HELLO, hello.payload())]
             batch = [writer.write(kind, payload, wall_ms=0, up_ms=0, next_ms=1) for kind, payload in contents]
-            store.commit(batch, public_keys={log: hello.public_key}, received_ms=0, own=True)
+            store.commit(batch, public_keys={log: hello.public_key}, own=True)
             for entry in batch:
                 print(entry.seq, entry.hash.hex(), flush=True)
             if keep is not None:

@@ -57,7 +57,7 @@ class _Node:
         new = self.pen.fill(length)[self._written :]
         self._written = length
         self.logs.append_own(new)
-        await self.storage.commit(new, public_keys={self.pen.log: self.key}, received_ms=0, own=True)
+        await self.storage.commit(new, public_keys={self.pen.log: self.key}, own=True)
         for message in bundles(new):
             await self.network.broadcast(message)
         return new
