@@ -92,7 +92,7 @@ class HistoryStore:
         history = History(own_key)
         try:
             for log_id, public_key, applied_seq, state in self._rows(
-                "SELECT id, public_key, applied_seq, state FROM log"
+                "SELECT id, public_key, applied_seq, CAST(state AS BLOB) FROM log"
             ):
                 folded = LogHistory(cast(bytes, public_key), cast(int, applied_seq))
                 _read_state(folded, decode(cast(bytes, state), depth_max=_STATE_DEPTH))
@@ -126,7 +126,7 @@ class HistoryStore:
 
     def votes(self, log_id: bytes) -> tuple[int, dict[tuple[str, bytes], VoteState]] | None:
         """The votes of a log as they were saved last, and the sequence number up to which they were folded."""
-        for seq, state in self._rows("SELECT seq, state FROM votes WHERE log = ?", (log_id,)):
+        for seq, state in self._rows("SELECT seq, CAST(state AS BLOB) FROM votes WHERE log = ?", (log_id,)):
             try:
                 return cast(int, seq), decode_votes(cast(bytes, state))
             except EntryError as error:
@@ -181,7 +181,8 @@ class HistoryStore:
         """By check, how often each latency bucket occurred in the signed hours from `first_ms` on."""
         found: dict[str, dict[int, int]] = {}
         rows = self._rows(
-            "SELECT name, CAST(columns AS BLOB) FROM sums JOIN subject ON subject.no = sums.subject WHERE period_ms = ? AND start_ms >= ?",
+            "SELECT name, CAST(columns AS BLOB) FROM sums JOIN subject ON subject.no = sums.subject "
+            "WHERE period_ms = ? AND start_ms >= ?",
             (HOUR_MS, first_ms),
         )
         for name, columns in rows:
@@ -216,7 +217,11 @@ class HistoryStore:
         self._db.execute("INSERT OR IGNORE INTO subject (public_key, name) VALUES (?, ?)", subject)
         (number,) = next(self._rows("SELECT no FROM subject WHERE public_key = ? AND name = ?", subject))
         place = (number, signed.period_ms, signed.start_ms)
-        held = list(self._rows("SELECT CAST(columns AS BLOB) FROM sums WHERE subject = ? AND period_ms = ? AND start_ms = ?", place))
+        held = list(
+            self._rows(
+                "SELECT CAST(columns AS BLOB) FROM sums WHERE subject = ? AND period_ms = ? AND start_ms = ?", place
+            )
+        )
         sums = self._sums(held[0][0]) if held else Sums()
         sums.add(signed.sums)
         self._db.execute(
