@@ -82,11 +82,12 @@ DIAL_BACKOFF_SECONDS_MAX = 60
 # Checks and probes
 CHECKS_MAX = 10_000
 PROBES_IN_FLIGHT_MAX = 256
-PROBES_SLOW_IN_FLIGHT_MAX = 192  # of checks that timed out the last time
+TIMED_OUT_SHARE = 5 / 8  # of each pool of places, for checks that timed out the last time
+UNPROVEN_SHARE = 7 / 8  # for these and the checks that have not run yet, together
 PROBES_PER_HOST_MAX = 8
 HOST_SPACING_MS = 20  # between the starts of two probes at one host
-COMMANDS_IN_FLIGHT_MAX = 16
-PLUGINS_IN_FLIGHT_MAX = 16
+COMMANDS_IN_FLIGHT_MAX = 64
+PLUGINS_IN_FLIGHT_MAX = 32
 PROBE_THREADS_MAX = 64  # of each blocking probe; those given up count until they end
 COMMAND_OUTPUT_BYTES_MAX = 65_536
 SLOT_LATE_MS_MAX = 2_000  # a slot that is later is missed

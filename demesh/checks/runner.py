@@ -25,7 +25,7 @@ import trio
 from demesh import limits
 from demesh.checks.check import Check
 from demesh.checks.lag import LoopLag
-from demesh.checks.politeness import Places, host_of
+from demesh.checks.politeness import Places, Standing, host_of
 from demesh.checks.schedule import ALONE, Grid, Turn, first_run_ms, next_run_ms, next_slot, place_ms
 from demesh.clock import Clock
 from demesh.metrics import SLOTS_MISSED
@@ -66,7 +66,7 @@ class _Scheduled:
     grid: Grid
     due_ms: int
     run_yet: bool = False
-    slow: bool = False
+    standing: Standing = Standing.NEW
     under_way: trio.CancelScope | None = None
     gone: bool = False
 
@@ -145,20 +145,21 @@ class Runner:
         with trio.CancelScope() as each.under_way:
             if each.gone:
                 return
-            async with self._places.place(check.probe, each.host, slow=each.slow):
+            async with self._places.place(check.probe, each.host, each.standing):
                 began_ms = self._clock.monotonic_ms()
                 with self._lag.watched():
                     result = await _run_probe(check, each.probe)
+                in_time = self._clock.monotonic_ms() - began_ms < check.probe.timeout_ms
                 paused_ms = self._lag.worst_since_ms(began_ms)
             if each.gone:
                 return
+            each.standing = each.standing.after(result.outcome, in_time=in_time)
             self._take(each, result, max(began_ms - each.due_ms, paused_ms), paused_ms)
         each.under_way = None
 
     def _take(self, each: _Scheduled, result: ProbeResult, lateness_ms: int, paused_ms: int) -> None:
         """Report a result, and schedule the next run."""
-        each.slow = result.outcome is Outcome.TIMEOUT
-        if each.slow and 2 * paused_ms >= each.check.probe.timeout_ms:
+        if result.outcome is Outcome.TIMEOUT and 2 * paused_ms >= each.check.probe.timeout_ms:
             sentence = f"this node stood still for {paused_ms} ms while it waited for an answer"
             result = replace(result, outcome=Outcome.ERROR, detail=sentence)
         noted_ms = lateness_ms if lateness_ms >= limits.LATENESS_NOTED_MS else 0

@@ -85,7 +85,7 @@ async def test_a_check_that_was_taken_out_when_it_was_just_due_does_not_begin(au
 @pytest.mark.trio
 async def test_a_host_is_not_crowded_by_taking_the_same_checks_again(autojump_clock: object) -> None:
     bench = Bench(hang)
-    many = range(limits.PROBES_PER_HOST_MAX)
+    many = range(int(limits.PROBES_PER_HOST_MAX * limits.UNPROVEN_SHARE))
     crowd = [check_of(f"n{n}", target=f"https://crowd.example.net/{n}", timeout_ms=60_000) for n in many]
     more = [
         replace(check, name=f"more{n}", probe=replace(check.probe, timeout_ms=50_000)) for n, check in enumerate(crowd)
