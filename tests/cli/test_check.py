@@ -227,7 +227,7 @@ _REFUSED = {
     "a name that is taken": (("add", "blog", "https://a"), "there is another check named 'blog'"),
     "a name that is taken elsewhere": (("add", "more", "https://a"), "there is another check named 'more'"),
     "a name that cannot be": (("add", "/", "https://a"), "a name has 1 to 64"),
-    "no target": (("add", "new"), "check[3].target: is missing."),
+    "no target": (("add", "new"), "target: is missing."),
     "a target without host": (("add", "new", "https:///a"), "names no host"),
     "a target with a secret": (("add", "new", "ftp://me:sesame@a?sesame"), "must begin with one of"),
     "an interval that is none": (("add", "new", "https://a", "--interval", "often"), "'often' is not a duration"),
@@ -272,6 +272,17 @@ def test_what_would_do_harm_is_refused_and_nothing_changed(
     assert _text(home) == _TEXT
     assert (home / "checks/more.toml").read_text() == _MORE
     assert sorted(each.name for each in home.iterdir()) == ["checks", "demesh.toml"]
+
+
+def test_what_is_wrong_with_a_new_check_has_no_place_in_the_file_yet(home: Path) -> None:
+    assert _check(home, "add", "new").err == "target: is missing.\n"
+    said = _check(home, "add", "blog", "https://a", "--option", "zzz=1").err.splitlines()
+    assert [each.split(":")[0] for each in said] == ["name", "zzz"]
+    (home / "demesh.toml").write_text(
+        _TEXT.replace('"tcp://db.example.net:5432"', '"tcp://db:1"\ndepends_on = ["new"]')
+    )
+    ring = _check(home, "add", "new", "https://a", "--option", 'depends_on=["db"]').err
+    assert ring.startswith((f"{home}/demesh.toml:18: check[2].depends_on: comes back", "depends_on: comes back"))
 
 
 def test_problems_that_were_there_before_hinder_no_change(home: Path) -> None:
