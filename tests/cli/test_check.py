@@ -362,6 +362,17 @@ def test_validate_tells_what_will_be_done_and_what_it_costs(home: Path) -> None:
     assert "sesame" not in said
 
 
+@pytest.mark.parametrize("command", ["list", "validate"])
+def test_what_is_piped_has_each_check_on_one_line_with_its_whole_target(command: str, home: Path) -> None:
+    target = "https://a-long-name.of-some-host.example.net:8443/with/a/path/that/goes/on/and/on/and/on/health"
+    _done(home, "add", "far", target, "--nodes", "one-node", "--nodes", "another-node", "--nodes", "tag:and-more")
+    ran = _check(home, command, COLUMNS="80")
+    (line,) = (line for line in ran.out.splitlines() if line.startswith("far "))
+    assert target in line.split()
+    assert "one-node, another-node, tag:and-more" in line
+    assert line.rstrip().endswith(" on")
+
+
 def test_validate_names_what_has_no_effect_yet(home: Path) -> None:
     shutil.copy(_EXAMPLES / "keeper.toml", home / "demesh.toml")
     (home / "turn.password").write_text("sesame")
