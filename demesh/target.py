@@ -1,10 +1,12 @@
 """Targets as they may be shown: scheme, host, port and path. User info, query and fragment stay on the node that probes."""
 
+import re
 from urllib.parse import urlsplit
 
 from demesh.errors import UsageError
 
 _WITHOUT_A_USUAL_PORT = ("tcp", "tls")
+_DNS_NAME = re.compile(r"/(?:[^\s./]{1,63}\.)*[^\s./]{1,63}\.?|/\.")
 
 
 def public_target(target: str, *, show_query: bool = False) -> str:
@@ -41,3 +43,23 @@ def check_target(target: str, schemes: tuple[str, ...], *, host_needed: bool = T
         raise UsageError(f"{shown} names no port.")
     if any(c.isspace() or not c.isprintable() for c in target):
         raise UsageError(f"{shown} contains white space or a control character.")
+
+
+def target_problem(type_: str, target: str) -> str | None:
+    """What a target of this type, which is a proper URL, has too much or too little."""
+    parts = urlsplit(target)
+    if type_ in ("http", "turn", "mqtt"):
+        return None
+    if "@" in parts.netloc or parts.query or parts.fragment:
+        return "a target of this scheme has neither user info nor query."
+    if type_ == "dns":
+        if _DNS_NAME.fullmatch(parts.path) and len(parts.path) <= 255:
+            return None
+        return "names no domain; one looks like dns://192.0.2.53/example.org, or dns:///example.org for this machine's resolver."
+    if parts.path not in ("", "/"):
+        return "a target of this scheme has no path."
+    if type_ in ("tcp", "tls") and not parts.port:
+        return f"names no port; one looks like {type_}://db.example.org:5432."
+    if type_ == "ping" and parts.port is not None:
+        return "a target of ping:// has no port."
+    return None

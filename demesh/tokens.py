@@ -11,6 +11,7 @@ import hashlib
 import hmac
 import json
 import os
+import re
 import secrets
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
@@ -23,6 +24,7 @@ from demesh.errors import UsageError
 from demesh.identity import replace_secret
 
 _PREFIX = "demesh_"
+_SHA256 = re.compile(r"[0-9a-f]{64}")
 
 
 class Scope(IntEnum):
@@ -58,6 +60,8 @@ class Tokens:
             if self._path.stat().st_size > limits.TOKENS_BYTES_MAX:
                 raise ValueError
             said = cast(list[dict[str, str]], json.loads(self._path.read_bytes()))
+            if not all(_SHA256.fullmatch(each["sha256"]) for each in said):
+                raise ValueError
             return [Token(each["name"], Scope[each["scope"].upper()], each["sha256"], each["made_at"]) for each in said]
         except FileNotFoundError:
             return []

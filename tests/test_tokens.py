@@ -51,14 +51,27 @@ def test_a_running_node_takes_up_what_is_made_and_drops_what_is_revoked(path: Pa
 def test_a_file_that_was_damaged_since_allows_nothing_and_one_at_start_is_refused(path: Path) -> None:
     text = Tokens(path).make("a", Scope.READ, 0)
     check = TokenCheck(path, None)
-    path.write_text("{")
-    assert check.scope_of(text) is None
+    good = path.read_text()
+    for damaged in ("{", good.replace(json.loads(good)[0]["sha256"], "é" * 64)):
+        path.write_text(damaged)
+        assert check.scope_of(text) is None
     with pytest.raises(UsageError, match="damaged"):
         TokenCheck(path, None)
 
 
 @pytest.mark.parametrize(
-    "content", ["[]x", '{"a": 1}', "[1]", '[{"name": "a"}]', '[{"name":"a","scope":"all","sha256":"","made_at":""}]']
+    "content",
+    [
+        "[]x",
+        '{"a": 1}',
+        "[1]",
+        '[{"name": "a"}]',
+        json.dumps([{"name": "a", "scope": "all", "sha256": "0" * 64, "made_at": ""}]),
+        *(
+            json.dumps([{"name": "a", "scope": "read", "sha256": damaged, "made_at": ""}])
+            for damaged in ("", "0" * 63, "0" * 63 + "é", "0" * 63 + "\ud800", "0" * 64 + "\n", 5, None)
+        ),
+    ],
 )
 def test_no_damage_is_taken_for_tokens(content: str, path: Path) -> None:
     path.write_text(content)
@@ -76,7 +89,7 @@ def test_a_name_is_given_once_and_what_is_not_there_cannot_be_revoked(path: Path
 
 
 def test_their_number_is_bounded(path: Path) -> None:
-    kept = [{"name": str(i), "scope": "read", "sha256": "", "made_at": ""} for i in range(limits.TOKENS_MAX)]
+    kept = [{"name": str(i), "scope": "read", "sha256": "0" * 64, "made_at": ""} for i in range(limits.TOKENS_MAX)]
     path.write_text(json.dumps(kept))
     with pytest.raises(UsageError, match="revoke some"):
         Tokens(path).make("one more", Scope.READ, 0)

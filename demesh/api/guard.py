@@ -5,7 +5,7 @@
     from loopback                    yes                   with a token that may write
     from elsewhere                   with a token          with a token that may write
 
-A request that a proxy passed on (it has a Forwarded or X-Forwarded-For header) comes from elsewhere, wherever the proxy is.
+A request that a proxy passed on (it has one of the headers PROXY_HEADERS) comes from elsewhere, wherever the proxy is.
 A Host header that names neither this machine nor one of `hosts` is refused, so that a page in a browser cannot reach a node
 by a name of its own (DNS rebinding); that needs a name, so where the API listens on every address, any address will do.
 Request bodies are read here, bounded in bytes and in time. Every refusal is counted and is a JSON object with one sentence.
@@ -32,7 +32,7 @@ Send = Callable[[Any], Awaitable[None]]
 Asgi = Callable[[AsgiScope, Receive, Send], Awaitable[None]]
 
 _WITH_BODY = ("POST", "PUT", "PATCH", "DELETE")
-_OF_PROXIES = frozenset({b"forwarded", b"x-forwarded-for"})
+PROXY_HEADERS = frozenset({b"forwarded", b"via", b"x-forwarded-for", b"x-real-ip"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,7 +70,7 @@ class Access:
             if given is None:
                 log.warning("A request from %s was refused: its token is not known here.", address)
             return given
-        passed_on = any(name in _OF_PROXIES for name, _ in headers)
+        passed_on = any(name in PROXY_HEADERS for name, _ in headers)
         return Scope.READ if address.is_loopback and not passed_on else None
 
 

@@ -15,6 +15,8 @@ from demesh.config.load import Loaded
 from demesh.config.size import format_size
 
 Json = dict[str, Any]
+_ENDLESS = 100_000
+"""Columns; more than any table has."""
 
 
 def rows(loaded: Loaded) -> list[Json]:
@@ -122,9 +124,12 @@ def _print_table(header: tuple[str, ...], lines: list[tuple[str | None, ...]]) -
     from rich.table import Table
     from rich.text import Text
 
+    console = Console(highlight=False)
+    if not console.is_terminal:  # a file has no width, and a program wants each check on one line
+        console.width = _ENDLESS
     table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
     for column in header:
         table.add_column(column, no_wrap=column in ("CHECK", "STATE"), overflow="fold")
     for line in lines:
         table.add_row(*(Text(cell or "") for cell in line))
-    Console(highlight=False).print(table)
+    console.print(table)

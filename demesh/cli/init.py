@@ -51,15 +51,20 @@ def init(name: str | None, swarm_key_file: str | None, data_dir: str | None) -> 
       demesh init --name nas
     """
     home = find_home(data_dir)
-    if home.config.exists():
+    if home.exists and home.config.exists():
         raise UsageError(f"{home.path} holds a node already; edit {home.config}.")
+    if name and home.config.exists():
+        raise UsageError(
+            f"{home.config} is there already and stays as it is; set the name in it, and leave out --name."
+        )
     name = check_name(name) if name else default_name()
     given = read_swarm_key(Path(swarm_key_file)) if swarm_key_file else None
     home.make()
     if given or not home.swarm_key.exists():
         write_secret(home.swarm_key, (given or new_swarm_key()).text())
     key = read_or_make_node_key(home.node_key)
-    write_secret(home.config, _CONFIG.format(name=name))
+    if not home.config.exists():
+        write_secret(home.config, _CONFIG.format(name=name))
     swarm = read_swarm_key(home.swarm_key)
     click.echo(f"Made {home.path}")
     click.echo(f"  node       {peer_id(bytes(key.verify_key))}")

@@ -58,7 +58,9 @@ def run(
     stats: bool,
     data_dir: str | None,
 ) -> None:
-    """Run a node that watches TARGETS (http:// or https:// URLs) and what its configuration names.
+    """Run a node that watches TARGETS and what its configuration names.
+
+    A target is a URL: http://, https://, tcp://HOST:PORT, tls://HOST:PORT, dns://SERVER/NAME or ping://HOST.
 
     Without a configuration it makes a data directory, a node key and a swarm key, and founds a mesh. A second node joins
     with a copy of that swarm key and --peer. SIGTERM and SIGINT end it; its last entry then says that it left.

@@ -18,8 +18,9 @@ from demesh.home import Home, find_home, running_node
 _GLYPHS = {"up": ("✔", "green"), "down": ("✖", "bold red"), "partial": ("◐", "yellow"), "unknown": ("?", "dim")}
 _VOTES = {"pass": "✔", "fail": "✖", "unseen": "·"}
 _PRESENCE = {"alive": ("✔", "green"), "suspect": ("?", "yellow"), "silent": ("✖", "bold red"), "away": ("☾", "dim")}
-_COLUMNS = ("CHECK", "STATE", "SEEN BY", "LATENCY", "24 H", "30 D", "SINCE", "CERTIFICATE", "")
+_COLUMNS = ("CHECK", "STATE", "SEEN BY", "LATENCY", "24 H", "30 D", "SINCE", "CERT")
 """Those that are empty for all checks are left out."""
+_UNBROKEN = ("CHECK", "STATE", "LATENCY", "SINCE")
 _COVERED = 0.9
 _EXIT_CODES = {"up": 0, "partial": 1, "down": 2, "unknown": 3}
 
@@ -82,15 +83,20 @@ def _print(answer: dict[str, Any]) -> None:
     settling = "" if answer["settled"] else " · still settling"
     console.print(f"mesh {answer['mesh']} · {_counts(answer)} · asked: {answer['node']}{settling}\n")
     if answer["checks"]:
-        table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         rows = [_check_cells(check, now) for check in answer["checks"]]
         told = [index for index in range(len(_COLUMNS)) if any(row[index][0] for row in rows)]
         for index in told:
             name = _COLUMNS[index]
-            table.add_column(name, no_wrap=name in ("CHECK", "STATE"), overflow="fold", min_width=len(name))
+            table.add_column(name, no_wrap=name in _UNBROKEN, overflow="fold", min_width=len(name))
         for row in rows:
             table.add_row(*(Text.assemble(row[index]) for index in told))
         console.print(table)
+        for check in answer["checks"]:
+            if details := _details(check):
+                glyph, style = _GLYPHS.get(check["state"], _GLYPHS["unknown"])
+                line = Text.assemble((f"  {glyph} {check['name']}", style), f": {details}")
+                console.print(line, soft_wrap=True)
     else:
         console.print(
             "No checks yet. Name targets: demesh node run https://example.org, or add [[check]] to demesh.toml."
@@ -110,7 +116,6 @@ def _check_cells(check: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
     glyph, style = _GLYPHS.get(check["state"], _GLYPHS["unknown"])  # a newer node may know more states
     seen = " ".join(f"{each['node']}{_VOTES.get(each['vote'], '·')}" for each in check["vantages"])
     latencies = [each["latency_ms"] for each in check["vantages"] if each["vote"] == "pass" and each["latency_ms"]]
-    details = {each["detail"]: None for each in check["vantages"] if each["assigned"] and each["detail"]}
     expires = _time(check["certificate_expires_at"])
     return [
         (f"{glyph} {check['name']}", style),
@@ -120,8 +125,16 @@ def _check_cells(check: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
         *((_uptime(check.get("uptime", {}).get(window), hours), "") for window, hours in (("24h", 24), ("30d", 720))),
         (_ago(check["since"], now), ""),
         (_expiry(expires, now) if expires else "", ""),
-        ("; ".join(details), ""),
     ]
+
+
+def _details(check: dict[str, Any]) -> str:
+    """What its vantages found, each finding once, after those who found it: `nas, vps: status 503; web: refused`."""
+    found: dict[str, list[str]] = {}
+    for each in check["vantages"]:
+        if each["assigned"] and each["detail"]:
+            found.setdefault(each["detail"], []).append(each["node"])
+    return "; ".join(f"{', '.join(nodes)}: {detail}" for detail, nodes in found.items())
 
 
 def _counts(answer: dict[str, Any]) -> str:

@@ -25,7 +25,8 @@ def token() -> None:
 def new(read_only: bool, name: str | None, as_json: bool, data_dir: str | None) -> None:
     """Make a token and print it, once: only its hash is kept.
 
-    A running node knows it at once. Without --read the token may also change things.
+    A running node knows it at once. Without --read the token may also change things. Where there is no data directory yet,
+    it is made: a node that is to be asked from elsewhere wants a token before its first start.
 
     \b
     Examples:
@@ -34,7 +35,8 @@ def new(read_only: bool, name: str | None, as_json: bool, data_dir: str | None) 
     """
     from demesh.clock import SystemClock
 
-    home = _existing(data_dir)
+    home = find_home(data_dir)
+    home.make()
     tokens = Tokens(home.tokens)
     known = {each.name for each in tokens.all()}
     name = check_name(name) if name else next(free for i in range(1, 2**31) if (free := f"token-{i}") not in known)
@@ -84,6 +86,6 @@ def revoke(name: str, data_dir: str | None) -> None:
 
 def _existing(data_dir: str | None) -> Home:
     home = find_home(data_dir)
-    if not home.exists:
+    if not home.exists and not home.tokens.exists():
         raise NodeNotRunning(f"There is no node at {home.path}. `demesh init` or `demesh node run` makes one.")
     return home

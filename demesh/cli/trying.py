@@ -25,7 +25,7 @@ from demesh.probes.base import TYPE_OF_SCHEME, Expect, HttpOptions, ProbeSpec
 from demesh.probes.explain import judged, meaning
 from demesh.probes.registry import TYPES, Probes, Tools
 from demesh.probes.resolving import Resolver
-from demesh.target import check_target, public_target
+from demesh.target import check_target, public_target, target_problem
 
 _GRACE_SECONDS = 0.5  # for a probe to keep its own timeout, of which it knows what it was waiting for
 _PROGRESS_SECONDS = 2
@@ -58,6 +58,8 @@ def _spec_of_url(target: str, given: dict[str, Any]) -> ProbeSpec:
     # A dns:// target without a server asks this machine's resolver.
     check_target(target, tuple(TYPE_OF_SCHEME), host_needed=not target.startswith("dns:"))
     type_ = TYPE_OF_SCHEME[urlsplit(target).scheme]
+    if said := target_problem(type_, target):
+        raise UsageError(f"The target is refused: {said}")
     for name in _HTTP_ONLY:
         if given[name] and type_ != "http":
             raise UsageError(f"--{name.replace('_', '-')} is for http:// and https:// only.")

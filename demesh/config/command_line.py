@@ -15,9 +15,10 @@ from demesh.config.load import Settings, check_name, parse_api
 from demesh.config.outside import Files
 from demesh.config.read import Document, ReadCheck
 from demesh.config.tables import DefaultsTable
-from demesh.config.targets import find_type, target_problem
+from demesh.config.targets import find_type
 from demesh.config.values import check_http_url
 from demesh.errors import UsageError
+from demesh.target import target_problem
 
 
 @dataclass(frozen=True, slots=True)

@@ -25,7 +25,7 @@ from demesh.config.problems import nearest
 from demesh.config.read import is_there, read_text
 from demesh.errors import ConfigError, UsageError
 
-_PLACE = re.compile(r":\d+: (check\[\d+\]\.?)?")
+_PLACE = re.compile(r":(?P<line>\d+): (check\[\d+\]\.?)?")
 """What an edit may change in the sentence of a problem that stays: its line, and the number of the check."""
 
 Table = dict[str, Any]
@@ -48,7 +48,11 @@ def add_check(config: Path, table: Mapping[str, Any]) -> Edited:
     checks: Any = tomlkit.aot()
     checks.append(_table(table))
     document.append("check", checks)
-    return _replace(config, config, text + gap + tomlkit.dumps(document).replace("\n", ending))
+    try:
+        return _replace(config, config, text + gap + tomlkit.dumps(document).replace("\n", ending))
+    except ConfigError as error:
+        places = f"{config}:", len(text.splitlines())
+        raise ConfigError([_without_new_place(each, *places) for each in error.problems]) from None
 
 
 def set_keys(config: Path, name: str, values: Mapping[str, Any]) -> Edited:
@@ -138,6 +142,12 @@ def _replace(config: Path, path: Path, text: str) -> Edited:
         raise ConfigError([each for each in after if worse[_kind(each)] > 0])
     _write(path, text.encode())
     return Edited(path, after)
+
+
+def _without_new_place(problem: str, file: str, lines: int) -> str:
+    """`problem` without its place, if that is in `file` after the `lines` that there are."""
+    found = _PLACE.match(problem, len(file) - 1) if problem.startswith(file) else None
+    return problem[found.end() :].removeprefix(": ") if found and int(found["line"]) > lines else problem
 
 
 def _kind(problem: str) -> str:

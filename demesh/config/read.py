@@ -21,8 +21,9 @@ from demesh.config.check_tables import TABLES, CheckTable, TargetTable
 from demesh.config.outside import Files, Filling, depth_of
 from demesh.config.problems import Problem, discreet, nearest, place_text, validation_problems
 from demesh.config.tables import ChecksFile, ConfigFile, Table
-from demesh.config.targets import find_type, target_problem
+from demesh.config.targets import find_type
 from demesh.errors import ConfigError
+from demesh.target import target_problem
 
 _TOML_PLACE = re.compile(r" \(at (?:line (\d+), column \d+|end of document)\)")
 _T = TypeVar("_T", bound=Table)

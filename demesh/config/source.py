@@ -13,12 +13,17 @@ from demesh.errors import ConfigError
 
 
 class ConfigSource:
-    """The configuration whose main file is `path`, which may be missing unless it is `needed`."""
+    """The configuration whose main file is `path`, which may be missing unless it is `needed`.
+
+    Once it was loaded it is needed: a file that is gone later was moved away for a moment, or by mistake, and nobody asked for
+    an empty configuration.
+    """
 
     def __init__(self, path: Path, command_line: CommandLine, *, needed: bool = True) -> None:
         self.path = path
         self._command_line = command_line
         self._needed = needed
+        self._was_there = False
         self._named: frozenset[Path] = frozenset()
 
     def load(self) -> Settings:
@@ -26,11 +31,14 @@ class ConfigSource:
 
         Reads files, so it belongs in a thread while a node runs.
         """
-        missing = not self._needed and not is_there(self.path)
-        loaded = load(self.path, texts={self.path: ""} if missing else None)
+        there = is_there(self.path)
+        if self._was_there and not there:
+            raise ConfigError([f"{self.path} is gone; the last good configuration stays until it is back."])
+        loaded = load(self.path, texts=None if there or self._needed else {self.path: ""})
         self._named = frozenset(loaded.configuration.files.read)
         if loaded.settings is None:
             raise ConfigError(loaded.problems)
+        self._was_there = there
         config = loaded.configuration.config
         return self._command_line.over(loaded.settings, config.defaults if config else DefaultsTable())
 

@@ -55,7 +55,7 @@ async def test_reading_on_this_machine_needs_no_token(client: Any, tokens: _Toke
     assert (await ask(_READ, client=client, access=tokens.access)).status == 200
 
 
-@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded"])
+@pytest.mark.parametrize("header", ["X-Forwarded-For", "Forwarded", "Via", "X-Real-IP"])
 async def test_what_a_proxy_passes_on_comes_from_elsewhere(header: str, tokens: _Tokens) -> None:
     passed_on = [(header.lower(), "for=192.0.2.99")]
     assert (await ask(_READ, headers=passed_on, access=tokens.access)).status == 401

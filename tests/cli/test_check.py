@@ -227,7 +227,7 @@ _REFUSED = {
     "a name that is taken": (("add", "blog", "https://a"), "there is another check named 'blog'"),
     "a name that is taken elsewhere": (("add", "more", "https://a"), "there is another check named 'more'"),
     "a name that cannot be": (("add", "/", "https://a"), "a name has 1 to 64"),
-    "no target": (("add", "new"), "check[3].target: is missing."),
+    "no target": (("add", "new"), "target: is missing."),
     "a target without host": (("add", "new", "https:///a"), "names no host"),
     "a target with a secret": (("add", "new", "ftp://me:sesame@a?sesame"), "must begin with one of"),
     "an interval that is none": (("add", "new", "https://a", "--interval", "often"), "'often' is not a duration"),
@@ -272,6 +272,18 @@ def test_what_would_do_harm_is_refused_and_nothing_changed(
     assert _text(home) == _TEXT
     assert (home / "checks/more.toml").read_text() == _MORE
     assert sorted(each.name for each in home.iterdir()) == ["checks", "demesh.toml"]
+
+
+def test_what_is_wrong_with_a_new_check_has_no_place_in_the_file_yet(home: Path) -> None:
+    assert _check(home, "add", "new").err == "target: is missing.\n"
+    said = _check(home, "add", "blog", "https://a", "--option", "zzz=1").err.splitlines()
+    assert [each.split(":")[0] for each in said] == ["name", "zzz"]
+
+
+def test_what_is_wrong_elsewhere_because_of_a_new_check_keeps_its_place(home: Path) -> None:
+    (home / "demesh.toml").write_text(_TEXT.replace('name = "db"', 'name = "db"\ndepends_on = ["new"]'))
+    said = _check(home, "add", "new", "https://a", "--option", 'depends_on=["db"]').err
+    assert said.startswith(f"{home}/demesh.toml:17: check[2].depends_on: comes back to itself: 'db', 'new'")
 
 
 def test_problems_that_were_there_before_hinder_no_change(home: Path) -> None:
@@ -349,6 +361,17 @@ def test_validate_tells_what_will_be_done_and_what_it_costs(home: Path) -> None:
     assert "1m 30s" in said
     assert "4 checks, of which 2 here: 3 checks a minute, about 1.46 MB a day in this node's log." in said
     assert "sesame" not in said
+
+
+@pytest.mark.parametrize("command", ["list", "validate"])
+def test_what_is_piped_has_each_check_on_one_line_with_its_whole_target(command: str, home: Path) -> None:
+    target = "https://a-long-name.of-some-host.example.net:8443/with/a/path/that/goes/on/and/on/and/on/health"
+    _done(home, "add", "far", target, "--nodes", "one-node", "--nodes", "another-node", "--nodes", "tag:and-more")
+    ran = _check(home, command, COLUMNS="80")
+    (line,) = (line for line in ran.out.splitlines() if line.startswith("far "))
+    assert target in line.split()
+    assert "one-node, another-node, tag:and-more" in line
+    assert line.rstrip().endswith(" on")
 
 
 def test_validate_names_what_has_no_effect_yet(home: Path) -> None:

@@ -81,7 +81,6 @@ def test_no_command_shows_the_help_and_an_unknown_one_is_refused(tmp_path: Path)
         ("node", "id"),
         ("log", "heads"),
         ("log", "verify"),
-        ("token", "new"),
         ("token", "list"),
         ("token", "revoke", "x"),
     ],

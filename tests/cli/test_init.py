@@ -56,6 +56,18 @@ def test_init_completes_a_home_that_has_its_keys_and_keeps_them(tmp_path: Path) 
     assert _contents(home) == before
 
 
+def test_init_makes_the_keys_beside_a_configuration_and_keeps_that(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "demesh.toml").write_text("# mine\n")
+    refused = demesh(home, "init", "--name", "nas")
+    assert refused.code == 2
+    assert "leave out --name" in refused.err
+    assert demesh(home, "init").code == 0
+    assert sorted(_contents(home)) == ["demesh.toml", "node.key", "swarm.key"]
+    assert _contents(home)["demesh.toml"] == b"# mine\n"
+
+
 def test_init_joins_the_mesh_of_a_swarm_key(tmp_path: Path) -> None:
     demesh(tmp_path / "a", "init")
     ran = demesh(tmp_path / "b", "init", "--swarm-key-file", str(tmp_path / "a/swarm.key"))

@@ -1,6 +1,7 @@
 """`demesh status`: the facts on one screen, and an exit code as Nagios takes it."""
 
 import json
+import re
 from copy import deepcopy
 from pathlib import Path
 from typing import Any
@@ -74,7 +75,7 @@ def test_the_screen_holds_the_facts(tmp_path: Path) -> None:
     ]
     assert "down" in shop
     assert "nas✖ vps·" in shop
-    assert "status 503" in shop
+    assert "  ✖ shop: nas: status 503" in lines
     assert "expired" in old
     assert any("vps ✖ silent 3m" in line for line in lines)
     assert "! DemeshCheckDown shop, since 2h" in lines
@@ -116,6 +117,38 @@ def test_a_narrow_screen_hides_no_name_of_a_check(tmp_path: Path) -> None:
     name = "www.a-rather-long-name.example.net:8443/health"
     ran = _shown(tmp_path, _answer(checks=[_check(name, "up", _vantage("nas"))]), COLUMNS="80")
     assert name in ran.out
+
+
+def test_what_failed_stands_on_a_line_of_its_own_whole_however_narrow_the_screen(tmp_path: Path) -> None:
+    detail = "status 503, expected 200 to 299; the body does not match the pattern that it should match"
+    uptime = {"24h": {"ratio": 0.99624, "coverage": 1.0}, "30d": {"ratio": 0.9999, "coverage": 0.4}}
+    shop = _check(
+        "shop.example.net",
+        "down",
+        _vantage("nas", "fail", detail=detail),
+        _vantage("vps", "fail", detail=detail),
+        _vantage("web", "fail", detail="connection refused"),
+        _vantage("old", "unseen", detail="of long ago", assigned=False),
+        uptime=uptime,
+        certificate_expires_at="2026-04-15T13:00:00Z",
+    )
+    lines = _shown(
+        tmp_path, _answer(checks=[shop, _check("blog", "up", _vantage("nas"))]), COLUMNS="80"
+    ).out.splitlines()
+    assert f"  ✖ shop.example.net: nas, vps: {detail}; web: connection refused" in lines
+    assert sum(line.startswith(("  ✖", "  ✔")) for line in lines) == 1, "what is well has no such line"
+    header = next(line for line in lines if line.startswith("CHECK"))
+    assert re.split(r" {2,}", header.strip()) == [
+        "CHECK",
+        "STATE",
+        "SEEN BY",
+        "LATENCY",
+        "24 H",
+        "30 D",
+        "SINCE",
+        "CERT",
+    ]
+    assert len(header) <= 80
 
 
 @pytest.mark.parametrize("text", ["[/]", "[bold]x[/bold]", "[link=http://a]b", "[nas]"])

@@ -26,6 +26,27 @@ def test_a_new_token_alone_is_on_standard_output(home: Path) -> None:
     assert check.scope_of(demesh(home, "token", "new").out.strip()) == Scope.WRITE
 
 
+@pytest.mark.parametrize("configured", [True, False])
+def test_what_a_node_without_tokens_says_to_do_can_be_done_before_its_first_start(
+    configured: bool, tmp_path: Path
+) -> None:
+    home = tmp_path / "home"
+    if configured:
+        home.mkdir()
+        (home / "demesh.toml").write_text('[api]\nlisten = "0.0.0.0:18570"\n')
+    start = ("node", "run") if configured else ("node", "run", "--api", "0.0.0.0:18570")
+    refused = demesh(tmp_path / "other" if not configured else home, *start)
+    assert refused.code == 2
+    assert "`demesh token new`" in refused.err
+    made = demesh(home, "token", "new")
+    assert made.code == 0
+    assert TokenCheck(home / "tokens.json", None).scope_of(made.out.strip()) == Scope.WRITE
+    assert configured or home.stat().st_mode & 0o7777 == 0o700
+    assert demesh(home, "token", "list").out.split()[0] == "token-1"
+    with pytest.raises(AssertionError, match="the node would run"):
+        demesh(home, *start)
+
+
 def test_json_has_the_token_with_its_name_and_scope(home: Path) -> None:
     said = json.loads(demesh(home, "token", "new", "--json").out)
     assert said.keys() == {"name", "scope", "token"}

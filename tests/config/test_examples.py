@@ -1,5 +1,7 @@
-"""Three configurations that users would write: they load, given their secrets, and say what has no effect yet."""
+"""Configurations that users would write, those of the documentation among them: they load, given their secrets, and say what
+has no effect yet."""
 
+import re
 import shutil
 from pathlib import Path
 
@@ -8,6 +10,12 @@ import pytest
 from demesh.config.load import Settings, load
 
 _EXAMPLES = Path(__file__).parent / "examples"
+_ROOT = Path(__file__).parents[2]
+_DOCUMENTED = [
+    pytest.param(example, id=f"{page.name}-{number}")
+    for page in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md")))
+    for number, example in enumerate(re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE), 1)
+]
 _SECRETS = {"am.token": "t", "api.token": "t", "ntfy.url": "ntfy://ntfy.sh/topic", "turn.password": "p"}
 
 
@@ -76,3 +84,34 @@ def test_without_its_secrets_each_names_what_is_missing(name: str, tmp_path: Pat
     missing = {"company.toml": 3, "homelab.toml": 1, "keeper.toml": 1}
     assert len(problems) == missing[name]
     assert all("cannot be read: No such file" in each or "SHOP_TOKEN is not set" in each for each in problems)
+
+
+@pytest.mark.parametrize("example", _DOCUMENTED)
+def test_what_the_documentation_shows_loads(example: str, tmp_path: Path) -> None:
+    for secret, text in {**_SECRETS, "api.token": "0123456789abcdef"}.items():
+        (tmp_path / secret).write_text(text)
+    (tmp_path / "demesh.toml").write_text(example)
+    found = load(tmp_path / "demesh.toml", {})
+    assert found.problems == []
+    assert found.settings
+    assert len(found.settings.checks) == example.count("[[check]]")
+
+
+def test_no_table_of_the_documentation_stands_outside_such_an_example() -> None:
+    """They are indented elsewhere, where nothing would try them."""
+    assert len(_DOCUMENTED) >= 4
+    for page in (_ROOT / "README.md", *(_ROOT / "docs").glob("*.md")):
+        assert not re.search(r"^ +\[\[?\w+\]\]?$", page.read_text(), re.MULTILINE), page
+
+
+@pytest.mark.parametrize(("key", "type_"), [('command = ["x"]', "command"), ('entry = "a:b"', "python")])
+def test_the_type_follows_from_what_only_it_has(key: str, type_: str, tmp_path: Path) -> None:
+    path = tmp_path / "demesh.toml"
+    path.write_text(f'[[check]]\nname = "a"\n{key}\n')
+    found = load(path, {}).settings
+    assert found
+    assert [check.probe.type for check in found.checks] == [type_]
+    path.write_text(f'[[check]]\nname = "a"\ntype = "{type_}"\n{key}\n')
+    same = load(path, {}).settings
+    assert same
+    assert found.checks == same.checks

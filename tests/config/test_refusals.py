@@ -115,7 +115,7 @@ _BAD_FILES = {
     ),
     "type unknown": (_check('type = "htpp"'), 4, "there is no such type; did you mean 'http'?"),
     "type a number": (_check("type = 1"), 4, "check[1].type:"),
-    "type forgotten": ('[[check]]\nname = "a"\n\ncommand = ["x"]', 1, 'a check with command is of type = "command"'),
+    "type of two kinds": ('[[check]]\nname = "a"\ncommand = ["x"]\nentry = "a:b"', 1, 'with command it is "command"'),
     "command with a target": (_command('target = "https://a"\ncommand = ["x"]'), 4, "a check of this type has none"),
     "command as one text": (
         _command('command = "check_disk -w 10%"'),

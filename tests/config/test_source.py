@@ -73,6 +73,33 @@ def test_a_file_that_is_not_needed_may_be_missing_but_not_unreadable(tmp_path: P
         ConfigSource(path, CommandLine(), needed=False).load()
 
 
+@pytest.mark.parametrize("needed", [True, False])
+def test_a_file_that_is_gone_since_it_was_loaded_is_no_empty_configuration(needed: bool, tmp_path: Path) -> None:
+    path = tmp_path / "demesh.toml"
+    path.write_text(_CHECK.format("one"))
+    source = ConfigSource(path, CommandLine(), needed=needed)
+    good = source.load()
+    path.rename(tmp_path / "away")
+    for _ in range(2):
+        with pytest.raises(ConfigError, match="is gone; the last good configuration stays"):
+            source.load()
+    (tmp_path / "away").rename(path)
+    assert source.load() == good
+    path.write_text("")
+    assert source.load().checks == ()
+
+
+def test_a_file_that_came_later_is_missed_when_it_goes(tmp_path: Path) -> None:
+    path = tmp_path / "demesh.toml"
+    source = ConfigSource(path, CommandLine(), needed=False)
+    assert source.load().checks == ()
+    path.write_text(_CHECK.format("one"))
+    assert len(source.load().checks) == 1
+    path.unlink()
+    with pytest.raises(ConfigError, match="is gone"):
+        source.load()
+
+
 def test_checks_beside_a_missing_file_are_taken(tmp_path: Path) -> None:
     path = written(tmp_path, more=_CHECK.format("two"))
     (found,) = ConfigSource(path, CommandLine(), needed=False).load().checks
