@@ -8,8 +8,7 @@ wait for each other, the living never for the dead.
 Loopback hosts are not crowded: what is asked there belongs to this machine. Types whose target is no URL have no host.
 """
 
-from collections.abc import AsyncGenerator
-from contextlib import AsyncExitStack, asynccontextmanager
+from collections.abc import Sequence
 from ipaddress import ip_address
 from urllib.parse import urlsplit
 
@@ -44,25 +43,52 @@ class Places:
         """Remember these hosts, and forget the others."""
         self._hosts = {name: self._hosts.get(name) or _Host() for name in hosts}
 
-    @asynccontextmanager
-    async def place(self, spec: ProbeSpec, host_name: str | None, *, slow: bool) -> AsyncGenerator[None]:
+    def place(self, spec: ProbeSpec, host_name: str | None, *, slow: bool) -> "_Place":
         """Wait for a place for one run, and keep it meanwhile. `host_name` is `host_of(spec)`."""
         host = self._hosts.get(host_name) if host_name else None
-        async with AsyncExitStack() as held:
-            if host:
-                await held.enter_async_context(host.places)
-            if pool := self._pools.get(spec.type):
-                await held.enter_async_context(pool)
-            if slow:
-                await held.enter_async_context(self._slow)
-            await held.enter_async_context(self._all)
-            if host:
-                now_ms = self._clock.monotonic_ms()
-                start_ms = max(now_ms, host.free_from_ms)
-                host.free_from_ms = start_ms + limits.HOST_SPACING_MS
-                if start_ms > now_ms:
-                    await trio.sleep((start_ms - now_ms) / 1_000)
-            yield
+        pool = self._pools.get(spec.type)
+        limiters = (host and host.places, pool, self._slow if slow else None, self._all)
+        return _Place([each for each in limiters if each], host, self._clock)
+
+
+class _Place:
+    """Not a generator with a stack of contexts: this is done for every run, and nearly always there is room at once."""
+
+    __slots__ = ("_clock", "_held", "_host", "_limiters")
+
+    def __init__(self, limiters: Sequence[trio.CapacityLimiter], host: _Host | None, clock: Clock) -> None:
+        self._limiters = limiters
+        self._held = 0
+        self._host = host
+        self._clock = clock
+
+    async def __aenter__(self) -> None:
+        try:
+            for limiter in self._limiters:
+                try:
+                    limiter.acquire_nowait()
+                except trio.WouldBlock:
+                    await limiter.acquire()
+                self._held += 1
+            if self._host:
+                await self._keep_distance(self._host)
+        except BaseException:
+            self._release()
+            raise
+
+    async def __aexit__(self, *_: object) -> None:
+        self._release()
+
+    async def _keep_distance(self, host: _Host) -> None:
+        now_ms = self._clock.monotonic_ms()
+        start_ms = max(now_ms, host.free_from_ms)
+        host.free_from_ms = start_ms + limits.HOST_SPACING_MS
+        if start_ms > now_ms:
+            await trio.sleep((start_ms - now_ms) / 1_000)
+
+    def _release(self) -> None:
+        for limiter in self._limiters[: self._held]:
+            limiter.release()
 
 
 def host_of(spec: ProbeSpec) -> str | None:
