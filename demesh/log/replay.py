@@ -9,13 +9,19 @@ from demesh.log.store import Store
 
 
 def startup_entries(store: Store, state: LogState, since: int = 0) -> tuple[list[Entry], list[Entry]]:
-    """What the newest entries of a log build on (its hello, its plans), and those entries, from `since` on; both in order."""
+    """What the newest entries of a log build on (its hello, its plans), and those entries, from `since` on; both in order.
+
+    Where nothing is left to read from `since` on, the first holds the newest entry too: it says how far the log goes.
+    """
     first = max(state.pruned_to, state.head.seq + 1 - limits.STARTUP_TAIL_ENTRIES_MAX, since)
     tail, _ = store.read(state.log, first, state.head.seq)
     before = store.newest(state.log, Kind.HELLO, before=first)
     for entry in _newest_plans(store, state.log, first):
         before.extend(_whole_plan(store, entry))
-    return sorted(before, key=lambda entry: entry.seq), tail
+    if not tail:
+        before.extend(store.read(state.log, state.head.seq, state.head.seq)[0])
+    by_seq = {entry.seq: entry for entry in before}
+    return [by_seq[seq] for seq in sorted(by_seq)], tail
 
 
 def history_context(store: Store, log: bytes, before: int) -> list[Entry]:
