@@ -27,7 +27,10 @@ from demesh.log.results import Result, Results
 from demesh.log.storage import Storage
 from demesh.log.writer import Writer
 from demesh.metrics import ENTRIES_WRITTEN, RESULTS
+from demesh.outcome import Outcome
 from demesh.view.vote import Observation, VoteState, advance, is_turning
+
+_RESULTS = {outcome: RESULTS.labels(outcome.name.lower()) for outcome in Outcome}
 
 Shown = Callable[[Entry], None]
 """Shows an own entry to the view."""
@@ -86,7 +89,7 @@ class Author:
 
     def report(self, run: Run) -> bool:
         """Take a run's result in; returns whether the check's vote is turning (see `demesh.checks.runner`)."""
-        RESULTS.labels(run.result.outcome.name.lower()).inc()
+        _RESULTS[run.result.outcome].inc()
         check = self._checks[run.check]
         result = self._result(run)
         before = self._votes[run.check]

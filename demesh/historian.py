@@ -37,7 +37,7 @@ _SAVE_MS = 300_000
 _LOOK_BACK_MS_MIN = 30_000
 _LOOK_BACK_SHARE = 50  # looking back takes at most this fraction of the time
 _PAGE_BYTES = 131_072
-_ENTRIES_AT_ONCE = 32  # between two of which other tasks run
+_ENTRIES_AT_ONCE = 4  # between two of which other tasks run
 _LATE_RESULTS_MS = 600_000  # so long after an hour has ended it is summed: results speak for the time before them
 
 

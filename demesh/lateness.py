@@ -25,8 +25,9 @@ class Lateness:
     async def run(self) -> None:
         """Measure until cancelled."""
         while True:
-            due_ms = self._clock.monotonic_ms() + _SLEEP_MS
-            await trio.sleep(_SLEEP_MS / 1_000)
+            now_ms = self._clock.monotonic_ms()
+            due_ms = (now_ms // _SLEEP_MS + 1) * _SLEEP_MS  # at a multiple, where the runner's ticks are too
+            await trio.sleep((due_ms - now_ms) / 1_000)
             self.note(max(0, self._clock.monotonic_ms() - due_ms))
 
     def note(self, late_ms: int) -> None:

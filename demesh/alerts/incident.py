@@ -14,7 +14,9 @@ import re
 from collections.abc import Iterable
 from dataclasses import dataclass, replace
 
-from demesh.view.fold import CheckView, Member, View
+from demesh.view.checks import CheckView
+from demesh.view.fold import View
+from demesh.view.member import Member
 from demesh.view.names import shown_names
 from demesh.view.presence import Presence
 from demesh.view.verdict import Verdict

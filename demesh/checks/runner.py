@@ -141,20 +141,23 @@ class Runner:
                     await self._wake.wait()
 
     async def _run(self, each: _Scheduled) -> None:
-        check = each.check
+        check, began_ms, result = each.check, 0, None
         with trio.CancelScope() as each.under_way:
             if each.gone:
                 return
             async with self._places.place(check.probe, each.host, each.standing):
                 began_ms = self._clock.monotonic_ms()
+                each.under_way.deadline = trio.current_time() + (check.probe.timeout_ms + _DEADLINE_GRACE_MS) / 1_000
                 with self._lag.watched():
                     result = await _run_probe(check, each.probe)
-                in_time = self._clock.monotonic_ms() - began_ms < check.probe.timeout_ms
-                paused_ms = self._lag.worst_since_ms(began_ms)
-            if each.gone:
-                return
-            each.standing = each.standing.after(result.outcome, in_time=in_time)
-            self._take(each, result, max(began_ms - each.due_ms, paused_ms), paused_ms)
+        if each.gone:
+            return
+        if result is None:
+            result = ProbeResult(Outcome.TIMEOUT, detail=f"no answer within {check.probe.timeout_ms} ms")
+        in_time = self._clock.monotonic_ms() - began_ms < check.probe.timeout_ms
+        each.standing = each.standing.after(result.outcome, in_time=in_time)
+        paused_ms = self._lag.worst_since_ms(began_ms)
+        self._take(each, result, max(began_ms - each.due_ms, paused_ms), paused_ms)
         each.under_way = None
 
     def _take(self, each: _Scheduled, result: ProbeResult, lateness_ms: int, paused_ms: int) -> None:
@@ -188,11 +191,9 @@ class Runner:
 
 
 async def _run_probe(check: Check, probe: Probe) -> ProbeResult:
-    with trio.move_on_after((check.probe.timeout_ms + _DEADLINE_GRACE_MS) / 1_000):
-        try:
-            return await probe(check.probe)
-        except Exception as error:  # noqa: BLE001 a plug-in may raise anything, and only its own check shall suffer
-            # The message may quote what the target sent; only its type is safe to keep.
-            log.warning("The %s probe of check %r failed: %s", check.probe.type, check.name, type(error).__name__)
-            return ProbeResult(Outcome.ERROR, detail=f"the probe failed: {type(error).__name__}")
-    return ProbeResult(Outcome.TIMEOUT, detail=f"no answer within {check.probe.timeout_ms} ms")
+    try:
+        return await probe(check.probe)
+    except Exception as error:  # noqa: BLE001 a plug-in may raise anything, and only its own check shall suffer
+        # The message may quote what the target sent; only its type is safe to keep.
+        log.warning("The %s probe of check %r failed: %s", check.probe.type, check.name, type(error).__name__)
+        return ProbeResult(Outcome.ERROR, detail=f"the probe failed: {type(error).__name__}")

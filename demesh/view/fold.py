@@ -5,92 +5,19 @@ life depend on when entries arrived. An entry whose kind is unknown, or whose pa
 nothing but the log's position; `skipped` counts those of known kinds.
 """
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Iterable, Iterator, Mapping
 
 from demesh.errors import EntryError
-from demesh.log.bye import Bye, read_bye
+from demesh.log.bye import read_bye
 from demesh.log.entry import Entry, Kind
-from demesh.log.hello import Hello, PresenceProfile, read_hello
-from demesh.log.plan import Plan, PlanReader, PlanRow
+from demesh.log.hello import PresenceProfile, read_hello
 from demesh.log.results import read_results
-from demesh.view.freshness import LogClock
+from demesh.view.checks import Checks, CheckView
+from demesh.view.member import LogView, Member
 from demesh.view.presence import LastSign, Presence, presence
-from demesh.view.verdict import Tally, Verdict, tally
 from demesh.view.vote import Observation, Vote, VoteState, advance, fresh_ms
 
 _PLANS_KEPT = 2  # results may still name the plan before the current one
-
-
-@dataclass(slots=True)
-class LogView:
-    """What one log says."""
-
-    log: bytes
-    public_key: bytes
-    hello: Hello | None = None
-    bye: Bye | None = None
-    newest: Entry | None = None
-    plans: dict[int, Plan] = field(default_factory=dict[int, Plan])
-    votes: dict[tuple[str, bytes], VoteState] = field(default_factory=dict[tuple[str, bytes], VoteState])
-    clock: LogClock = field(default_factory=LogClock)
-    plan_reader: PlanReader = field(default_factory=PlanReader)
-    voted_seq: int = -1
-    """Up to where `votes` were restored."""
-
-    @property
-    def plan(self) -> Plan | None:
-        """The newest valid plan."""
-        return self.plans[max(self.plans)] if self.plans else None
-
-
-@dataclass(slots=True)
-class Member:
-    """A member by its key. `current` is the log that last gave a sign of life, else its latest epoch."""
-
-    public_key: bytes
-    current: LogView
-    sign: LastSign
-
-
-@dataclass(frozen=True, slots=True)
-class Vantage:
-    """One member's part in a check: its vote now, and the machine behind it."""
-
-    member: Member
-    presence: Presence
-    vote: Vote
-    state: VoteState
-
-    @property
-    def assigned(self) -> bool:
-        return self.presence in (Presence.ALIVE, Presence.SUSPECT)
-
-
-@dataclass(frozen=True, slots=True)
-class CheckView:
-    """What the mesh says of a check now. `row` is the definition that most live members hold."""
-
-    row: PlanRow
-    vantages: tuple[Vantage, ...]
-    tally: Tally
-
-    @property
-    def verdict(self) -> Verdict:
-        return self.tally.verdict
-
-    @property
-    def since_ms(self) -> int | None:
-        """Since when, by the vantages' wall clocks: the first failure of those that fail, else the last to pass."""
-        fails = list(self._since(Vote.FAIL))
-        if fails:
-            return min(fails)
-        return max(self._since(Vote.PASS), default=None)
-
-    def _since(self, vote: Vote) -> Iterator[int]:
-        for vantage in self.vantages:
-            if vantage.assigned and vantage.vote == vote and vantage.state.since:
-                yield vantage.state.since.wall_ms
 
 
 class View:
@@ -101,6 +28,7 @@ class View:
         self._listening_since_ms = now_ms
         self._logs: dict[bytes, LogView] = {}
         self._members: dict[bytes, Member] = {}
+        self._checks = Checks(self.presence)
         self.skipped = 0
 
     def log(self, log: bytes) -> LogView | None:
@@ -168,12 +96,7 @@ class View:
 
     def checks(self, now_ms: int) -> list[CheckView]:
         """Every check that a member's current plan names, by name."""
-        held: dict[str, dict[bytes, list[tuple[Member, PlanRow]]]] = {}
-        for member in self.members():
-            plan = member.current.plan
-            for row in plan.rows if plan else ():
-                held.setdefault(row.name, {}).setdefault(row.definition, []).append((member, row))
-        return [self._check(definitions, now_ms) for _, definitions in sorted(held.items())]
+        return self._checks.at(self.members(), now_ms)
 
     def vantages(self, now_ms: int) -> dict[tuple[str, bytes], list[bytes]]:
         """The keys of the members that run each check, by its name and definition, as far as they are not silent or away."""
@@ -194,28 +117,6 @@ class View:
             for vantage in check.vantages
             if vantage.assigned
         )
-
-    def _check(self, definitions: dict[bytes, list[tuple[Member, PlanRow]]], now_ms: int) -> CheckView:
-        def weight(item: tuple[bytes, Sequence[tuple[Member, PlanRow]]]) -> tuple[int, bytes]:
-            return sum(self.presence(member, now_ms) == Presence.ALIVE for member, _ in item[1]), item[0]
-
-        _, holders = max(definitions.items(), key=weight)
-        vantages = tuple(self._vantage(member, row, now_ms) for member, row in holders if row.runs)
-        row = holders[0][1]
-        return CheckView(row, vantages, tally([each.vote for each in vantages if each.assigned], row.quorum))
-
-    def _vantage(self, member: Member, row: PlanRow, now_ms: int) -> Vantage:
-        state = member.current.votes.get((row.name, row.definition), VoteState())
-        vote = state.vote if self._is_fresh(member, state.counted, fresh_ms(row.interval_ms), now_ms) else Vote.UNSEEN
-        return Vantage(member, self.presence(member, now_ms), vote, state)
-
-    @staticmethod
-    def _is_fresh(member: Member, seen: Observation | None, within_ms: int, now_ms: int) -> bool:
-        clock = member.current.clock
-        if seen is None or not clock.live:
-            return False
-        ended_ms = clock.local_ms(seen.boot8, seen.result.up_ms)
-        return ended_ms is not None and now_ms - ended_ms <= within_ms
 
     def _fold(self, public_key: bytes, entry: Entry, seen_ms: int) -> LogView:
         view = self._logs.get(entry.log)

@@ -11,6 +11,9 @@ together, as the first ones of every log, also arrive together when they are his
 history that arrives late never looks fresh.
 """
 
+Distance = tuple[bytes, int]
+"""A boot, and what must be added to its up times to get ours, in milliseconds."""
+
 _PACE_SLACK_MS = 2_000
 _ADVANCES_TO_LIVE = 2
 _ADVANCE_MS_MIN = 1_000
@@ -59,8 +62,14 @@ class LogClock:
         self._last = self._lately_ms = self._before_ms = None
         self._advances = 0
 
+    @property
+    def distance(self) -> Distance | None:
+        """None when nothing has arrived while we listened."""
+        if self._lately_ms is None:
+            return None
+        return self._boot8, self._lately_ms if self._before_ms is None else min(self._lately_ms, self._before_ms)
+
     def local_ms(self, boot8: bytes, up_ms: int) -> int | None:
         """`up_ms` on the observer's monotonic clock; None when nothing of that boot has arrived while we listened."""
-        if boot8 != self._boot8 or self._lately_ms is None:
-            return None
-        return up_ms + (self._lately_ms if self._before_ms is None else min(self._lately_ms, self._before_ms))
+        distance = self.distance
+        return up_ms + distance[1] if distance and distance[0] == boot8 else None

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 
 from demesh.identity import peer_id
-from demesh.view.fold import Member
+from demesh.view.member import Member
 
 
 def name_of(member: Member) -> str:

@@ -9,7 +9,9 @@ from typing import Any
 
 from demesh.identity import peer_id
 from demesh.log.chain import LogState
-from demesh.view.fold import CheckView, Member, Vantage, View
+from demesh.view.checks import CheckView, Vantage
+from demesh.view.fold import View
+from demesh.view.member import Member
 from demesh.view.names import shown_names
 from demesh.view.presence import Presence
 from demesh.view.uptime import WINDOWS, Past, Uptime

@@ -10,7 +10,8 @@ from demesh.log.hello import Hello, PresenceProfile
 from demesh.log.plan import PlanRow, split_plan
 from demesh.log.results import Result, Results
 from demesh.outcome import Outcome
-from demesh.view.fold import CheckView, View
+from demesh.view.checks import CheckView
+from demesh.view.fold import View
 
 PASS, FAIL, MISMATCH, TIMEOUT, ERROR = Outcome
 WALL_MS = 1_700_000_000_000

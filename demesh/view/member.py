@@ -1,0 +1,42 @@
+"""What is known of one log, and of the member whose log it is. Filled in by `demesh.view.fold`."""
+
+from dataclasses import dataclass, field
+
+from demesh.log.bye import Bye
+from demesh.log.entry import Entry
+from demesh.log.hello import Hello
+from demesh.log.plan import Plan, PlanReader
+from demesh.view.freshness import LogClock
+from demesh.view.presence import LastSign
+from demesh.view.vote import VoteState
+
+
+@dataclass(slots=True)
+class LogView:
+    """What one log says."""
+
+    log: bytes
+    public_key: bytes
+    hello: Hello | None = None
+    bye: Bye | None = None
+    newest: Entry | None = None
+    plans: dict[int, Plan] = field(default_factory=dict[int, Plan])
+    votes: dict[tuple[str, bytes], VoteState] = field(default_factory=dict[tuple[str, bytes], VoteState])
+    clock: LogClock = field(default_factory=LogClock)
+    plan_reader: PlanReader = field(default_factory=PlanReader)
+    voted_seq: int = -1
+    """Up to where `votes` were restored."""
+
+    @property
+    def plan(self) -> Plan | None:
+        """The newest valid plan."""
+        return self.plans[max(self.plans)] if self.plans else None
+
+
+@dataclass(slots=True)
+class Member:
+    """A member by its key. `current` is the log that last gave a sign of life, else its latest epoch."""
+
+    public_key: bytes
+    current: LogView
+    sign: LastSign
