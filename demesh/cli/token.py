@@ -36,7 +36,6 @@ def new(read_only: bool, name: str | None, as_json: bool, data_dir: str | None) 
     from demesh.clock import SystemClock
 
     home = find_home(data_dir)
-    home.make()
     tokens = Tokens(home.tokens)
     known = {each.name for each in tokens.all()}
     name = check_name(name) if name else next(free for i in range(1, 2**31) if (free := f"token-{i}") not in known)
