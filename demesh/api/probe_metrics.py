@@ -17,7 +17,6 @@ from demesh.api.exposition import Family, labels
 from demesh.checks.check import Check
 from demesh.checks.runner import Run
 from demesh.outcome import Outcome, ProbeResult
-from demesh.target import public_target
 from demesh.view.vote import fresh_ms
 
 _HTTP_PHASES = {
@@ -56,7 +55,7 @@ def probe_metrics(runs: Iterable[tuple[Check, Run]], up_ms: int) -> str:
     for check, run in runs:
         if up_ms - run.up_ms > fresh_ms(check.interval_ms):
             continue
-        common = _labels(check.name, check.probe.type, check.probe.target)
+        common = _labels(check.name, check.probe.type, check.public_target)
         families.age.add(common, (up_ms - run.up_ms) / 1_000)
         if run.result.outcome != Outcome.ERROR:
             _add(families, common, check.probe.type, run.result)
@@ -98,5 +97,4 @@ def _add_ping(family: Family, common: str, result: ProbeResult) -> None:
 
 @lru_cache(limits.CHECKS_MAX)
 def _labels(name: str, type_: str, target: str) -> str:
-    shown = public_target(target)
-    return labels((("instance", shown), ("check", name), ("type", type_), ("target", shown)))
+    return labels((("instance", target), ("check", name), ("type", type_), ("target", target)))

@@ -6,7 +6,7 @@ import sys
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
 
 import click
@@ -27,6 +27,9 @@ from demesh.probes.registry import TYPES, Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.target import check_target, public_target, target_problem
 
+if TYPE_CHECKING:
+    from demesh.checks.check import Check
+
 _GRACE_SECONDS = 0.5  # for a probe to keep its own timeout, of which it knows what it was waiting for
 _PROGRESS_SECONDS = 2
 _DAY_MS = 86_400_000
@@ -41,14 +44,18 @@ def try_once(
 
     `given` are the options of `demesh.cli.check_test` that say how. Raises UsageError.
     """
-    spec = _spec_of_url(what, given) if "://" in what else _spec_of_name(what, *where, given)
+    if "://" in what:
+        spec, target = _spec_of_url(what, given), public_target(what)
+    else:
+        check = _check_of_name(what, *where, given)
+        spec, target = check.probe, check.public_target
     if show_actual:
         spec = replace(spec, show_actual=True)
     try:
         result = trio.run(_probe, spec)
     except* KeyboardInterrupt:
         raise click.Abort from None
-    told = _told(what, spec, result, SystemClock().wall_ms())
+    told = _told(what, target, spec, result, SystemClock().wall_ms())
     click.echo(json.dumps(told, indent=2) if as_json else _text(printable(told)))
     return 0 if result.outcome == Outcome.PASS else 1
 
@@ -86,7 +93,7 @@ def _spec_of_url(target: str, given: dict[str, Any]) -> ProbeSpec:
     )
 
 
-def _spec_of_name(name: str, config: str | None, data_dir: str | None, given: dict[str, Any]) -> ProbeSpec:
+def _check_of_name(name: str, config: str | None, data_dir: str | None, given: dict[str, Any]) -> "Check":
     """Raises UsageError."""
     for option, value in given.items():
         if value:
@@ -103,7 +110,7 @@ def _spec_of_name(name: str, config: str | None, data_dir: str | None, given: di
     if name not in checks:
         known = f"it has {', '.join(sorted(checks))}" if checks else "it has none"
         raise UsageError(f"{path} has no check named {name!r}; {known}.")
-    return checks[name].probe
+    return checks[name]
 
 
 def _timeout_ms(text: str) -> int:
@@ -177,11 +184,11 @@ async def _progress(timeout_ms: int) -> None:
         click.echo("\r\033[K", err=True, nl=False)
 
 
-def _told(what: str, spec: ProbeSpec, result: ProbeResult, wall_ms: int) -> dict[str, Any]:
+def _told(what: str, target: str, spec: ProbeSpec, result: ProbeResult, wall_ms: int) -> dict[str, Any]:
     expires_s = result.certificate_expires_s
     return {
         "check": what if "://" not in what else None,
-        "target": public_target(spec.target),
+        "target": target,
         "type": spec.type,
         "outcome": result.outcome.name.lower(),
         "detail": result.detail,

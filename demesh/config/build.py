@@ -53,7 +53,7 @@ def _check(read: ReadCheck, type_: str, table: CheckTable, defaults: DefaultsTab
             type=type_,
             target=target,
             timeout_ms=setting(table.timeout, defaults.timeout, 10_000),
-            expect=expect_of(table.expect),
+            expect=expect_of(table.expect, read.written.get("expect", {})),
             verify_tls=verify_tls,
             ca_file=ca_file,
             ip_version=_IP_VERSIONS[table.ip] if isinstance(table, TargetTable) else 0,

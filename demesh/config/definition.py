@@ -49,7 +49,7 @@ def is_secret_name(name: str) -> bool:
 
 def _pairs(said: dict[str, Any], written: dict[str, Any]) -> Iterator[tuple[str, str]]:
     for key, value in sorted(said.items()):
-        value = _as_written(value, written.get(key))
+        value = as_written(value, written.get(key))
         if isinstance(value, dict) and key in ("headers", "env", "arguments"):
             value = _without_secrets(cast(dict[str, Any], value))
         elif isinstance(value, str) and key == "proxy":
@@ -57,17 +57,17 @@ def _pairs(said: dict[str, Any], written: dict[str, Any]) -> Iterator[tuple[str,
         yield key, json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"))
 
 
-def _as_written(value: Any, written: Any) -> Any:
+def as_written(value: Any, written: Any) -> Any:
     """`value` with the text of the file wherever that refers to the environment."""
     if isinstance(written, str):
         return written if references(written) else value
     if isinstance(written, dict) and isinstance(value, dict):
         texts = cast(dict[str, Any], written)
-        return {key: _as_written(each, texts.get(key)) for key, each in cast(dict[str, Any], value).items()}
+        return {key: as_written(each, texts.get(key)) for key, each in cast(dict[str, Any], value).items()}
     if isinstance(written, list) and isinstance(value, list):
         texts, values = cast(list[Any], written), cast(list[Any], value)
         if len(texts) == len(values):  # status codes may be fewer, and in another order; none of them is text
-            return [_as_written(each, text) for each, text in zip(values, texts, strict=True)]
+            return [as_written(each, text) for each, text in zip(values, texts, strict=True)]
     return cast(Any, value)
 
 

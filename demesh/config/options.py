@@ -3,7 +3,9 @@
 Secrets and bodies are read from their files here; a file that cannot be read is Unfilled, with the key that names it.
 """
 
+from collections.abc import Iterator
 from functools import singledispatch
+from typing import Any, cast
 
 from demesh import limits
 from demesh.config.check_tables import (
@@ -21,7 +23,9 @@ from demesh.config.check_tables import (
     TcpExpectTable,
     TcpTable,
 )
+from demesh.config.definition import as_written
 from demesh.config.outside import Files, Unfilled
+from demesh.config.values import one_or_many
 from demesh.pattern import Pattern
 from demesh.probes.base import (
     CommandOptions,
@@ -112,8 +116,8 @@ def _(table: PythonTable, files: Files) -> Options:
     return PythonOptions(table.entry, tuple(sorted(table.arguments.items())))
 
 
-def expect_of(table: ExpectTable) -> Expect:
-    """What a passing answer looks like."""
+def expect_of(table: ExpectTable, written: dict[str, Any]) -> Expect:
+    """What a passing answer looks like; `written` is the table before any `${…}` in it was filled."""
     http = table if isinstance(table, HttpExpectTable) else HttpExpectTable()
     tcp = table if isinstance(table, TcpExpectTable) else TcpExpectTable()
     dns = table if isinstance(table, DnsExpectTable) else DnsExpectTable()
@@ -127,9 +131,28 @@ def expect_of(table: ExpectTable) -> Expect:
         header=tuple((name, Pattern.compile(text)) for name, text in http.header.items()),
         answer=_pattern(tcp.answer),
         rcode=dns.rcode,
-        records=tuple(record.removesuffix(".") or "." for record in dns.records),
+        records=tuple(map(_record, dns.records)),
         output=_pattern(command.output),
+        written=tuple(_written(table.model_dump(exclude_defaults=True, by_alias=True), written)),
     )
+
+
+def _written(said: dict[str, Any], written: dict[str, Any]) -> Iterator[tuple[str, Any]]:
+    """What of the expectations `said` is written otherwise, for it came from the environment; see `Expect.written`."""
+    for key, value in said.items():
+        shown = as_written(value, written.get(key))
+        if isinstance(value, dict):
+            names = cast(dict[str, Any], value)
+            yield from ((f"{key}.{name}", shown[name]) for name in names if shown[name] != names[name])
+        elif key == "records":
+            pairs = zip(cast(list[str], value), cast(list[str], one_or_many(shown)), strict=True)
+            yield from ((f"{key}.{_record(each)}", text) for each, text in pairs if text != each)
+        elif shown != value:
+            yield key, shown
+
+
+def _record(text: str) -> str:
+    return text.removesuffix(".") or "."
 
 
 def _pattern(text: str | None) -> Pattern | None:

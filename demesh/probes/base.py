@@ -48,6 +48,12 @@ class Expect:
     """DNS: record data that must all be among the answers, in presentation form without the final dot."""
     output: Pattern | None = None
     """Command: searched for in its standard output."""
+    written: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
+    """Of what came from the environment: how it stands in the configuration, by `body`, `header.NAME`, `json.PATH` and so on."""
+
+    def told(self, key: str, value: Any) -> Any:
+        """The expected `value` of `key` as others may be told of it."""
+        return next((text for written, text in self.written if written == key), value)
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,7 +23,7 @@ from typing import Any, cast
 
 from demesh.errors import UsageError
 from demesh.outcome import Outcome, ProbeResult
-from demesh.pattern import Pattern, PatternTooSlow
+from demesh.pattern import PatternTooSlow
 from demesh.probes.answers import clean_line, in_time, read_answer
 from demesh.probes.base import CommandOptions, ProbeSpec
 from demesh.probes.nagios import read_output
@@ -75,7 +75,7 @@ class CommandProbe:
         if ended is None:
             return ProbeResult(Outcome.TIMEOUT, detail=f"the command did not end within {spec.timeout_ms} ms")
         result = _from_json(ended) if options.output == "json" else _from_exit_code(ended)
-        return _matching(in_time(result, spec.expect), spec.expect.output, ended.output)
+        return _matching(in_time(result, spec.expect), spec, ended.output)
 
 
 def _environment(options: CommandOptions) -> dict[str, str]:
@@ -113,7 +113,8 @@ def _from_json(ended: Ended) -> ProbeResult:
         return _error(f"what the command printed is no answer: {error}")
 
 
-def _matching(result: ProbeResult, pattern: Pattern | None, output: bytes) -> ProbeResult:
+def _matching(result: ProbeResult, spec: ProbeSpec, output: bytes) -> ProbeResult:
+    pattern = spec.expect.output
     if pattern is None or result.outcome is not Outcome.PASS:
         return result
     try:
@@ -122,7 +123,7 @@ def _matching(result: ProbeResult, pattern: Pattern | None, output: bytes) -> Pr
         broken = "does not match"
     except PatternTooSlow:
         broken = "takes too long to search for"
-    detail = clean_line(f"output ({len(output)} bytes) {broken} /{pattern.text}/")
+    detail = clean_line(f"output ({len(output)} bytes) {broken} /{spec.expect.told('output', pattern.text)}/")
     return ProbeResult(Outcome.MISMATCH, result.latency_us, detail)
 
 

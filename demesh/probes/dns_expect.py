@@ -35,7 +35,10 @@ def check_expectations(expect: Expect, type_: dns.rdatatype.RdataType) -> None:
     """Raises UsageError, a phrase without a full stop, if no reply could ever be held against `expect`."""
     accepted_rcode(expect)
     for text in expect.records:
-        _expected(type_, text)
+        try:
+            _expected(type_, text)
+        except UsageError as error:
+            raise UsageError(f"{expect.told(f'records.{text}', text)!r} is {error}") from None
 
 
 def broken_expectations(expect: Expect, question: Question, reply: Reply) -> dict[str, str]:
@@ -48,7 +51,8 @@ def broken_expectations(expect: Expect, question: Question, reply: Reply) -> dic
     missing = [text for text in expect.records if _expected(type_, text) not in actual]
     if missing:
         shown = _shown(reply.records, reply.alias)
-        return {"records": f"no {question.type_name} record {', '.join(missing)}; got {shown}"}
+        wanted = ", ".join(expect.told(f"records.{text}", text) for text in missing)
+        return {"records": f"no {question.type_name} record {wanted}; got {shown}"}
     if not reply.records and expect.rcode is None and type_ != dns.rdatatype.ANY:
         alias = f", only the alias {reply.alias}" if reply.alias else ""
         return {"records": f"no {question.type_name} record{alias}"}
@@ -79,7 +83,7 @@ def _comparable(type_: dns.rdatatype.RdataType, record: dns.rdata.Rdata) -> Data
 
 @lru_cache(CHECKS_MAX)
 def _expected(type_: dns.rdatatype.RdataType, text: str) -> Data:
-    """Raises UsageError if `text` is no data of this type."""
+    """Raises UsageError, what it is not, if `text` is no data of this type."""
     if type_ == dns.rdatatype.ANY:
         return text.lower().removesuffix(".")
     if type_ in _TEXT_TYPES and not text.startswith('"'):
@@ -87,5 +91,5 @@ def _expected(type_: dns.rdatatype.RdataType, text: str) -> Data:
     try:
         record = dns.rdata.from_text(dns.rdataclass.IN, type_, text, origin=dns.name.root, relativize=False)
     except (dns.exception.DNSException, ValueError):
-        raise UsageError(f"{text!r} is not the data of a record of type {dns.rdatatype.to_text(type_)}") from None
+        raise UsageError(f"not the data of a record of type {dns.rdatatype.to_text(type_)}") from None
     return _comparable(type_, record)

@@ -29,9 +29,9 @@ def limits_broken(
     return broken
 
 
-def pattern_broken(what: str, actual: str, pattern: Pattern, spec: ProbeSpec) -> str:
-    """What is wrong if `pattern` is not found in `actual`, the value of `what`; empty if it is."""
-    shown = shown_pattern(pattern)
+def pattern_broken(key: str, what: str, actual: str, pattern: Pattern, spec: ProbeSpec) -> str:
+    """What is wrong if `pattern`, which `key` expects, is not found in `actual`, the value of `what`; empty if it is."""
+    shown = shown_pattern(key, pattern, spec)
     try:
         if pattern.found_in(actual):
             return ""
@@ -40,9 +40,9 @@ def pattern_broken(what: str, actual: str, pattern: Pattern, spec: ProbeSpec) ->
     return f"{what} does not match /{shown}/: {told(actual, spec)}"
 
 
-def shown_pattern(pattern: Pattern) -> str:
-    """The beginning of an expression, fit for a detail."""
-    text = pattern.text
+def shown_pattern(key: str, pattern: Pattern, spec: ProbeSpec) -> str:
+    """The beginning of the expression that `key` expects, fit for a detail."""
+    text = spec.expect.told(key, pattern.text)
     return text if len(text) <= _PATTERN_CHARS_SHOWN_MAX else text[: _PATTERN_CHARS_SHOWN_MAX - 1] + "…"
 
 

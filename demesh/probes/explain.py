@@ -12,7 +12,7 @@ from urllib.parse import urlsplit
 
 from demesh.outcome import Outcome, ProbeResult
 from demesh.pattern import Pattern
-from demesh.probes.base import HttpOptions, ProbeSpec
+from demesh.probes.base import Expect, HttpOptions, ProbeSpec
 from demesh.probes.expectations import duration
 from demesh.probes.http_expect import ranges
 
@@ -134,24 +134,27 @@ def _stated(spec: ProbeSpec) -> Iterator[tuple[str, str]]:
     if isinstance(spec.options, HttpOptions) and spec.options.http_version:
         yield "http_version", f"HTTP/{spec.options.http_version} is spoken"
     for name, pattern in expect.header:
-        yield f"header.{name}", f"header {name} matches {_pattern(pattern)}"
+        yield f"header.{name}", f"header {name} matches {_pattern(f'header.{name}', pattern, expect)}"
     for key, pattern in (("body", expect.body), ("answer", expect.answer), ("output", expect.output)):
         if pattern is not None:
-            yield key, f"{key} matches {_pattern(pattern)}"
+            yield key, f"{key} matches {_pattern(key, pattern, expect)}"
     for path, value in expect.json:
-        yield f"json.{path}", f"json {path} is {json.dumps(value, ensure_ascii=False)}"
+        yield f"json.{path}", f"json {path} is {json.dumps(expect.told(f'json.{path}', value), ensure_ascii=False)}"
     if expect.rcode is not None:
         yield "rcode", f"the response code is {expect.rcode}"
     if expect.records:
-        yield "records", f"among the records: {', '.join(expect.records)}"
+        yield (
+            "records",
+            f"among the records: {', '.join(expect.told(f'records.{record}', record) for record in expect.records)}",
+        )
     if expect.response_time_ms is not None:
         yield "response_time", f"the response takes at most {expect.response_time_ms} ms"
     if expect.cert_expires_in_ms is not None:
         yield "cert_expires_in", f"the certificate lasts another {duration(expect.cert_expires_in_ms)}"
 
 
-def _pattern(pattern: Pattern) -> str:
-    return f"/{pattern.text}/"
+def _pattern(key: str, pattern: Pattern, expect: Expect) -> str:
+    return f"/{expect.told(key, pattern.text)}/"
 
 
 def _port(target: str) -> str:

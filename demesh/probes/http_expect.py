@@ -52,11 +52,12 @@ def broken_expectations(
         values = answer.headers.get(name.lower())
         # Several headers of one name are one list (RFC 9110, section 5.3).
         actual = ", ".join(values) if values is not None else ""
-        phrase = pattern_broken(f"header {name}", actual, pattern, spec) if values else f"there is no header {name}"
+        key, what = f"header.{name}", f"header {name}"
+        phrase = pattern_broken(key, what, actual, pattern, spec) if values else f"there is no {what}"
         if phrase:
-            broken[f"header.{name}"] = phrase
+            broken[key] = phrase
     if expect.body is not None:
-        phrase = pattern_broken("body", decode(answer.body, answer.content_type), expect.body, spec)
+        phrase = pattern_broken("body", "body", decode(answer.body, answer.content_type), expect.body, spec)
         if phrase:
             broken["body"] = phrase
     if expect.json:
@@ -91,7 +92,7 @@ def _json_broken(spec: ProbeSpec, answer: HttpAnswer) -> dict[str, str]:
             elif len(values) > 1:
                 broken[f"json.{path}"] = f"json {path} is there more than once"
             elif not same(values[0], expected):
-                shown, actual = _json(expected), told(_json(values[0]), spec)
+                shown, actual = _json(spec.expect.told(f"json.{path}", expected)), told(_json(values[0]), spec)
                 if len(shown) > _EXPECTED_CHARS_SHOWN_MAX:
                     shown = shown[: _EXPECTED_CHARS_SHOWN_MAX - 1] + "…"
                 broken[f"json.{path}"] = f"json {path} is not {shown}: {actual}"

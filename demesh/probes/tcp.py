@@ -173,4 +173,4 @@ class _Answer:
     def unmatched(self, spec: ProbeSpec, when: str = "") -> str:
         """That the answer is not the expected one, as a phrase."""
         verb = "takes too long to search for" if self._too_slow else "does not match"
-        return f"answer {verb} /{shown_pattern(self._expected)}/{when}: {told(self._text(), spec)}"
+        return f"answer {verb} /{shown_pattern('answer', self._expected, spec)}/{when}: {told(self._text(), spec)}"

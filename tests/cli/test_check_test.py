@@ -242,3 +242,10 @@ def test_an_interrupt_ends_it_without_a_traceback():
         connection.close()
     assert process.returncode == 130
     assert (out, err) == ("", "")
+
+
+def test_a_target_that_the_environment_fills_is_told_as_written(tmp_path: Path, server: WebServer):
+    (tmp_path / "demesh.toml").write_text(f'[[check]]\nname = "web"\ntarget = "{server.url}/${{S}}"\n')
+    ran = demesh(tmp_path, "check", "test", "web", S="sesame")
+    assert f"{server.url}/${{S}}  pass" in ran.out
+    assert "sesame" not in ran.out
