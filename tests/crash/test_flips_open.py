@@ -54,9 +54,9 @@ def _write(path: Path) -> bytes:
     return path.read_bytes()
 
 
-def _open(store: Store, kept: HistoryStore) -> Opened:
-    """A start on the same boot, the same file, with the last entry published: nothing but damage ends the own log."""
-    marker = Marker(BOOT8, store.file_identity(), _OWN[0].log, _OWN[-1].head)
+def _open(store: Store, kept: HistoryStore, published: Entry = _OWN[-1]) -> Opened:
+    """A start on the same boot, the same file, with the last entry `published`: nothing but damage ends the own log."""
+    marker = Marker(BOOT8, store.file_identity(), published.log, published.head)
     return open_logs(key_of("ann"), MESH, FakeClock(), store, kept, marker, _NONCE)
 
 
@@ -97,14 +97,22 @@ def test_start_on_a_flipped_bit_is_never_a_traceback(directory: Path, step: int)
     assert set(outcomes) == {"same", "passed over", "new epoch", "refused"}
 
 
-@pytest.mark.parametrize("offset", range(0, len(_OWN[0].body), 8))
-def test_own_log_whose_hello_is_damaged_gives_way_to_a_new_epoch(directory: Path, offset: int) -> None:
+@pytest.mark.parametrize("again", [False, True], ids=["one hello", "a later hello"])
+@pytest.mark.parametrize("offset", range(0, len(_OWN[0].body), 16))
+def test_own_log_whose_hello_is_damaged_gives_way_to_a_new_epoch(directory: Path, offset: int, again: bool) -> None:
     path = directory / "log.db"
-    flipped = bytearray(_write(path))
-    flipped[flipped.index(_OWN[0].body) + offset] ^= 1
+    pen = Pen("ann")
+    own = pen.fill(3)
+    if again:
+        pen.hello()
+        own = pen.fill(5)
+    with Store(path, mesh_id=MESH) as store:
+        put(store, own, own=True)
+    flipped = bytearray(path.read_bytes())
+    flipped[flipped.index(own[0].body) + offset] ^= 1
     path.write_bytes(flipped)
     with Store(path, mesh_id=MESH) as store, HistoryStore(directory / "view.db") as kept:
-        opened = _open(store, kept)
+        opened = _open(store, kept, own[-1])
     assert opened.nonce == _NONCE
     assert opened.writer.head is None
-    assert opened.previous == (_OWN[0].log, _OWN[-1].head)
+    assert opened.previous == (own[0].log, own[-1].head)
