@@ -1,4 +1,8 @@
-"""What a start reads from the store: the view, the history, and whether the own log goes on or a new epoch begins."""
+"""What a start reads from the store: the view, the history, and whether the own log goes on or a new epoch begins.
+
+Damaged entries are passed over: what they said is not known, and `demesh log verify` names them. The own log does not go on
+if its hello is among them, since no newcomer could take it up.
+"""
 
 import logging
 from dataclasses import dataclass
@@ -8,8 +12,9 @@ from nacl.signing import SigningKey
 from demesh.clock import Clock
 from demesh.log.chain import LogState
 from demesh.log.entry import log_id
-from demesh.log.epoch import Continue, Marker, decide_epoch
+from demesh.log.epoch import Continue, Marker, NewEpoch, decide_epoch
 from demesh.log.head import Head
+from demesh.log.hello import Hello, is_hello_of
 from demesh.log.replay import history_context, startup_entries
 from demesh.log.store import Store
 from demesh.log.writer import Writer
@@ -58,13 +63,28 @@ def open_logs(
         hash_at=lambda seq: store.hash_at(own[0], seq) if own else None,
     )
     if isinstance(decision, Continue):
-        known = view.log(decision.log)
-        assert known is not None and known.hello is not None
-        writer = Writer(key, mesh_id, clock.boot8, decision.log, decision.head)
-        return Opened(view, history, writer, known.hello.previous, known.hello.epoch_nonce)
+        hello = _own_hello(view, store, decision.log)
+        if hello is not None:
+            writer = Writer(key, mesh_id, clock.boot8, decision.log, decision.head)
+            return Opened(view, history, writer, hello.previous, hello.epoch_nonce)
+        decision = NewEpoch(
+            "The hello of the old log is damaged or missing; demesh log repair saves what is intact.", own
+        )
     log.info("Beginning a new epoch of the log. %s", decision.why)
     writer = Writer(key, mesh_id, clock.boot8, log_id(public_key, epoch_nonce), None)
     return Opened(view, history, writer, decision.previous, epoch_nonce)
+
+
+def _own_hello(view: View, store: Store, log: bytes) -> Hello | None:
+    """The newest hello of the own log; None if there is none, or if the log is whole and does not begin with one."""
+    known = view.log(log)
+    if known is None or known.hello is None:
+        return None
+    if store.pruned_to(log) == 0:
+        first, _ = store.read(log, 0, 0)
+        if not first or not is_hello_of(known.public_key, first[0]):
+            return None
+    return known.hello
 
 
 def load_log(view: View, store: Store, state: LogState, kept: HistoryStore | None) -> None:

@@ -96,8 +96,9 @@ def verify(as_json: bool, data_dir: str | None) -> None:
 def repair(dry_run: bool, data_dir: str | None) -> None:
     """Save what is intact of a damaged store. The node must be stopped.
 
-    Each log is cut back to the last entry in front of its first fault; peers send the rest again. Nothing is signed anew:
-    the node begins a new epoch of its own log. The damaged store stays beside the new one.
+    Each log is cut back to the last entry in front of its first fault; peers send the rest again. If nothing is left in front,
+    what is behind is kept. Nothing is signed anew: the node begins a new epoch of its own log. The damaged store stays
+    beside the new one.
 
     \b
     Examples:
@@ -135,7 +136,9 @@ def _finding_lines(found: "Survey") -> Iterator[str]:
             yield f"log {log}{own} entry {fault.seq}: {fault.sentence}"
         if each.head is None:
             yield f"log {log}{own}: nothing whole is left; it is forgotten"
-        elif each.removed:
+        elif each.first > each.state.pruned_to:
+            yield f"log {log}{own}: nothing in front of entry {each.first} can stay; the log begins there then"
+        if each.head and each.removed:
             first, last = each.removed
             yield f"log {log}{own}: entries {first} to {last} go, entry {each.head.seq} is its head then"
 

@@ -1,7 +1,8 @@
 """Checks a stored log from its first kept entry to its head: bytes, links, signatures. Pure; nothing is evaluated.
 
 Below `pruned_to` entries may be missing, so each that is there must be vouched for by a signature of its own; from there on
-nothing may be missing, and a signature may vouch for the results and rollups in front of it.
+nothing may be missing, and a signature may vouch for the results and rollups in front of it. A log that is whole begins with
+its hello.
 """
 
 from collections.abc import Iterable, Iterator
@@ -9,6 +10,7 @@ from dataclasses import dataclass
 
 from demesh.log.chain import LogState
 from demesh.log.entry import KINDS_UNSIGNED, BadRow, Entry, Kind, verify
+from demesh.log.hello import is_hello_of
 
 _UNVOUCHED = "no later signature vouches for it"
 
@@ -45,6 +47,8 @@ def audit(mesh_id: bytes, state: LogState, rows: Iterable[Entry | BadRow]) -> It
             yield Fault(state.log, row.seq, "its link is not the hash of the entry before it")
         if is_kept and row.kind == Kind.RESULTS:
             yield Fault(state.log, row.seq, "it holds results, which are not kept here")
+        if row.seq == 0 and not is_kept and not is_hello_of(state.public_key, row):
+            yield Fault(state.log, 0, "the log does not begin with its hello")
         if row.signature:
             unvouched = None
             if not verify(state.public_key, mesh_id, row):

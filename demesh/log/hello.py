@@ -100,6 +100,14 @@ def read_hello(entry: Entry) -> Hello:
     )
 
 
+def is_hello_of(public_key: bytes, entry: Entry) -> bool:
+    """Whether `entry` is a hello of the log it stands in, and that log one of the owner of `public_key`."""
+    try:
+        return read_hello(entry).public_key == public_key
+    except EntryError:
+        return False
+
+
 def _read_previous(value: list[Value]) -> tuple[bytes, Head] | None:
     if not value:
         return None

@@ -5,6 +5,8 @@ beside it as `log.db.damaged-1`. Nothing is made up and nothing signed again:
 
 - of the part of a log that must be whole, the entries in front of the first fault are kept, as far as a signature vouches
   for them. The log ends earlier then, and peers send the rest again;
+- where nothing is left in front of a fault (the hello of a log is damaged), the entries behind it are kept in the same way,
+  as a shortened log. Where no hello is left in it, only peers that know the log already can take more of it from here;
 - of what is kept below `pruned_to`, each entry stands for itself: only faulty ones go;
 - a log of which nothing whole is left is forgotten, and comes anew from peers.
 
@@ -18,7 +20,8 @@ beside it. The caller holds the data directory's lock.
 # pyright: reportUnknownMemberType=false
 # (apsw's stubs use collections.abc.Buffer, which Python 3.11 does not have yet)
 
-from collections.abc import Iterator
+from bisect import bisect_left
+from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -44,11 +47,13 @@ _COPIED = (
 
 @dataclass(frozen=True, slots=True)
 class LogFinding:
-    """What is wrong with one log, and what of it can stay: the entries `kept`, and all from `pruned_to` to `head`."""
+    """What is wrong with one log, and what of it can stay: the entries `kept`, and all from `first` to `head`."""
 
     state: LogState
     is_own: bool
     faults: tuple[Fault, ...]
+    first: int
+    """`pruned_to`, unless what stood there is not whole."""
     head: Head | None
     """None if nothing whole is left."""
     kept: tuple[int, ...]
@@ -58,6 +63,14 @@ class LogFinding:
         """The first and the last place that the log gives up at its end."""
         first = self.state.pruned_to if self.head is None else self.head.seq + 1
         return (first, self.state.head.seq) if first <= self.state.head.seq else None
+
+
+@dataclass(frozen=True, slots=True)
+class _Signed:
+    """A signed entry, and where the entries that lead up to it without a gap begin."""
+
+    stretch: int
+    head: Head
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,35 +144,57 @@ def rebuild(path: Path, mesh_id: bytes, found: Survey) -> Path:
 
 def _look(store: Store, mesh_id: bytes, own_log: bytes | None, state: LogState) -> LogFinding:
     kept: list[int] = []
-    signed: list[Head] = []
+    signed: list[_Signed] = []
     last: list[Head] = []
+    stretch = state.pruned_to
 
     def noted() -> Iterator[Entry | BadRow]:
+        nonlocal stretch
         for row in _readable(store, state):
             if isinstance(row, Entry) and row.seq < state.pruned_to:
                 kept.append(row.seq)
             elif isinstance(row, Entry):
+                if not last or row.seq != last[0].seq + 1:
+                    stretch = row.seq
                 last[:] = [row.head]
                 if row.signature:
-                    signed.append(row.head)
+                    signed.append(_Signed(stretch, row.head))
             yield row
 
     recorded = Fault(state.log, state.head.seq, "the log does not end at its recorded head")
     faults = [each for each in audit(mesh_id, state, noted()) if each != recorded]
-    at = min((each.seq for each in faults if each.seq >= state.pruned_to), default=None)
-    head = next((each for each in reversed(signed) if at is None or each.seq < at), None)
+    at = sorted({each.seq for each in faults if each.seq >= state.pruned_to})
+    first, head = _first_whole(signed, at) or (state.pruned_to, None)
     if not faults and not last and state.head.seq == state.pruned_to - 1:
         head = state.head  # nothing whole is there yet, and nothing should be
-    elif at is None and last != [state.head]:
+    elif not at and last != [state.head]:
         faults.append(recorded)
     faulty = {each.seq for each in faults}
     return LogFinding(
         state=state,
         is_own=state.log == own_log,
         faults=tuple(faults),
+        first=first,
         head=head,
         kept=tuple(seq for seq in kept if seq not in faulty),
     )
+
+
+def _first_whole(signed: Sequence[_Signed], faulty: Sequence[int]) -> tuple[int, Head] | None:
+    """The first stretch without a fault or a gap: where it begins, and the last entry in it that is signed.
+
+    None if there is none with a signature in it. `faulty` is in order.
+    """
+    found: tuple[int, Head] | None = None
+    for each in signed:
+        before = bisect_left(faulty, each.head.seq)
+        if before < len(faulty) and faulty[before] == each.head.seq:
+            continue
+        first = max(each.stretch, faulty[before - 1] + 1) if before else each.stretch
+        if found is not None and first != found[0]:
+            break
+        found = first, each.head
+    return found
 
 
 def _readable(store: Store, state: LogState) -> Iterator[Entry | BadRow]:
@@ -181,7 +216,7 @@ def _fill(new: Path, damaged: Path, logs: tuple[LogFinding, ...]) -> None:
         with target:
             for number, log in enumerate((each for each in logs if each.head), start=1):
                 assert log.head is not None
-                state = replace(log.state, head=log.head)
+                state = replace(log.state, head=log.head, pruned_to=log.first)
                 target.execute(
                     "INSERT INTO log VALUES (?, ?, ?, ?, ?, ?)",
                     (number, state.log, state.public_key, state.head.seq, state.head.hash, state.pruned_to),

@@ -14,7 +14,7 @@ def startup_entries(store: Store, state: LogState, since: int = 0) -> tuple[list
     The head is always among them: whether its author has taken leave, and when it was to be heard of again, is told there.
     """
     first = max(state.pruned_to, state.head.seq + 1 - limits.STARTUP_TAIL_ENTRIES_MAX, min(since, state.head.seq))
-    tail, _ = store.read(state.log, first, state.head.seq)
+    tail = store.read_on(state.log, first, bytes_max=2**62)
     before = store.newest(state.log, Kind.HELLO, before=first)
     for entry in _newest_plans(store, state.log, first):
         before.extend(_whole_plan(store, entry))

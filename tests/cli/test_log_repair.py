@@ -47,7 +47,7 @@ def test_what_is_done_is_said_entry_by_entry_and_then_done(home: Home, tmp_path:
         f"log {_A} (this node's own) entry 3: the stored bytes are damaged",
         f"log {_A} (this node's own): entries 3 to 5 go, entry 2 is its head then",
         f"log {_B} entry 0: entries 0 to 0 are missing",
-        f"log {_B}: nothing whole is left; it is forgotten",
+        f"log {_B}: nothing in front of entry 1 can stay; the log begins there then",
     ]
     tried = demesh(home.path, "log", "repair", "--dry-run")
     assert (tried.code, tried.out.splitlines()) == (1, said)
@@ -58,7 +58,7 @@ def test_what_is_done_is_said_entry_by_entry_and_then_done(home: Home, tmp_path:
     assert ran.out.splitlines()[:4] == said
     assert f"The damaged store is {home.log_db}.damaged-1 now" in ran.out
     assert marker.read() is None
-    assert demesh(home.path, "log", "verify").out == "1 log, 3 entries: all intact\n"
+    assert demesh(home.path, "log", "verify").out == "2 logs, 8 entries: all intact\n"
 
 
 def test_a_running_node_is_in_the_way(home: Home) -> None:

@@ -12,6 +12,7 @@ from demesh.checks.schedule import first_run_ms
 from demesh.config.estimate import estimate
 from demesh.log.batch import Batch
 from demesh.log.entry import Kind
+from demesh.log.head import Head
 from demesh.log.results import Result, Results
 from demesh.log.writer import Writer
 from demesh.outcome import Outcome
@@ -29,7 +30,7 @@ def _bytes_of_a_day(intervals_ms: list[int], flush_interval_ms: int) -> int:
     """The size of all entries of a day on which every check passes, on a machine that has been up for a month."""
     rng = random.Random(1)
     begin_ms, wall_ms = 30 * _DAY_MS, 1_790_000_000_000
-    writer = Writer(SigningKey(bytes(32)), bytes(16), bytes(8), bytes(16), None)
+    writer = Writer(SigningKey(bytes(32)), bytes(16), bytes(8), bytes(16), Head(0, bytes([1]) * 32))
     batch = Batch(flush_interval_ms, begin_ms)
     told_ms = [-limits.CERTIFICATE_EXPIRY_REPEAT_MS] * len(intervals_ms)
     phases = [first_run_ms(begin_ms, index, len(intervals_ms), each) for index, each in enumerate(intervals_ms)]

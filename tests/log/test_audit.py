@@ -77,6 +77,15 @@ def test_no_signature_vouches_over_a_break() -> None:
     ]
 
 
+def test_log_that_does_not_begin_with_its_hello_is_found() -> None:
+    no_hello = "the log does not begin with its hello"
+    other = rewritten(_LOG[0], key_of("ann"), kind=Kind.RESULTS)
+    assert _faults([other], replace(_STATE, head=other.head)) == [(0, no_hello)]
+    other = rewritten(_LOG[0], key_of("ann"), payload=Pen("ann", epoch=1).greeting().payload())
+    assert _faults([other], replace(_STATE, head=other.head)) == [(0, no_hello)]
+    assert (0, no_hello) in _faults([*_LOG], replace(_STATE, public_key=public_key_of("bob")))
+
+
 def _days() -> list[Entry]:
     """A log with an entry of another kind than results in each of its first places."""
     pen = Pen("ann")

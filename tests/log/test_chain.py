@@ -187,8 +187,8 @@ def test_entry_signed_by_another_member_is_refused() -> None:
 
 
 def test_log_that_does_not_begin_with_a_hello_is_refused() -> None:
-    pen = Pen("ann")
-    assert _refused(Logs(MESH, NO_LOG), [pen.results()]) == "shape"
+    other = rewritten(log_of("ann", 1)[0], key_of("ann"), kind=Kind.RESULTS)
+    assert _refused(Logs(MESH, NO_LOG), [other]) == "shape"
 
 
 @pytest.mark.parametrize("seq", [0, 1, 3])

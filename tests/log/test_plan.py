@@ -63,6 +63,7 @@ def test_a_plan_split_over_entries_is_put_together_again(target_chars: list[int]
 
 def test_every_part_of_a_plan_fits_an_entry() -> None:
     pen = Pen("ann")
+    pen.hello()
     largest = replace(_ROW, options=tuple((f"key-{i}", "ä" * 220) for i in range(32)))
     parts = split_plan([*_rows(40), largest, largest], [bytes(16)] * limits.LABELS_MAX)
     assert len(parts) > 3

@@ -4,24 +4,28 @@ from pathlib import Path
 import apsw
 import pytest
 
-from demesh.errors import StoreError
+from demesh.errors import EntryError, StoreError
 from demesh.log.audit import audit
 from demesh.log.chain import Logs, LogState
 from demesh.log.codec import values
 from demesh.log.entry import Entry, Kind
+from demesh.log.head import Head
 from demesh.log.repair import rebuild, survey
 from demesh.log.store import Store
+from demesh.log.store_rows import HASH_BYTES_STORED, stored_body
 from tests.log.builders import (
     MESH,
     NO_LOG,
     OTHER_MESH,
     Pen,
     bodies,
+    key_of,
     lean_but_tip,
     log_of,
     owners,
     public_key_of,
     put,
+    rewritten,
 )
 from tests.log.builders import stripped as without_signature
 
@@ -113,7 +117,7 @@ def test_a_log_is_cut_back_to_what_a_signature_vouches_for_and_grows_again(path:
         ("UPDATE entry SET hash = zeroblob(32) WHERE log = 2 AND seq = 3", [0, 1, 2]),
         ("UPDATE entry SET signature = zeroblob(64) WHERE log = 2 AND seq = 5", [0, 1, 2, 3, 4]),
         ("UPDATE entry SET kind = 1 WHERE log = 2 AND seq = 1", [0]),
-        ("UPDATE entry SET body = NULL WHERE log = 2 AND seq = 0", None),
+        ("UPDATE entry SET body = NULL WHERE log = 2 AND seq = 0", [*range(1, 8)]),
         ("UPDATE log SET head_hash = zeroblob(32) WHERE no = 2", [*range(8)]),
         ("UPDATE log SET head_seq = 20 WHERE no = 2", [*range(8)]),
         ("UPDATE log SET head_seq = 2 WHERE no = 2", [*range(8)]),
@@ -144,6 +148,60 @@ def test_the_own_log_keeps_its_intact_beginning_and_nothing_is_signed_anew(
     with Store(path, mesh_id=MESH) as store:
         assert store.file_identity() != identity, "so that a new epoch begins"
         assert store.own_log() == (None if seqs is None else (_OWN[0].log, _OWN[seqs[-1]].head))
+
+
+@pytest.mark.parametrize(
+    ("damage", "first", "last"),
+    [
+        ("UPDATE entry SET body = zeroblob(50) WHERE log = 2 AND seq = 0", 1, 7),
+        ("DELETE FROM entry WHERE log = 2 AND seq < 3", 3, 7),
+        ("UPDATE entry SET signature = zeroblob(64) WHERE log = 2 AND seq IN (0, 1)", 2, 7),
+        ("UPDATE entry SET body = zeroblob(50) WHERE log = 2 AND seq IN (0, 5)", 1, 4),
+        ("UPDATE entry SET body = zeroblob(50) WHERE log = 3 AND seq = 12", 13, 20),
+    ],
+)
+def test_log_that_lost_its_beginning_is_shortened_to_what_is_behind(
+    path: Path, damage: str, first: int, last: int
+) -> None:
+    whole, before = (_CY, [0, 5, 10]) if "log = 3" in damage else (_OWN, [])
+    _change(path, damage)
+    found = survey(path, MESH)
+    assert found.logs is not None
+    (log,) = [log for log in found.logs if log.faults]
+    end = whole[-1].seq
+    assert (log.first, log.head, log.removed) == (first, whole[last].head, (last + 1, end) if last < end else None)
+    _repair(path)
+    assert _stored(path)[whole[0].log] == [whole[seq] for seq in [*before, *range(first, last + 1)]]
+    with Store(path, mesh_id=MESH) as store:
+        assert store.pruned_to(whole[0].log) == first
+
+
+def test_shortened_log_can_be_taken_up_by_peers_that_know_it(path: Path) -> None:
+    _change(path, "UPDATE entry SET body = zeroblob(50) WHERE log = 2 AND seq = 0")
+    _repair(path)
+    entries = _stored(path)[_OWN[0].log]
+    before = Head(0, entries[0].prev)
+    knows = Logs(MESH, NO_LOG, [LogState(_OWN[0].log, public_key_of("ann"), _OWN[0].head)])
+    assert knows.offer(entries).accepted == entries
+    with pytest.raises(EntryError, match="no hello"):
+        Logs(MESH, NO_LOG).adopt(_OWN[0].log, before, [], entries)
+
+
+def test_log_that_began_with_something_else_than_a_hello_is_shortened_too(path: Path) -> None:
+    other = rewritten(_OWN[0], key_of("ann"), kind=Kind.EVENT)
+    eve = [other, rewritten(_OWN[1], key_of("ann"), prev=other.hash)]
+    db = apsw.Connection(str(path))
+    db.execute("DELETE FROM entry WHERE log = 2")
+    for each in eve:
+        db.execute(
+            "INSERT INTO entry (log, seq, kind, hash, body, signature) VALUES (2, ?, ?, ?, ?, ?)",
+            (each.seq, each.kind, each.hash[:HASH_BYTES_STORED], stored_body(each), each.signature),
+        )
+    db.execute("UPDATE log SET head_seq = ?, head_hash = ? WHERE no = 2", (eve[-1].seq, eve[-1].hash))
+    db.close()
+    lines, _ = _repair(path)
+    assert lines == ["0: the log does not begin with its hello"]
+    assert _stored(path)[_OWN[0].log] == eve[1:]
 
 
 def test_of_what_is_kept_below_only_faulty_entries_go(path: Path) -> None:

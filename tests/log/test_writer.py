@@ -36,3 +36,19 @@ def test_payload_that_cannot_be_written_uses_up_no_number(payload) -> None:
         pen.write(Kind.RESULTS, payload)
     assert pen.writer.head == hello.head
     assert Logs(MESH, NO_LOG).offer([hello, pen.results()]).refusals == []
+
+
+def test_nothing_but_its_hello_can_begin_a_log() -> None:
+    pen = Pen("ann")
+    of_another_epoch, of_another_key = Pen("ann", epoch=1).greeting(), Pen("bob").greeting()
+    for kind, payload in (
+        (Kind.RESULTS, []),
+        (Kind.BYE, []),
+        (Kind.HELLO, []),
+        (Kind.HELLO, of_another_epoch.payload()),
+        (Kind.HELLO, of_another_key.payload()),
+    ):
+        with pytest.raises(RuntimeError, match="must begin with its hello"):
+            pen.write(kind, payload)
+    assert pen.writer.head is None
+    assert Logs(MESH, NO_LOG).offer([pen.hello(), pen.results()]).refusals == []

@@ -33,6 +33,7 @@ def test_nothing_to_say_is_no_message() -> None:
 @example([15_000] * 9)
 def test_messages_are_full_but_within_their_bound_and_keep_the_order(sizes: list[int]) -> None:
     pen = Pen("ann")
+    pen.hello()
     entries = [pen.write(Kind.EVENT, [bytes(size)]) for size in sizes]
     messages = bundles(entries)
     assert all(len(message) <= limits.GOSSIP_MESSAGE_BYTES_MAX for message in messages)

@@ -193,7 +193,9 @@ async def test_message_beyond_its_bound_is_refused_before_it_is_read() -> None:
 def test_largest_messages_fit_their_frame() -> None:
     many = [LogState(bytes(16), bytes(32), Head(limits.SEQ_MAX, bytes(32))) for _ in range(limits.LOGS_MAX)]
     vector = encode([Message.VECTOR, values(chain.vector(many))])
-    full = Pen("ann").write(Kind.EVENT, [bytes(16_000)])
+    pen = Pen("ann")
+    pen.hello()
+    full = pen.write(Kind.EVENT, [bytes(16_000)])
     page = Server.page(Want(full.log, 0, 99), [full] * (limits.SYNC_PAGE_BYTES_MAX // full.size))
     assert len(vector) < limits.SYNC_FRAME_BYTES_MAX
     assert len(page) < limits.SYNC_FRAME_BYTES_MAX
