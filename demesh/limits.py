@@ -47,6 +47,7 @@ EPOCHS_WHOLE_MAX = 16  # of one key; of those before, only sums are kept
 
 # Logs and members
 LOGS_MAX = 1_024  # of others
+EPOCHS_PER_KEY_MAX = 256  # logs of one member
 SYNC_VECTOR_ROWS_MAX = 4_096  # wire; more than LOGS_MAX, so that no own epoch makes a vector too long
 
 # Mesh

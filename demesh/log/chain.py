@@ -182,7 +182,13 @@ class Logs:
     def _owner_of_new_log(self, first: Entry) -> bytes:
         if len(self._states) - (self._own_log in self._states) >= limits.LOGS_MAX:
             raise EntryError("too_many_logs", f"this node holds {limits.LOGS_MAX} logs already")
-        return read_hello(first).public_key
+        public_key = read_hello(first).public_key
+        if sum(state.public_key == public_key for state in self._states.values()) >= limits.EPOCHS_PER_KEY_MAX:
+            # Whoever begins epochs without end shuts out nobody but itself.
+            raise EntryError(
+                "too_many_epochs", f"this node holds {limits.EPOCHS_PER_KEY_MAX} epochs of that member already"
+            )
+        return public_key
 
     @staticmethod
     def _linked(head: Head | None, new: list[Entry], taken: Taken) -> list[Entry]:

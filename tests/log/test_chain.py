@@ -240,6 +240,15 @@ def test_no_more_than_the_allowed_logs_are_held() -> None:
     assert logs.offer(ann[1:]).accepted == ann[1:], "those that are held go on"
 
 
+def test_member_that_begins_epochs_without_end_shuts_out_nobody_but_itself() -> None:
+    most = limits.EPOCHS_PER_KEY_MAX
+    logs = Logs(MESH, NO_LOG)
+    for epoch in range(most):
+        assert len(logs.offer(log_of("eve", 1, epoch=epoch)).accepted) == 1
+    assert _refused(logs, log_of("eve", 1, epoch=most)) == "too_many_epochs"
+    assert len(logs.offer(log_of("bob", 1)).accepted) == 1
+
+
 def test_own_epoch_leaves_a_full_node_with_a_vector_that_others_can_read() -> None:
     known = [LogState(i.to_bytes(16, "big"), bytes(32), Head(3, bytes(32))) for i in range(limits.LOGS_MAX)]
     own = log_of("ann", 2)
