@@ -2,6 +2,7 @@
 
 import errno
 import os
+import re
 import resource
 import socket
 import threading
@@ -164,18 +165,19 @@ async def test_a_lookup_without_end_is_a_timeout_and_delays_no_other():
 
         async def hang() -> None:
             hanging.set()
-            results.append(await probe(spec("http://hanging.test/", 400)))
+            results.append(await probe(spec("http://hanging.test/", 3_000)))
 
         for _ in range(30):
             nursery.start_soon(hang)
         await hanging.wait()
-        with trio.fail_after(0.35):
+        with trio.fail_after(2.5):
             assert (await probe(spec(server.url(host="shop.test")))).outcome == Outcome.PASS
         assert results == []
     release.set()
-    assert {(r.outcome, r.detail) for r in results} == {
-        (Outcome.TIMEOUT, "the host name was not resolved within 0.4 s")
-    }
+    assert {r.outcome for r in results} == {Outcome.TIMEOUT}
+    assert all(re.fullmatch(r"the host name was not resolved within (3|2\.9\d) s", r.detail) for r in results), results[
+        0
+    ]
 
 
 @pytest.mark.trio
