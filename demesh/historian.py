@@ -170,10 +170,11 @@ class Historian:
         days = await self._days_due(own_log, last_day)
         if not days and await self._checks_nothing(own_log, last_day):
             days[last_day] = {}
-        for day, rows in sorted(days.items()):
-            previous = (known.log, known.head) if known else None
-            due += ((Kind.CHECKPOINT, payload) for payload in checkpoint_payloads(day, previous, rows, held))
-        return due
+        if not days:
+            return []
+        day = min(days)  # one at a time: the next one names this one as its predecessor
+        previous = (known.log, known.head) if known else None
+        return [(Kind.CHECKPOINT, payload) for payload in checkpoint_payloads(day, previous, days[day], held)]
 
     async def _checks_nothing(self, own_log: bytes, last_day: int) -> bool:
         """Whether `last_day` has no checkpoint although this node was there: one without rows is a witness all the same."""

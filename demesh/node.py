@@ -310,8 +310,8 @@ class Node:
         """Write the sums of hours and days that are over into the own log."""
         while True:
             await trio.sleep(_BOOKS_SECONDS)
-            await self.historian.catch_up(self._own_log)  # the long part, while results may still be appended
             with suppress(HistoryError):  # the historian makes it anew; what is due then stays due
+                await self.historian.catch_up(self._own_log)  # the long part, while results may still be appended
                 while await self._author.append_due(self._due):
                     pass
 

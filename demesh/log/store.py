@@ -199,16 +199,7 @@ class Store:
 
     def read_on(self, log: bytes, first: int, *, bytes_max: int) -> list[Entry]:
         """The entries from `first` on that there are, whatever is missing or bad between them, cut as `read` does."""
-        entries: list[Entry] = []
-        size = 0
-        for row in self._decoded(log, "seq >= ?", (first,)):
-            if isinstance(row, BadRow):
-                continue
-            size += row.size
-            if entries and size > bytes_max:
-                break
-            entries.append(row)
-        return entries
+        return _cut(self._decoded(log, "seq >= ?", (first,)), bytes_max)
 
     def hash_at(self, log: bytes, seq: int) -> bytes | None:
         """The hash of an intact entry, 32 bytes; None if there is none there."""
@@ -235,17 +226,8 @@ class Store:
 
     def kept_before(self, log: bytes, below: int, *, bytes_max: int, count_max: int) -> list[Entry]:
         """What is left of a log below `pruned_to` and `below`, the newest first, cut like `read`. Bad rows are left out."""
-        entries: list[Entry] = []
-        size = 0
         where = "seq < ? AND seq < (SELECT pruned_to FROM log WHERE id = ?)"
-        for row in self._decoded(log, where, (below, log), backwards=True):
-            if isinstance(row, BadRow):
-                continue
-            size += row.size
-            if entries and (size > bytes_max or len(entries) == count_max):
-                break
-            entries.append(row)
-        return entries
+        return _cut(self._decoded(log, where, (below, log), backwards=True), bytes_max, count_max)
 
     def wall_ms_at(self, log: bytes, seq: int) -> int | None:
         """The wall clock of the first intact entry at or after `seq`; None if there is none."""
@@ -358,3 +340,17 @@ class Store:
     def _failure(self, what: str, error: apsw.Error) -> StoreError:
         is_damage = isinstance(error, apsw.CorruptError | apsw.NotADBError | apsw.SQLError)  # the last: a lost table
         return damaged(self.path, str(error)) if is_damage else StoreError(f"{what}: {error}.")
+
+
+def _cut(rows: Iterator[Entry | BadRow], bytes_max: int, count_max: int = limits.SEQ_MAX) -> list[Entry]:
+    """The intact entries of `rows`, cut before a bound is passed (one entry comes in any case)."""
+    entries: list[Entry] = []
+    size = 0
+    for row in rows:
+        if isinstance(row, BadRow):
+            continue
+        size += row.size
+        if entries and (size > bytes_max or len(entries) == count_max):
+            break
+        entries.append(row)
+    return entries
