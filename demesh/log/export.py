@@ -6,7 +6,7 @@ as just that. Texts come as their authors wrote them: who prints them makes them
 """
 
 from base64 import b64encode
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
 from datetime import UTC, datetime
@@ -15,11 +15,16 @@ from typing import Any, cast
 from demesh.errors import EntryError
 from demesh.log.bye import read_bye
 from demesh.log.chain import LogState
+from demesh.log.checkpoint import CheckpointPart, read_checkpoint_part
 from demesh.log.entry import BadRow, Entry, Kind, encode_envelope
+from demesh.log.event import Event, read_event
 from demesh.log.hello import Hello, read_hello
 from demesh.log.plan import PlanPart, read_plan_part
 from demesh.log.results import Results, read_results
+from demesh.log.rollup import Rollup, read_rollup
 from demesh.log.store import Store
+from demesh.log.sums import DAY_MS, HOUR_MS, Sums
+from demesh.outcome import Outcome
 
 DAMAGED = "the stored bytes are damaged"
 _HELLOS_TRIED = 4
@@ -59,8 +64,17 @@ class Reader:
                 return f"{len(said.rows)} checks{part}: {what}" if said.rows else "no checks"
             case Results():
                 return self._results_line(entry.log, said)
+            case Rollup():
+                return f"{_date(said.hour * HOUR_MS)} in sums: {_checks(said.rows)}"
+            case CheckpointPart():
+                part = f" (part {said.part + 1} of {said.parts})" if said.parts > 1 else ""
+                seen = f"{len(said.vector)} logs witnessed"
+                return f"{_date(said.day * DAY_MS)[:10]} in sums{part}: {_checks(said.rows)}; {seen}"
+            case Event():
+                told = " ".join(f"{key}={value}" for key, value in said.details.items())
+                return " ".join(filter(None, (said.type, said.subject, told)))
             case None:
-                return "of a kind that this version does not know" if entry.kind not in tuple(Kind) else ""
+                return "of a kind that this version does not know"
             case _:
                 return f"{said.reason}, back within {said.back_by_ms // 1_000} s"
 
@@ -98,6 +112,12 @@ class Reader:
                 return read_results(entry.payload, entry.up_ms)
             case Kind.BYE:
                 return read_bye(entry.payload)
+            case Kind.ROLLUP:
+                return read_rollup(entry.payload)
+            case Kind.CHECKPOINT:
+                return read_checkpoint_part(entry.payload)
+            case Kind.EVENT:
+                return read_event(entry.payload)
             case _:
                 return None
 
@@ -116,6 +136,13 @@ class Reader:
                 for each in said.results
             ]
             return {"plan_seq": said.plan_seq, "results": rows}
+        if isinstance(said, Rollup):
+            return {"hour": _date(said.hour * HOUR_MS), "rows": _sums_records(said.rows)}
+        if isinstance(said, CheckpointPart):
+            place = {"part": said.part, "parts": said.parts, "day": _date(said.day * DAY_MS)[:10]}
+            previous = plain([said.previous[0], said.previous[1].seq, said.previous[1].hash]) if said.previous else None
+            vector = [plain(asdict(each)) for each in said.vector]
+            return {**place, "previous": previous, "rows": _sums_records(said.rows), "vector": vector}
         return plain(asdict(said)) if said is not None else None
 
     def _results_line(self, log: bytes, said: Results) -> str:
@@ -174,6 +201,26 @@ def iso_ms(wall_ms: int) -> str | None:
     if wall_ms >= _WALL_MS_END:
         return None
     return datetime.fromtimestamp(wall_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
+
+
+def _checks(rows: Mapping[str, Sums]) -> str:
+    return f"{len(rows)} {'check' if len(rows) == 1 else 'checks'}"
+
+
+def _date(wall_ms: int) -> str:
+    return iso_ms(wall_ms) or "?"
+
+
+def _sums_records(rows: Mapping[str, Sums]) -> list[dict[str, Any]]:
+    return [
+        {
+            "check": name,
+            "outcomes": {outcome.name.lower(): sums.counts[outcome] for outcome in Outcome},
+            "up_ms": sums.up_ms,
+            "down_ms": sums.down_ms,
+        }
+        for name, sums in sorted(rows.items())
+    ]
 
 
 def plain(value: Any) -> Any:

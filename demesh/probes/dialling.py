@@ -15,7 +15,7 @@ import errno
 import socket
 import struct
 import sys
-from collections.abc import Generator
+from collections.abc import Generator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from functools import lru_cache
@@ -87,6 +87,18 @@ class Progress:
         """The result of a run that ended here: without a latency, because there was no answer."""
         return ProbeResult(
             outcome, None, fit_detail(sentence), self.phases_us, self.certificate_expires_s, self.address
+        )
+
+    def judged(self, broken: Mapping[str, str]) -> ProbeResult:
+        """The result of a run that was answered; `broken` has a phrase for each expectation that the answer breaks."""
+        return ProbeResult(
+            Outcome.MISMATCH if broken else Outcome.PASS,
+            self.latency_us,
+            fit_detail("; ".join(broken.values())),
+            self.phases_us,
+            self.certificate_expires_s,
+            self.address,
+            broken=broken,
         )
 
     def timed_out(self, timeout_ms: int) -> ProbeResult:

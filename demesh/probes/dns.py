@@ -33,7 +33,7 @@ import trio
 from demesh.errors import UsageError
 from demesh.failure import Failed
 from demesh.limits import CHECKS_MAX
-from demesh.outcome import Outcome, ProbeResult, fit_detail
+from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import DnsOptions, ProbeSpec
 from demesh.probes.dialling import Place, Progress, addresses_of, dial
 from demesh.probes.dns_exchange import ask_by_datagram, ask_by_stream
@@ -80,15 +80,7 @@ class DnsProbe:
             return progress.failed(failed.outcome, str(failed))
         broken = broken_expectations(spec.expect, question, reply)
         broken |= limits_broken(spec, progress.latency_us, progress.certificate_expires_s, self._wall_ms)
-        return ProbeResult(
-            Outcome.MISMATCH if broken else Outcome.PASS,
-            progress.latency_us,
-            fit_detail("; ".join(broken.values())),
-            progress.phases_us,
-            progress.certificate_expires_s,
-            progress.address,
-            broken=broken,
-        )
+        return progress.judged(broken)
 
     async def _ask_local(
         self, spec: ProbeSpec, options: DnsOptions, question: Question, deadline: float

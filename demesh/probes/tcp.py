@@ -23,7 +23,7 @@ import trio
 
 from demesh.failure import Failed, broken_connection
 from demesh.limits import TCP_ANSWER_BYTES_MAX, TCP_ANSWER_SEARCH_SECONDS_MAX
-from demesh.outcome import Outcome, ProbeResult, fit_detail
+from demesh.outcome import Outcome, ProbeResult
 from demesh.pattern import Pattern, PatternTooSlow
 from demesh.probes.actual import told
 from demesh.probes.base import ProbeSpec, TcpOptions
@@ -77,15 +77,7 @@ class TcpProbe:
             return progress.timed_out(spec.timeout_ms)
         broken = {} if answer is None or answer.matches else {"answer": answer.unmatched(spec)}
         broken |= limits_broken(spec, progress.latency_us, progress.certificate_expires_s, self._wall_ms)
-        return ProbeResult(
-            Outcome.MISMATCH if broken else Outcome.PASS,
-            progress.latency_us,
-            fit_detail("; ".join(broken.values())),
-            progress.phases_us,
-            progress.certificate_expires_s,
-            progress.address,
-            broken=broken,
-        )
+        return progress.judged(broken)
 
 
 async def _secure(
