@@ -128,6 +128,7 @@ class Author:
         self, hello: Hello, known_hello: Hello | None, rows: Sequence[PlanRow], known_plan: int | None
     ) -> None:
         """Write what the log needs before anything else: the hello unless it is known, the plan unless `known_plan` is it."""
+        self._logs.begin_own(self._writer.log)
         if hello != known_hello:
             await self._append([(Kind.HELLO, hello.payload())])
         if known_plan is None:
@@ -136,6 +137,16 @@ class Author:
         else:
             self._plan_seq = known_plan
             await self._flush()
+
+    async def begin_anew(self, writer: Writer, hello: Hello, rows: Sequence[PlanRow]) -> None:
+        """Let the log end, and go on in the one that `writer` begins. What has been reported since goes there."""
+        async with self._one_at_a_time:
+            self._writer = writer
+            self._logs.begin_own(writer.log)
+            self._told = [_Told() for _ in self._checks]
+            plan = [(Kind.PLAN, part.payload()) for part in split_plan(rows)]
+            self._plan_seq = writer.next_seq + 1
+            await self._write([(Kind.HELLO, hello.payload()), *plan])
 
     async def run(self) -> None:
         """Write entries as they fall due, until cancelled. Raises StoreError."""

@@ -216,6 +216,14 @@ def find_running(home: Home) -> Running:
     return running
 
 
+def machine_id() -> str:
+    """What tells this machine from others, and outlives a reboot; empty in a container that has none of its own."""
+    try:
+        return Path("/etc/machine-id").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
+
+
 def runtime_directory() -> Path:
     """A directory of this user that a reboot empties: systemd's, the session's, /run for root, else one in /tmp."""
     if named := os.environ.get("RUNTIME_DIRECTORY"):

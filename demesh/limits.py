@@ -46,6 +46,8 @@ RETENTION_RAW_MS_MIN = 6 * 3_600_000  # what the size budget leaves at least: lo
 EPOCHS_WHOLE_MAX = 16  # of one key; of those before, only sums are kept
 
 # Logs and members
+START_ASK_SECONDS_MAX = 5  # a node waits so long for members who can say how far its log went
+START_ASK_MEMBER_MS_MAX = 7 * 86_400_000  # a member from whom nothing came for so long is not asked
 LOGS_MAX = 1_024  # of others
 EPOCHS_PER_KEY_MAX = 256  # logs of one member
 SYNC_VECTOR_ROWS_MAX = 4_096  # wire; more than LOGS_MAX, so that no own epoch makes a vector too long

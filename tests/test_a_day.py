@@ -26,8 +26,8 @@ from demesh.log.entry import Entry, Kind
 from demesh.mesh.memory import MemorySwarm
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec
+from tests.cluster import Member, running
 from tests.log.builders import TrioClock
-from tests.test_node import _Member, _running
 
 pytestmark = [pytest.mark.trio, pytest.mark.slow]
 _CHECKS = 1_000
@@ -38,7 +38,7 @@ _INTERVAL_SECONDS = 3_600
 _STORE_BYTES_MAX = 20_000_000
 
 
-class _Unlucky(_Member):
+class _Unlucky(Member):
     """Every probe fails, for a reason that it tells; of the checks that flap every other run passes. Nobody can be alerted."""
 
     def __init__(self, place: Path, checks: list[Check], size_max_bytes: int) -> None:
@@ -98,7 +98,7 @@ async def test_a_day_of_failures_stays_within_the_bounds_of_log_and_store(
     monkeypatch.setattr(historian, "_FOLD_SECONDS", 60)
     monkeypatch.setattr(lookout.Lookout, "look_soon", lambda _: None)
     ann = _Unlucky(tmp_path, _checks(_CHECKS // 2, 1_000 * _INTERVAL_SECONDS), _STORE_BYTES_MAX)
-    async with _running(ann, seconds=2 * _DAY_SECONDS):
+    async with running(ann, seconds=2 * _DAY_SECONDS):
         await trio.sleep(_DAY_SECONDS)
         (state,) = ann.node.logs.states()
         kinds = Counter(entry.kind for entry in ann.store.each(state.log) if isinstance(entry, Entry))

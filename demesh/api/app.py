@@ -36,10 +36,12 @@ class ApiNode(Protocol):
     """What the API needs of a node."""
 
     mesh: str
-    settings: Settings
     view: View
     logs: Logs
     latest: LatestRuns
+
+    @property
+    def settings(self) -> Settings: ...
 
     @property
     def clock(self) -> Clock: ...

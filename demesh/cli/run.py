@@ -27,8 +27,18 @@ from demesh.config.source import ConfigSource
 from demesh.config.watch import watch
 from demesh.curl import CurlEngine, fetch
 from demesh.diagnostics import Format, set_up_logging
+from demesh.edges import Edges
 from demesh.errors import DemeshError, UsageError
-from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, make_runtime_directory, read_mesh_id
+from demesh.home import (
+    Home,
+    HomeLock,
+    MarkerFile,
+    Running,
+    find_home,
+    machine_id,
+    make_runtime_directory,
+    read_mesh_id,
+)
 from demesh.identity import (
     SwarmKey,
     new_swarm_key,
@@ -43,7 +53,7 @@ from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
 from demesh.mesh.gossip import topic
 from demesh.mesh.libp2p.host import Libp2pNetwork
-from demesh.node import Edges, Node
+from demesh.node import Node
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.statistics import tell_statistics
@@ -143,7 +153,8 @@ async def _run(
         write_marker=marker.write,
         rng=random.Random(secrets.randbits(64)),
         load_settings=partial(trio.to_thread.run_sync, source.load),
-        epoch_nonce=secrets.token_bytes(8),
+        epoch_nonce=partial(secrets.token_bytes, 8),
+        machine=machine_id(),
     )
     node = Node(settings, key, mesh_id, edges)
     stop = trio.Event()

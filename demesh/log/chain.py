@@ -88,6 +88,10 @@ class Logs:
     def states(self) -> list[LogState]:
         return sorted(self._states.values(), key=lambda state: state.log)
 
+    def begin_own(self, log: bytes) -> None:
+        """From now on `log` is the own one; the one before may take what peers know of it."""
+        self._own_log = log
+
     def append_own(self, entries: Sequence[Entry]) -> None:
         """Take note of entries that this node wrote and stored itself."""
         for entry in entries:

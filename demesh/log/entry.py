@@ -29,6 +29,7 @@ from demesh.log.head import Head
 FORMAT = 1
 SIGNATURE_BYTES = 64
 NO_HASH = bytes(32)
+NO_LOG = bytes(16)
 """What the first entry of a log names as its predecessor."""
 
 _CONTEXT = b"demesh/entry/1"

@@ -86,6 +86,23 @@ class Store:
         status = self.path.stat()
         return f"{status.st_dev}:{status.st_ino}"
 
+    def place(self, machine: str) -> str:
+        """Where the store is: on the machine of this id, at that inode. Unlike devices, both outlive a reboot."""
+        return f"{machine}:{self.path.stat().st_ino}"
+
+    def settled_at(self) -> str | None:
+        """The place where the own log was last begun or taken up; None if it never was, or was restored from a backup."""
+        rows = self._query("SELECT CAST(value AS TEXT) FROM meta WHERE key = 'place'")
+        return cast(str, rows[0][0]) if rows else None
+
+    def settle(self, place: str | None) -> None:
+        """Note `place`, durably. Raises StoreError."""
+        with self._writing(durable=True):
+            if place is None:
+                self._db.execute("DELETE FROM meta WHERE key = 'place'")
+            else:
+                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('place', ?)", (place,))
+
     def mesh_id(self) -> bytes:
         return stored_mesh_id(self._db, self.path)
 

@@ -172,7 +172,7 @@ class Puller:
         self._wants: deque[Want | WantKept] = deque()
         self._asked: Want | WantKept | None = None
         self._jumps: dict[bytes, _Jump] = {}
-        self._heads: dict[bytes, int] = {}
+        self._rows: dict[bytes, Row] = {}
         self.conflicts: list[bytes] = []
 
     def hello(self) -> bytes:
@@ -187,14 +187,17 @@ class Puller:
             raise SyncError("the peer belongs to another mesh", Refused.MESH)
         same = fields.octets("digest", 32) == vector_digest(self._states.values())
         if same:
-            self._heads = {state.log: state.head.seq for state in self._states.values()}
+            self._rows = {
+                state.log: Row(state.log, state.pruned_to, state.head.seq, state.head.hash[:8])
+                for state in self._states.values()
+            }
         return not same
 
     def offered(self, data: bytes) -> None:
         """Take the server's VECTOR. Raises SyncError. `conflicts` then names logs with another entry at the same place."""
         _, fields = _fields(data, Message.VECTOR)
         for row in map(_row, fields.array("rows", limits.SYNC_VECTOR_ROWS_MAX)):
-            self._heads[row.log] = row.head_seq
+            self._rows[row.log] = row
             state = self._states.get(row.log)
             first = max(state.head.seq + 1 if state else 0, row.pruned_to)
             if state and row.head_seq == state.head.seq and row.head_hash8 != state.head.hash[:8]:
@@ -205,13 +208,13 @@ class Puller:
                     self._jumps[row.log] = _Jump()
 
     @property
-    def held(self) -> Mapping[bytes, int]:
-        """The heads that the server said it holds: sequence numbers by log."""
-        return self._heads
+    def held(self) -> Mapping[bytes, Row]:
+        """What the server said it holds, by log."""
+        return self._rows
 
     def head_seq(self, log: bytes) -> int:
         """The head of a log that the server offered."""
-        return self._heads[log]
+        return self._rows[log].head_seq
 
     def next_pull(self) -> bytes | None:
         """The next message to send; None when everything that was offered has been asked for."""

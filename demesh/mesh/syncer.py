@@ -7,7 +7,7 @@ session that takes longer than SYNC_SESSION_SECONDS_MAX is given up and goes on 
 
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 
 import trio
@@ -22,12 +22,15 @@ from demesh.log.storage import Storage
 from demesh.mesh import session
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import Network, Stream
-from demesh.mesh.sync import Refused, Want, WantKept
+from demesh.mesh.sync import Refused, Row, Want, WantKept
 from demesh.metrics import REFUSED, SYNCS
 
 log = logging.getLogger(__name__)
 _SUSPECT_PEERS = 3
 _BAD_SESSION = (NetworkError, SyncError, EntryError)
+
+Pulled = Callable[[bytes, Mapping[bytes, Row]], None]
+"""(peer, what it said it holds, by log): called after each pull that came to its end."""
 
 
 class Syncer:
@@ -40,6 +43,7 @@ class Syncer:
         network: Network,
         clock: Clock,
         rng: random.Random,
+        pulled: Pulled = lambda peer, held: None,
     ) -> None:
         self._mesh_id = mesh_id
         self._logs = logs
@@ -48,15 +52,16 @@ class Syncer:
         self._network = network
         self._clock = clock
         self._rng = rng
+        self._pulled = pulled
         self._wanted: dict[bytes, None] = {}
         self._pulling: set[bytes] = set()
         self._serving: set[bytes] = set()
-        self._held: dict[bytes, Mapping[bytes, int]] = {}
+        self._held: dict[bytes, Mapping[bytes, Row]] = {}
         self._wake = trio.Event()
 
     def holders(self, log: bytes, seq: int) -> set[bytes]:
         """The peers that were seen to hold a log up to entry `seq`, in the last sync with each."""
-        return {peer for peer, heads in self._held.items() if heads.get(log, -1) >= seq}
+        return {peer for peer, held in self._held.items() if log in held and held[log].head_seq >= seq}
 
     def pull_from(self, peer: bytes) -> None:
         """Ask for a pull from `peer` soon; asking again before it began changes nothing."""
@@ -149,6 +154,7 @@ class Syncer:
         for conflict in puller.conflicts:
             REFUSED.labels("chain", "fork").inc()
             log.error("%s holds another entry than this node at the head of log %s", peer_id(peer), conflict.hex()[:8])
+        self._pulled(peer, puller.held)
         return "done"
 
     async def _read_page(self, want: Want | WantKept, bytes_max: int) -> Sequence[Entry]:

@@ -15,6 +15,7 @@ from demesh.log.results import read_results
 from demesh.view.checks import Checks, CheckView
 from demesh.view.member import LogView, Member
 from demesh.view.presence import LastSign, Presence, presence
+from demesh.view.sharing import Span, is_shared
 from demesh.view.vote import Observation, Vote, VoteState, advance, fresh_ms
 
 _PLANS_KEPT = 2  # results may still name the plan before the current one
@@ -67,9 +68,11 @@ class View:
         view.clock.observe(entry.boot8, entry.up_ms, received_ms, first_hand=first_hand)
         made_ms = view.clock.local_ms(entry.boot8, entry.up_ms)
         member = self._members[public_key]
-        foreign = public_key == self._own_key and not first_hand  # an old epoch of ours that somebody kept
-        if foreign or not view.clock.live or made_ms is None:
+        if not view.clock.live or made_ms is None:
             return
+        view.lived = view.lived.grown(made_ms, entry.next_ms) if view.lived else Span(made_ms, made_ms, entry.next_ms)
+        if public_key == self._own_key and not first_hand:
+            return  # another epoch of ours: an old one that somebody kept, or that of a copy of this node
         if view is member.current and made_ms < member.sign.at_ms and view.bye is None:
             return
         member.current = view
@@ -83,6 +86,8 @@ class View:
     def listen_anew(self, now_ms: int) -> None:
         """We did not listen for a while (a stopped process, a stalled machine): whatever we missed, nobody is silent yet."""
         self._listening_since_ms = now_ms
+        for view in self._logs.values():
+            view.lived = None
         for member in self._members.values():
             if member.public_key != self._own_key and member.current.newest is not None:
                 member.current.clock.lose()
@@ -93,6 +98,14 @@ class View:
         for member in self._members.values():
             if member.current.clock.live and self.presence(member, now_ms) == Presence.SILENT:
                 member.current.clock.lose()
+
+    def shared(self, now_ms: int) -> set[bytes]:
+        """The keys, our own perhaps among them, with which two nodes write at once."""
+        spans: dict[bytes, list[Span]] = {}
+        for view in self._logs.values():
+            if view.lived is not None:
+                spans.setdefault(view.public_key, []).append(view.lived)
+        return {key for key, lived in spans.items() if is_shared(lived, now_ms)}
 
     def checks(self, now_ms: int) -> list[CheckView]:
         """Every check that a member's current plan names, by name."""

@@ -8,6 +8,7 @@ from demesh.log.hello import Hello
 from demesh.log.plan import Plan, PlanReader
 from demesh.view.freshness import LogClock
 from demesh.view.presence import LastSign
+from demesh.view.sharing import Span
 from demesh.view.vote import VoteState
 
 
@@ -26,6 +27,8 @@ class LogView:
     plan_reader: PlanReader = field(default_factory=PlanReader)
     voted_seq: int = -1
     """Up to where `votes` were restored."""
+    lived: Span | None = None
+    """The signs of life it gave since we listen."""
 
     @property
     def plan(self) -> Plan | None:

@@ -96,23 +96,37 @@ def test_a_restored_node_begins_a_new_epoch_and_gets_back_what_the_backup_lacked
         assert _verified(witness)
 
 
-def test_of_a_copied_disk_the_original_goes_on_and_the_copy_begins_a_new_epoch(tmp_path: Path, swarm_key: Path) -> None:
-    node = _node(tmp_path / "nas", swarm_key)
-    with node:
-        node.start()
-        node.wait_ready()
+def _incidents(node: NodeProcess) -> set[str]:
+    return {f"{each['name']} {each['subject']}" for each in node.status()["incidents"]}
+
+
+def test_of_a_copied_disk_the_copy_begins_a_new_epoch_and_everybody_says_that_the_key_is_shared(
+    tmp_path: Path, swarm_key: Path
+) -> None:
+    witness = NodeProcess(tmp_path / "witness", "witness", _CONFIG.format(peers=""), swarm_key)
+    node = _node(tmp_path / "nas", swarm_key, f'"{witness.swarm}"')
+    with witness, node:
+        for each in (witness, node):
+            each.start()
+            each.wait_ready()
         before = _own(node)
         node.stop()
         shutil.copytree(node.home, tmp_path / "copy")
-        copy = _node(tmp_path / "copy", swarm_key)
+        copy = _node(tmp_path / "copy", swarm_key, f'"{witness.swarm}"')
         with copy:
             for each in (node, copy):
                 each.start()
                 each.wait_ready()
             assert _own(node)["log"] == before["log"]
             assert _own(copy)["log"] != before["log"]
-            assert _verified(node)
-            assert _verified(copy)
+            for each in (witness, node, copy):
+                eventually(lambda each=each: _incidents(each), lambda said: said == {"DemeshKeyShared nas"}, 40, "told")
+            assert "fork" not in _refused(witness)
+            for each in (witness, node, copy):
+                assert _verified(each)
+            copy.stop()
+            eventually(lambda: _incidents(witness), lambda said: not said, 40, "one of them has stopped")
+            assert witness.status()["nodes"][0]["presence"] == "alive"
 
 
 @pytest.mark.parametrize("lost", ["log.db", "node.key"])

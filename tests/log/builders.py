@@ -13,6 +13,7 @@ from prometheus_client import REGISTRY
 from demesh.log.bye import Bye
 from demesh.log.chain import Logs, Taken
 from demesh.log.codec import Value
+from demesh.log.entry import NO_LOG as NO_LOG
 from demesh.log.entry import BadRow, Entry, Kind, decode_body, encode_body, log_id, sign
 from demesh.log.hello import Hello
 from demesh.log.results import Result, Results
@@ -28,7 +29,6 @@ BOOT8 = b"bootboot"
 START_WALL_MS = 1_700_000_000_000
 START_UP_MS = 5_000_000
 NEXT_MS = 25_000
-NO_LOG = bytes(16)
 """The own log of a node that only listens."""
 
 Notes = list[tuple[str, Any]]
