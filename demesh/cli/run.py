@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -57,33 +56,22 @@ _PORT = 8471
 _GC_THRESHOLDS = (20_000, 20, 20)
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """The options of `demesh node run`; what is empty leaves the configuration as it is."""
-
-    data_dir: str | None = None
-    config: str | None = None
-    name: str | None = None
-    listen: tuple[str, ...] = ()
-    advertise: tuple[str, ...] = ()
-    api: str | None = None
-    peers: tuple[str, ...] = ()
-    swarm_key_file: str | None = None
-    alertmanagers: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    verbose: int = 0
-    log_format: Format = "text"
-    statistics: bool = False
-
-
-def run_node(overrides: Overrides) -> NoReturn:
+def run_node(
+    command_line: CommandLine,
+    *,
+    data_dir: str | None = None,
+    config: str | None = None,
+    verbose: int = 0,
+    log_format: Format = "text",
+    statistics: bool = False,
+) -> NoReturn:
     """Run a node until SIGTERM or SIGINT, then exit. Raises DemeshError."""
     if sys.platform != "linux":
         raise UsageError("A node runs on Linux only; the other commands work here with --node URL.")
     clock = SystemClock()
-    set_up_logging(overrides.verbose, overrides.log_format, clock.monotonic_ms, statistics=overrides.statistics)
-    home = find_home(overrides.data_dir)
-    source = _source(home, overrides)
+    set_up_logging(verbose, log_format, clock.monotonic_ms, statistics=statistics)
+    home = find_home(data_dir)
+    source = ConfigSource(Path(config) if config else home.config, command_line, needed=bool(config))
     settings = source.load()
     home.make()
     lock = HomeLock(home)
@@ -101,9 +89,7 @@ def run_node(overrides: Overrides) -> NoReturn:
         heads = {state.log: state.head.seq for state in store.logs()}
         history = open_history(home.view_db, heads)
         try:
-            trio.run(
-                _run, settings, source, home, key, swarm_key, mesh_id, store, history, api, clock, overrides.statistics
-            )
+            trio.run(_run, settings, source, home, key, swarm_key, mesh_id, store, history, api, clock, statistics)
         except* DemeshError as group:
             raise _first(group) from group
     sys.exit(0)
@@ -202,24 +188,6 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> No
     )
     for sentence in settings.not_yet:
         click.echo(f"  not yet    {sentence}")
-
-
-def _source(home: Home, overrides: Overrides) -> ConfigSource:
-    """The configuration, with the command line's options over it."""
-    return ConfigSource(
-        Path(overrides.config) if overrides.config else home.config,
-        CommandLine(
-            name=overrides.name,
-            listen=overrides.listen,
-            advertise=overrides.advertise,
-            api=overrides.api,
-            peers=overrides.peers,
-            swarm_key_file=overrides.swarm_key_file,
-            alertmanagers=overrides.alertmanagers,
-            targets=overrides.targets,
-        ),
-        needed=bool(overrides.config),
-    )
 
 
 def _swarm_key(home: Home, settings: Settings) -> SwarmKey:
