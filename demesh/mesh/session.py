@@ -10,7 +10,9 @@ from demesh.errors import NetworkError, SyncError
 from demesh.log.chain import LogState
 from demesh.log.entry import Entry
 from demesh.mesh.network import Stream
-from demesh.mesh.sync import LENGTH_BYTES, Adoption, Puller, Refused, Server, Want, WantKept, refusal
+from demesh.mesh.sync import LENGTH_BYTES, Adoption, Refused, Want, WantKept, refusal
+from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_server import Server
 
 ReadPage = Callable[[Want | WantKept, int], Awaitable[Sequence[Entry]]]
 """(want, bytes_max) -> entries in order from `want.first` on, or what is kept backwards from `want.below`; fewer than asked

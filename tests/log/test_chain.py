@@ -9,7 +9,8 @@ from demesh.log.chain import Gap, Logs, LogState, Refusal, vector, vector_digest
 from demesh.log.codec import encode, values
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
-from demesh.mesh.sync import Message, Puller
+from demesh.mesh.sync import Message
+from demesh.mesh.sync_puller import Puller
 from tests.log.builders import (
     MESH,
     NO_LOG,

@@ -8,7 +8,9 @@ from demesh import limits
 from demesh.errors import EntryError, SyncError
 from demesh.log.codec import Value, decode, encode, values
 from demesh.log.entry import Entry
-from demesh.mesh.sync import Message, Puller, Refused, Server, Want, WantKept, lean, refusal
+from demesh.mesh.sync import Message, Refused, Want, WantKept, refusal
+from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_server import Server, lean
 from tests.log.builders import (
     MESH,
     OTHER_MESH,

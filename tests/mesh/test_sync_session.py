@@ -16,7 +16,8 @@ from demesh.log.head import Head
 from demesh.mesh import session
 from demesh.mesh.memory import MemoryStream
 from demesh.mesh.session import Frames
-from demesh.mesh.sync import Message, Refused, Server, Want, WantKept
+from demesh.mesh.sync import Message, Refused, Want, WantKept
+from demesh.mesh.sync_server import Server
 from tests.log.builders import MESH, OTHER_MESH, Pen, Shelf, generated, log_of
 
 _ANN, _BOB = log_of("ann", 9), log_of("bob", 6)
