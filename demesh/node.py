@@ -61,7 +61,7 @@ _VANTAGES_KEPT_MS = 10_000
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
 
 
-_LIVE = frozenset({"tags", "advertise", "alertmanagers", "alert_labels", "checks", "not_yet"})
+_LIVE = frozenset({"tags", "advertise", "alertmanagers", "alert_labels", "alert_token_file", "checks", "not_yet"})
 """The settings that change while a node runs; for the others it must be started anew."""
 
 

@@ -18,13 +18,14 @@ import trio
 from nacl.signing import SigningKey
 
 from demesh import __version__
+from demesh.alerts.post import curl_post
 from demesh.api.server import ApiServer
 from demesh.clock import SystemClock
 from demesh.config.command_line import CommandLine
 from demesh.config.load import Settings
 from demesh.config.source import ConfigSource
 from demesh.config.watch import watch
-from demesh.curl import CurlEngine, fetch
+from demesh.curl import CurlEngine
 from demesh.diagnostics import Format, set_up_logging
 from demesh.errors import DemeshError, UsageError
 from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, make_runtime_directory, read_mesh_id
@@ -37,7 +38,7 @@ from demesh.identity import (
     write_secret,
 )
 from demesh.lateness import Lateness
-from demesh.limits import ALERT_POST_SECONDS_MAX, SOCKET_PATH_BYTES_MAX
+from demesh.limits import SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
 from demesh.mesh.gossip import topic
@@ -111,11 +112,6 @@ async def _run(
     curl, lateness = CurlEngine(), Lateness(clock)
     marker = MarkerFile(make_runtime_directory(), home)
     listen = settings.listen or _default_listen()
-
-    async def post(url: str, document: bytes) -> tuple[int, int | None]:
-        answer = await fetch(curl, url, timeout_ms=ALERT_POST_SECONDS_MAX * 1_000, json=document)
-        return answer.status, answer.date_ms
-
     edges = Edges(
         clock=clock,
         store=store,
@@ -124,7 +120,7 @@ async def _run(
         history_storage=ThreadHistoryStorage(history),
         network=Libp2pNetwork(bytes(key), swarm_key, topic(mesh_id), listen),
         probes=Probes(Tools(curl, clock.wall_ms, Resolver())),
-        post=post,
+        post=curl_post(curl, lambda: node.settings.alert_token_file),
         read_marker=marker.read,
         write_marker=marker.write,
         rng=random.Random(secrets.randbits(64)),
