@@ -232,10 +232,11 @@ async def fetch(
     *,
     timeout_ms: int,
     json: bytes | None = None,
+    bearer: str | None = None,
     ca_file: str | None = None,
     body_bytes_max: int = HTTP_BODY_BYTES_MAX,
 ) -> Answer:
-    """GETs `url`, or POSTs `json` (an encoded document) to it, and returns whatever status came.
+    """GETs `url`, or POSTs `json` (an encoded document) to it, and returns whatever status came. `bearer` is a token to show.
 
     Redirects are not followed, certificates are verified, connections are kept for the next request. Raises
     NetworkError, which shows nothing of the URL but its public part, when there was no complete answer in time.
@@ -263,10 +264,12 @@ async def fetch(
             handle.setopt(pycurl.TIMEOUT_MS, timeout_ms)
             handle.setopt(pycurl.WRITEFUNCTION, keep)
             handle.setopt(pycurl.HEADERFUNCTION, note)
+            headers = [f"Authorization: Bearer {bearer}"] if bearer else []
             if json is not None:
                 # The empty Expect spares a large document the second that libcurl waits for "100 Continue".
-                handle.setopt(pycurl.HTTPHEADER, ["Content-Type: application/json", "Expect:"])
+                headers += ["Content-Type: application/json", "Expect:"]
                 handle.setopt(pycurl.POSTFIELDS, json)
+            handle.setopt(pycurl.HTTPHEADER, headers)
             trust(handle, ca_file)
         except (pycurl.error, OSError, ValueError):
             raise NetworkError(f"{public_target(url)}: the URL or the CA file cannot be used.") from None

@@ -20,7 +20,7 @@ from demesh.view.fold import View
 from demesh.view.vote import VoteState
 
 _VANTAGES_KEPT_MS = 10_000
-_LIVE = frozenset({"tags", "advertise", "alertmanagers", "alert_labels", "checks", "not_yet"})
+_LIVE = frozenset({"tags", "advertise", "alertmanagers", "alert_labels", "alert_token_file", "checks", "not_yet"})
 """The settings that change while a node runs; for the others it must be started anew."""
 
 

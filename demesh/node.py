@@ -94,6 +94,7 @@ class Node:
             edges.clock,
             edges.rng,
             self._own_log.witnesses.said,
+            lambda peer, log_id: self.view.writes(peer, log_id, self._clock.monotonic_ms()),
         )
         self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some)
         self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
@@ -119,7 +120,9 @@ class Node:
             for task in (self.historian.run, self._housekeeper.run):
                 nursery.start_soon(task)
             nursery.start_soon(keep_dialling, self.settings.peers, self._edges.network, self.key, self._edges.rng)
-            await self._own_log.begin()
+            if not await self._own_log.begin(stop):
+                nursery.cancel_scope.cancel()
+                return
             nursery.start_soon(self._own_log.run)
             for service in services:
                 await nursery.start(service, self)

@@ -73,9 +73,14 @@ class OwnLog:
         self._changing = trio.Lock()
         self.witnesses = Witnesses(self._public_key, readers(opened.view, self._public_key), logs, edges.storage)
 
-    async def begin(self) -> None:
-        """Go on with the log, or begin a new epoch; either way it ends with hello and plan. Raises StoreError."""
-        decision = await self.witnesses.settle(self._opened.decision)
+    async def begin(self, stop: trio.Event) -> bool:
+        """Go on with the log, or begin a new epoch; either way it ends with hello and plan. Raises StoreError.
+
+        False if `stop` was set before it came to that.
+        """
+        decision = await self.witnesses.settle(self._opened.decision, stop)
+        if decision is None:
+            return False
         await self._edges.storage.call(lambda store: store.settle(store.place(self._edges.machine)))
         writer = self._writer(decision)
         known = self._opened.view.log(writer.log)
@@ -100,6 +105,7 @@ class OwnLog:
             plan.seq if plan and list(plan.rows) == self._duty.rows else None,
         )
         self._begun.set()
+        return True
 
     async def run(self) -> None:
         """Write what falls due, until cancelled. Raises StoreError."""

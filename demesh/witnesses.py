@@ -38,17 +38,20 @@ class Witnesses:
         self._said[peer] = held
         self._news.set()
 
-    async def settle(self, decision: Decision) -> Continue | NewEpoch:
-        """What becomes of the own log, once the members have been asked if that is to be done. Raises StoreError."""
+    async def settle(self, decision: Decision, stop: trio.Event) -> Continue | NewEpoch | None:
+        """What becomes of the own log, once the members have been asked if that is to be done. Raises StoreError.
+
+        None if `stop` is set meanwhile.
+        """
         if not isinstance(decision, Ask):
             return decision
-        with trio.move_on_after(limits.START_ASK_SECONDS_MAX):
-            while (judged := judge(decision, self._readers, self._agree)) is None:
+        async with trio.open_nursery() as nursery:
+            nursery.cancel_scope.deadline = trio.current_time() + limits.START_ASK_SECONDS_MAX
+            nursery.start_soon(_cancel_on, stop, nursery.cancel_scope)
+            while judge(decision, self._readers, self._agree) is None:
                 await self._listen(decision.log)
-            return judged
-        judged = judge(decision, self._readers, self._agree, over=True)
-        assert judged is not None
-        return judged
+            nursery.cancel_scope.cancel()
+        return None if stop.is_set() else judge(decision, self._readers, self._agree, over=True)
 
     async def contradiction(self, own_log: bytes) -> str:
         """Wait until a peer holds of `own_log` what this node does not; returns why it must end. Raises StoreError."""
@@ -93,3 +96,8 @@ class Witnesses:
 
     def _held_before(self, own_log: bytes) -> dict[bytes, int]:
         return {log: seq for log, seq in self._held_at_start.items() if log != own_log}
+
+
+async def _cancel_on(event: trio.Event, scope: trio.CancelScope) -> None:
+    await event.wait()
+    scope.cancel()

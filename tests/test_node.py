@@ -5,6 +5,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
 from itertools import chain, cycle, pairwise, repeat
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -136,10 +137,16 @@ async def test_configuration_is_taken_up_while_the_node_runs(autojump_clock: Moc
         assert isinstance(ann.configured, Settings)
         shop = Check("shop", ProbeSpec("http", "https://shop.example.org/", 1_000), interval_ms=4_000)
         before = ann.own_log()[-1].seq
+        token_file = Path("/nonexistent/token")
         ann.configured = replace(
-            ann.configured, checks=(shop, _check(interval_ms=4_000)), tags=("eu",), alertmanagers=()
+            ann.configured,
+            checks=(shop, _check(interval_ms=4_000)),
+            tags=("eu",),
+            alertmanagers=(),
+            alert_token_file=token_file,
         )
         await ann.node.reload()
+        assert ann.node.settings.alert_token_file == token_file, "it is looked up there at each post"
         await trio.sleep(10)
         for member in (ann, ben):
             assert {check["name"]: check["state"] for check in member.node.status()["checks"]} == {

@@ -71,12 +71,11 @@ def run(
       demesh node run --peer vps1.example.net:8471 --swarm-key-file swarm.key
       demesh node run --stats --log-format json https://example.org
     """
-    from demesh.cli.run import Overrides, run_node
+    from demesh.cli.run import run_node
+    from demesh.config.command_line import CommandLine
 
     run_node(
-        Overrides(
-            data_dir=data_dir,
-            config=config,
+        CommandLine(
             name=name,
             listen=listen,
             advertise=advertise,
@@ -85,10 +84,12 @@ def run(
             swarm_key_file=swarm_key_file,
             alertmanagers=alertmanagers,
             targets=targets,
-            verbose=verbose,
-            log_format=log_format,
-            statistics=stats,
-        )
+        ),
+        data_dir=data_dir,
+        config=config,
+        verbose=verbose,
+        log_format=log_format,
+        statistics=stats,
     )
 
 

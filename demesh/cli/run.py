@@ -9,7 +9,6 @@ import signal
 import socket
 import sys
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -19,13 +18,14 @@ import trio
 from nacl.signing import SigningKey
 
 from demesh import __version__
+from demesh.alerts.post import curl_post
 from demesh.api.server import ApiServer
 from demesh.clock import SystemClock
 from demesh.config.command_line import CommandLine
 from demesh.config.load import Settings
 from demesh.config.source import ConfigSource
 from demesh.config.watch import watch
-from demesh.curl import CurlEngine, fetch
+from demesh.curl import CurlEngine
 from demesh.diagnostics import Format, set_up_logging
 from demesh.edges import Edges
 from demesh.errors import DemeshError, UsageError
@@ -48,7 +48,7 @@ from demesh.identity import (
     write_secret,
 )
 from demesh.lateness import Lateness
-from demesh.limits import ALERT_POST_SECONDS_MAX, SOCKET_PATH_BYTES_MAX
+from demesh.limits import SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
 from demesh.mesh.gossip import topic
@@ -67,33 +67,22 @@ _PORT = 8471
 _GC_THRESHOLDS = (20_000, 20, 20)
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """The options of `demesh node run`; what is empty leaves the configuration as it is."""
-
-    data_dir: str | None = None
-    config: str | None = None
-    name: str | None = None
-    listen: tuple[str, ...] = ()
-    advertise: tuple[str, ...] = ()
-    api: str | None = None
-    peers: tuple[str, ...] = ()
-    swarm_key_file: str | None = None
-    alertmanagers: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    verbose: int = 0
-    log_format: Format = "text"
-    statistics: bool = False
-
-
-def run_node(overrides: Overrides) -> NoReturn:
+def run_node(
+    command_line: CommandLine,
+    *,
+    data_dir: str | None = None,
+    config: str | None = None,
+    verbose: int = 0,
+    log_format: Format = "text",
+    statistics: bool = False,
+) -> NoReturn:
     """Run a node until SIGTERM or SIGINT, then exit. Raises DemeshError."""
     if sys.platform != "linux":
         raise UsageError("A node runs on Linux only; the other commands work here with --node URL.")
     clock = SystemClock()
-    set_up_logging(overrides.verbose, overrides.log_format, clock.monotonic_ms, statistics=overrides.statistics)
-    home = find_home(overrides.data_dir)
-    source = _source(home, overrides)
+    set_up_logging(verbose, log_format, clock.monotonic_ms, statistics=statistics)
+    home = find_home(data_dir)
+    source = ConfigSource(Path(config) if config else home.config, command_line, needed=bool(config))
     settings = source.load()
     home.make()
     lock = HomeLock(home)
@@ -111,9 +100,7 @@ def run_node(overrides: Overrides) -> NoReturn:
         heads = {state.log: state.head.seq for state in store.logs()}
         history = open_history(home.view_db, heads)
         try:
-            trio.run(
-                _run, settings, source, home, key, swarm_key, mesh_id, store, history, api, clock, overrides.statistics
-            )
+            trio.run(_run, settings, source, home, key, swarm_key, mesh_id, store, history, api, clock, statistics)
         except* DemeshError as group:
             raise _first(group) from group
     sys.exit(0)
@@ -135,11 +122,6 @@ async def _run(
     curl, lateness = CurlEngine(), Lateness(clock)
     marker = MarkerFile(make_runtime_directory(), home)
     listen = settings.listen or _default_listen()
-
-    async def post(url: str, document: bytes) -> tuple[int, int | None]:
-        answer = await fetch(curl, url, timeout_ms=ALERT_POST_SECONDS_MAX * 1_000, json=document)
-        return answer.status, answer.date_ms
-
     edges = Edges(
         clock=clock,
         store=store,
@@ -148,7 +130,7 @@ async def _run(
         history_storage=ThreadHistoryStorage(history),
         network=Libp2pNetwork(bytes(key), swarm_key, topic(mesh_id), listen),
         probes=Probes(Tools(curl, clock.wall_ms, Resolver())),
-        post=post,
+        post=curl_post(curl, lambda: node.settings.alert_token_file),
         read_marker=marker.read,
         write_marker=marker.write,
         rng=random.Random(secrets.randbits(64)),
@@ -213,24 +195,6 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> No
     )
     for sentence in settings.not_yet:
         click.echo(f"  not yet    {sentence}")
-
-
-def _source(home: Home, overrides: Overrides) -> ConfigSource:
-    """The configuration, with the command line's options over it."""
-    return ConfigSource(
-        Path(overrides.config) if overrides.config else home.config,
-        CommandLine(
-            name=overrides.name,
-            listen=overrides.listen,
-            advertise=overrides.advertise,
-            api=overrides.api,
-            peers=overrides.peers,
-            swarm_key_file=overrides.swarm_key_file,
-            alertmanagers=overrides.alertmanagers,
-            targets=overrides.targets,
-        ),
-        needed=bool(overrides.config),
-    )
 
 
 def _swarm_key(home: Home, settings: Settings) -> SwarmKey:

@@ -32,8 +32,6 @@ def _of_node(config: ConfigFile) -> Iterator[Problem]:
         yield Problem(("mesh", "deny"), "this version turns no node away that has the swarm key.")
     if mesh.adopt_checks:
         yield Problem(("mesh", "adopt_checks"), "this version runs the checks of its own files only.")
-    if alerts.token_file is not None:
-        yield Problem(("alerts", "token_file"), "this version sends no token to an Alertmanager.")
     if alerts.watchdog:
         yield Problem(("alerts", "watchdog"), "this version sends no watchdog alert.")
     for index, _ in enumerate(config.notify):

@@ -74,6 +74,8 @@ class Logs:
         """`own_log` grows by `append_own` only: from elsewhere nothing can be new in it."""
         self._mesh_id = mesh_id
         self._own_log = own_log
+        self.writes = b""
+        """The log that this node has written in since it started; empty before."""
         self._states: dict[bytes, LogState] = {state.log: state for state in known}
         self._recent: dict[bytes, OrderedDict[int, bytes]] = {}
         for state in self._states.values():
@@ -97,6 +99,7 @@ class Logs:
         for entry in entries:
             state = self._states.get(entry.log)
             assert entry.log == self._own_log
+            self.writes = entry.log
             public_key = read_hello(entry).public_key if state is None else state.public_key
             self._advance(LogState(entry.log, public_key, entry.head, state.pruned_to if state else 0))
 

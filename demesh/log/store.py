@@ -223,24 +223,6 @@ class Store:
         entries, _ = self.read(log, seq, seq)
         return entries[0].hash if entries else None
 
-    def kept(self, log: bytes, from_seq: int, *, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
-        """What is left of a log below `pruned_to`, from `from_seq` on, cut before `bytes_max` is passed (one in any case).
-
-        Bad rows are left out and named.
-        """
-        entries: list[Entry] = []
-        bad: list[BadRow] = []
-        size = 0
-        for row in self._decoded(log, "seq >= ? AND seq < (SELECT pruned_to FROM log WHERE id = ?)", (from_seq, log)):
-            if isinstance(row, BadRow):
-                bad.append(row)
-                continue
-            size += row.size
-            if entries and size > bytes_max:
-                break
-            entries.append(row)
-        return entries, bad
-
     def kept_before(self, log: bytes, below: int, *, bytes_max: int, count_max: int) -> list[Entry]:
         """What is left of a log below `pruned_to` and `below`, the newest first, cut like `read`. Bad rows are left out."""
         where = "seq < ? AND seq < (SELECT pruned_to FROM log WHERE id = ?)"

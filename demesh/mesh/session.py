@@ -1,16 +1,17 @@
 """One sync session over a stream: frames in and out, around the decisions of `demesh.mesh.sync`."""
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import trio
 
 from demesh import limits
 from demesh.errors import NetworkError, SyncError
-from demesh.log.chain import LogState
 from demesh.log.entry import Entry
 from demesh.mesh.network import Stream
-from demesh.mesh.sync import LENGTH_BYTES, Adoption, Puller, Refused, Server, Want, WantKept, refusal
+from demesh.mesh.sync import LENGTH_BYTES, Adoption, Refused, Want, WantKept, refusal
+from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_server import Server
 
 ReadPage = Callable[[Want | WantKept, int], Awaitable[Sequence[Entry]]]
 """(want, bytes_max) -> entries in order from `want.first` on, or what is kept backwards from `want.below`; fewer than asked
@@ -20,7 +21,11 @@ Adopt = Callable[[Adoption], Awaitable[bool]]
 """Whether a log is taken up from where the peer still has it."""
 
 TakePage = Callable[[Sequence[Entry], int], Awaitable[bool]]
-"""(entries, the log's head at the peer) -> false if the rest of that log is not worth asking for."""
+"""(entries, the one among them that the peer has only just written, or -1) -> false if the rest of that log is not worth asking
+for."""
+
+Greeted = Callable[[bytes], None]
+"""Called with the log that the peer is writing, empty if none, once it has greeted."""
 
 
 class Frames:
@@ -68,11 +73,12 @@ class Frames:
         return found
 
 
-async def serve(stream: Stream, mesh_id: bytes, states: Iterable[LogState], read_page: ReadPage) -> None:
+async def serve(stream: Stream, server: Server, read_page: ReadPage, greeted: Greeted) -> None:
     """Answer a puller until it closes. Raises NetworkError, SyncError, EntryError when the session ends badly."""
     frames = Frames(stream)
-    server = Server(mesh_id, states)
-    for answer in server.greet(await frames.expect()):
+    answers = server.greet(await frames.expect())
+    greeted(server.puller_writes)
+    for answer in answers:
         await frames.send(answer)
     while (message := await frames.receive()) is not None:
         want = server.wanted(message)
@@ -84,10 +90,9 @@ async def refuse(stream: Stream, code: Refused, sentence: str) -> None:
     await Frames(stream).send(refusal(code, sentence))
 
 
-async def pull(stream: Stream, mesh_id: bytes, states: Iterable[LogState], adopt: Adopt, take: TakePage) -> Puller:
-    """Get from the peer what `states` lack, page by page. Raises NetworkError, SyncError, EntryError."""
+async def pull(stream: Stream, puller: Puller, adopt: Adopt, take: TakePage) -> None:
+    """Get from the peer what the puller lacks, page by page. Raises NetworkError, SyncError, EntryError."""
     frames = Frames(stream)
-    puller = Puller(mesh_id, states)
     await frames.send(puller.hello())
     if puller.greeted(await frames.expect()):
         puller.offered(await frames.expect())
@@ -96,9 +101,8 @@ async def pull(stream: Stream, mesh_id: bytes, states: Iterable[LogState], adopt
             answer = puller.answer(await frames.expect())
             if answer.adoption and not await adopt(answer.adoption):
                 puller.skip(answer.adoption.log)
-            elif answer.entries and not await take(answer.entries, puller.head_seq(answer.entries[0].log)):
+            elif answer.entries and not await take(answer.entries, puller.fresh_seq(answer.entries[0].log)):
                 puller.skip(answer.entries[0].log)
-    return puller
 
 
 @contextmanager

@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import trio
 
@@ -23,6 +24,8 @@ from demesh.mesh import session
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import Network, Stream
 from demesh.mesh.sync import Refused, Row, Want, WantKept
+from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_server import Server
 from demesh.metrics import REFUSED, SYNCS
 
 log = logging.getLogger(__name__)
@@ -31,6 +34,9 @@ _BAD_SESSION = (NetworkError, SyncError, EntryError)
 
 Pulled = Callable[[bytes, Mapping[bytes, Row]], None]
 """(peer, what it said it holds, by log): called after each pull that came to its end."""
+
+Writes = Callable[[bytes, bytes], None]
+"""(peer, log): called when a peer says which log it is writing now."""
 
 
 class Syncer:
@@ -44,6 +50,7 @@ class Syncer:
         clock: Clock,
         rng: random.Random,
         pulled: Pulled = lambda peer, held: None,
+        writes: Writes = lambda peer, log: None,
     ) -> None:
         self._mesh_id = mesh_id
         self._logs = logs
@@ -53,6 +60,7 @@ class Syncer:
         self._clock = clock
         self._rng = rng
         self._pulled = pulled
+        self._writes = writes
         self._wanted: dict[bytes, None] = {}
         self._pulling: set[bytes] = set()
         self._serving: set[bytes] = set()
@@ -101,7 +109,8 @@ class Syncer:
                     REFUSED.labels("sync", "busy").inc()
                     await session.refuse(stream, Refused.BUSY, "this node serves enough peers at the moment; try later")
                 else:
-                    await session.serve(stream, self._mesh_id, self._logs.states(), self._read_page)
+                    server = Server(self._mesh_id, self._logs.states(), self._logs.writes)
+                    await session.serve(stream, server, self._read_page, partial(self._greeted, stream.peer))
         except NetworkError as error:
             log.info("A sync session of %s broke off: %s", peer_id(stream.peer), error)
         except (SyncError, EntryError) as error:
@@ -137,25 +146,31 @@ class Syncer:
                 self._wake.set()
 
     async def _pull_once(self, peer: bytes) -> str:
-        async def take(entries: Sequence[Entry], head_seq: int) -> bool:
+        async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
             def is_first_hand(entry: Entry, owner: bytes) -> bool:
-                """The newest entry of a peer's own log, from the peer itself, is as good as a message of its."""
-                return owner == peer and entry.seq == head_seq
+                """The newest entry of the log that a peer is writing, from the peer itself, is as good as a message of its."""
+                return owner == peer and entry.seq == fresh_seq
 
             taken = await self._intake.take(entries, self._clock.monotonic_ms(), is_first_hand)
             return not taken.refusals and not taken.gaps
 
+        puller = Puller(self._mesh_id, self._logs.states(), self._logs.writes)
         stream = await self._network.open_stream(peer)
         try:
-            puller = await session.pull(stream, self._mesh_id, self._logs.states(), self._intake.adopt, take)
+            await session.pull(stream, puller, self._intake.adopt, take)
         finally:
             await stream.close()
         self._held[peer] = puller.held
         for conflict in puller.conflicts:
             REFUSED.labels("chain", "fork").inc()
             log.error("%s holds another entry than this node at the head of log %s", peer_id(peer), conflict.hex()[:8])
+        self._greeted(peer, puller.server_writes)
         self._pulled(peer, puller.held)
         return "done"
+
+    def _greeted(self, peer: bytes, writes: bytes) -> None:
+        if writes:
+            self._writes(peer, writes)
 
     async def _read_page(self, want: Want | WantKept, bytes_max: int) -> Sequence[Entry]:
         if isinstance(want, WantKept):

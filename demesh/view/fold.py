@@ -15,7 +15,7 @@ from demesh.log.results import read_results
 from demesh.view.checks import Checks, CheckView
 from demesh.view.member import LogView, Member
 from demesh.view.presence import LastSign, Presence, presence
-from demesh.view.sharing import Span, is_shared
+from demesh.view.sharing import Greetings, Span, is_shared
 from demesh.view.vote import Observation, Vote, VoteState, advance, fresh_ms
 
 _PLANS_KEPT = 2  # results may still name the plan before the current one
@@ -30,6 +30,7 @@ class View:
         self._logs: dict[bytes, LogView] = {}
         self._members: dict[bytes, Member] = {}
         self._checks = Checks(self.presence)
+        self._greetings = Greetings()
         self.skipped = 0
 
     def log(self, log: bytes) -> LogView | None:
@@ -99,13 +100,17 @@ class View:
             if member.current.clock.live and self.presence(member, now_ms) == Presence.SILENT:
                 member.current.clock.lose()
 
+    def writes(self, public_key: bytes, log: bytes, now_ms: int) -> None:
+        """A peer says, over its own connection, that it is writing a log, which need not have reached us."""
+        self._greetings.note(public_key, log, now_ms)
+
     def shared(self, now_ms: int) -> set[bytes]:
         """The keys, our own perhaps among them, with which two nodes write at once."""
         spans: dict[bytes, list[Span]] = {}
         for view in self._logs.values():
             if view.lived is not None:
                 spans.setdefault(view.public_key, []).append(view.lived)
-        return {key for key, lived in spans.items() if is_shared(lived, now_ms)}
+        return {key for key, found in spans.items() if is_shared(found, now_ms)} | self._greetings.shared(now_ms)
 
     def checks(self, now_ms: int) -> list[CheckView]:
         """Every check that a member's current plan names, by name."""

@@ -17,6 +17,8 @@ from demesh.view.presence import Presence
 from demesh.view.uptime import WINDOWS, Past, Uptime
 
 Json = dict[str, Any]
+_RATIO_DIGITS = 6
+_COVERAGE_DIGITS = 8
 
 
 def iso(wall_ms: int | None) -> str | None:
@@ -77,7 +79,13 @@ def _check(check: CheckView, past: Past, names: dict[bytes, str]) -> Json:
 def _uptime(uptime: Uptime | None) -> Json:
     if uptime is None:
         return {"ratio": None, "coverage": 0.0}
-    return {"ratio": None if uptime.ratio is None else round(uptime.ratio, 6), "coverage": round(uptime.coverage, 8)}
+    ratio = None if uptime.ratio is None else _rounded(uptime.ratio, _RATIO_DIGITS)
+    return {"ratio": ratio, "coverage": _rounded(uptime.coverage, _COVERAGE_DIGITS)}
+
+
+def _rounded(share: float, digits: int) -> float:
+    """Rounded, but never to 1 what is less: somebody may ask whether it was always."""
+    return min(round(share, digits), 1 - 10**-digits) if share < 1 else 1.0
 
 
 def _vantage(vantage: Vantage, names: dict[bytes, str]) -> Json:

@@ -151,6 +151,22 @@ def test_what_failed_stands_on_a_line_of_its_own_whole_however_narrow_the_screen
     assert len(header) <= 80
 
 
+@pytest.mark.parametrize(
+    ("ratio", "coverage", "told"),
+    [
+        (1.0, 1.0, "100 %"),
+        (0.999999, 1.0, "99.99 %"),
+        (0.99996, 1.0, "99.99 %"),
+        (1.0, 0.5, "100 % of 12h"),
+        (0.999999, 0.899, "99.99 % of 21h 34m"),
+    ],
+)
+def test_a_hundred_per_cent_is_what_was_always_up(ratio: float, coverage: float, told: str, tmp_path: Path) -> None:
+    check = _check("blog", "up", _vantage("nas"), uptime={"24h": {"ratio": ratio, "coverage": coverage}}, since=None)
+    line = next(line for line in _shown(tmp_path, _answer(checks=[check])).out.splitlines() if " blog " in line)
+    assert line.strip().endswith(f"12 ms    {told}")
+
+
 @pytest.mark.parametrize("text", ["[/]", "[bold]x[/bold]", "[link=http://a]b", "[nas]"])
 def test_what_others_call_themselves_is_no_markup(text: str, tmp_path: Path) -> None:
     check = _check(text, "down", _vantage(text, "fail", detail=text))

@@ -47,7 +47,6 @@ def test_a_company(tmp_path: Path) -> None:
     assert _lines(found.not_yet) == [
         "8: mesh.trust",
         "9: mesh.members",
-        "13: alerts.token_file",
         "15: alerts.watchdog",
         "33: check[2].runbook",
         "34: check[2].depends_on",

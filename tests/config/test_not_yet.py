@@ -15,7 +15,6 @@ _LATER = {
     f'mesh.members = {{ a = "{_ID}" }}': "mesh.members",
     f'mesh.deny = ["{_ID}"]': "mesh.deny",
     'mesh.adopt_checks = ["a"]': "mesh.adopt_checks",
-    'alerts.token_file = "secret"': "alerts.token_file",
     "alerts.watchdog = true": "alerts.watchdog",
     'api.public_listen = "0.0.0.0:1"': "api.public_listen",
     '[[notify]]\nurl = "ntfy://a"': "notify[1]",

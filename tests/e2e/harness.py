@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 from urllib.parse import quote
 
 import pytest
@@ -37,14 +37,16 @@ def eventually(read: Callable[[], _T], accept: Callable[[_T], bool], seconds: fl
     raise AssertionError(f"not within {seconds} s: {what}; last seen: {json.dumps(last, indent=1, default=str)}")
 
 
+def cannot_run(reason: str) -> NoReturn:
+    """This test lacks something here: it is skipped, in CI it fails."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def require(program: str) -> str:
-    """The path of a program; where it is missing the test is skipped, in CI it fails."""
-    path = shutil.which(program)
-    if path is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{program} is not installed")
-    if path is None:
-        pytest.skip(f"{program} is not installed")
-    return path
+    """The path of a program, without which the test cannot run."""
+    return shutil.which(program) or cannot_run(f"{program} is not installed")
 
 
 def free_port() -> int:

@@ -11,7 +11,9 @@ from demesh.log.chain import LogState
 from demesh.log.entry import Entry, Kind
 from demesh.log.rollup import rollup_payloads
 from demesh.log.sums import Sums
-from demesh.mesh.sync import Adoption, Answer, Puller, Server, WantKept
+from demesh.mesh.sync import Adoption, WantKept
+from demesh.mesh.sync_puller import Answer, Puller
+from demesh.mesh.sync_server import Server
 from tests.log.builders import MESH, Pen, Shelf, damaged, key_of, log_of, rewritten
 
 _KEPT = (Kind.HELLO, Kind.ROLLUP, Kind.EVENT)

@@ -16,7 +16,8 @@ from demesh.mesh.intake import Intake
 from demesh.mesh.memory import MemoryNetwork, MemorySwarm
 from demesh.mesh.network import Stream
 from demesh.mesh.session import Frames
-from demesh.mesh.sync import Message, Puller, Refused
+from demesh.mesh.sync import Message, Refused
+from demesh.mesh.sync_puller import Puller
 from demesh.mesh.syncer import Syncer
 from tests.log.builders import (
     MESH,

@@ -106,6 +106,16 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
     }
 
 
+@pytest.mark.parametrize("missed", [0, 1e-11, 1e-7, 0.25])
+def test_what_was_not_always_up_or_not_wholly_observed_is_never_told_as_1(missed: float) -> None:
+    view, _, _ = _mesh_of_two()
+    past = {"web": Past({"365d": Uptime(1 - missed, 1 - missed)})}
+    (check,) = status(view, past, "0a1b2c3d", OWN.key, 0, WALL_MS)["checks"]
+    for told in check["uptime"]["365d"].values():
+        assert (told == 1) == (missed == 0)
+        assert told == pytest.approx(1 - missed, abs=1e-6)
+
+
 def test_a_failure_is_told_with_its_outcome_and_detail() -> None:
     view, own, peer = _mesh_of_two()
     for author in (own, peer):

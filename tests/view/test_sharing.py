@@ -56,3 +56,19 @@ def test_copy_of_a_node_that_runs_beside_it_is_noticed_until_one_of_them_stops()
     for now_ms in range(30_000, 80_000, 10_000):
         deliver(view, one, one.results(now_ms), now_ms)
     assert view.shared(80_000) == set()
+
+
+def test_what_a_peer_says_it_writes_tells_too_of_a_copy_whose_log_does_not_come_through() -> None:
+    view = new_view()
+    for now_ms, log, shared in [(0, b"one", False), (1, b"two", False), (2, b"two", False), (30_000, b"one", True)]:
+        view.writes(b"key", log, now_ms)
+        assert view.shared(now_ms) == ({b"key"} if shared else set())
+    assert view.shared(330_000) == {b"key"}
+    assert view.shared(330_001) == set(), "it greeted as one node since"
+
+
+def test_node_that_restarts_again_and_again_never_comes_back_to_an_earlier_log() -> None:
+    view = new_view()
+    for now_ms in range(0, 900_000, 30_000):
+        view.writes(b"key", b"epoch %d" % (now_ms // 90_000), now_ms)
+        assert view.shared(now_ms) == set()
