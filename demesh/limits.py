@@ -19,6 +19,11 @@ RESULTS_PER_ENTRY_MAX = 256  # wire: what a reader accepts
 PLAN_PARTS_MAX = 1_024  # wire
 LABELS_MAX = 32  # wire: on one check
 
+PROOF_ENTRIES_MAX = (
+    4_096  # wire: of one history in a proof of a fork; what a page of sync may hold between two signatures
+)
+PROOF_SEGMENT_BYTES_MAX = 262_144  # wire: the same in bytes; two of them fit a message of sync
+
 # Batching and storing
 RESULTS_PER_FLUSH_MAX = 64
 FLUSH_INTERVAL_MS_DEFAULT = 10_000
@@ -55,6 +60,7 @@ SYNC_VECTOR_ROWS_MAX = 4_096  # wire; more than LOGS_MAX, so that no own epoch m
 # Mesh
 GOSSIP_MESSAGE_BYTES_MAX = 65_536
 INTAKE_QUEUE_BATCHES_MAX = 256
+FORK_QUESTIONS_MAX = 64  # to find where two histories part; 2^53 entries would need 54
 SYNC_PAGE_BYTES_MAX = 524_288  # wire
 SYNC_PAGE_ENTRIES_MAX = 4_096  # wire
 SYNC_FRAME_BYTES_MAX = SYNC_PAGE_BYTES_MAX + 65_536
