@@ -128,6 +128,7 @@ HTTP_HEADER_CHARS_MAX = 8_192
 
 # View
 HISTORY_UNSAVED_MAX = 10_000  # signed rows
+HISTORY_BEHIND_MAX = 1_000  # entries; with more than these to fold, uptime is not complete
 RESULT_FRESH_EXTRA_MS = 30_000  # a result counts for 2 x interval + this
 SILENT_AFTER_SUSPECT_MS = 10_000
 AWAY_MS_DEFAULT = 600_000  # what a bye without a date means

@@ -187,7 +187,9 @@ class Node:
     def status(self) -> dict[str, Any]:
         """The answer of `demesh status --json`."""
         now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.wall_ms()
-        answer = report.status(self.view, self.historian.past, self.mesh, self.key, now_ms, wall_ms)
+        answer = report.status(
+            self.view, self.historian.past, self.historian.behind, self.mesh, self.key, now_ms, wall_ms
+        )
         return {**answer, "incidents": self._lookout.incidents()}
 
     def heads(self) -> list[dict[str, Any]]:

@@ -125,6 +125,10 @@ class _Member:
                     history.learn(state.public_key, history_context(store, state.log, folded.applied_seq + 1))
             return _folded(store, history, kept)
 
+    def lose_history(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self._history_file}{suffix}").unlink(missing_ok=True)
+
     def history_made_anew(self) -> list[tuple[object, ...]]:
         """The same, folded from the logs alone."""
         anew = self._history_file.with_suffix(".anew")
@@ -461,6 +465,25 @@ async def test_member_that_took_leave_is_away_after_a_restart_too(autojump_clock
     async with _running(ben):
         await trio.sleep(_SILENT_SECONDS + 5)
         assert ben.presence_of(ann) == Presence.AWAY
+
+
+async def test_uptime_is_not_complete_until_lost_history_is_folded_anew(
+    autojump_clock: MockClock, mesh: _Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HISTORY_BEHIND_MAX", 10)
+    ann = mesh.member("ann", [_check(interval_ms=4_000)])
+    async with _running(ann):
+        await trio.sleep(120)
+        assert ann.node.status()["history"]["complete"]
+    ann.lose_history()
+    async with _running(ann):
+        lost = ann.node.status()["history"]
+        assert lost["behind"] > 30
+        assert not lost["complete"]
+        await trio.sleep(1)
+        folded = ann.node.status()["history"]
+        assert folded["behind"] <= 1
+        assert folded["complete"]
 
 
 async def test_node_that_checks_nothing_is_a_witness_every_day(autojump_clock: MockClock, mesh: _Mesh) -> None:

@@ -87,6 +87,13 @@ class IncidentModel(BaseModel):
     annotations: dict[str, str]
 
 
+class HistoryModel(BaseModel):
+    """How far uptime is worked out. While it is not complete, it is of a part of what the logs say."""
+
+    behind: int = Field(description="Entries held that are not part of it yet. A few always are.")
+    complete: bool
+
+
 class StatusModel(BaseModel):
     """What a node knows of the whole mesh, now."""
 
@@ -94,6 +101,7 @@ class StatusModel(BaseModel):
     node: str | None = Field(description="The name of the node that answers.")
     as_of: str | None
     settled: bool = Field(description="Whether every live vantage has reported since this node listens.")
+    history: HistoryModel
     checks: list[CheckModel]
     nodes: list[NodeModel]
     incidents: list[IncidentModel]
