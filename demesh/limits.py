@@ -127,6 +127,7 @@ HTTP_HEADERS_MAX = 64  # that a check sends, or expects
 HTTP_HEADER_CHARS_MAX = 8_192
 
 # View
+WARNINGS_PER_LOG_MAX = 16  # the newest
 HISTORY_UNSAVED_MAX = 10_000  # signed rows
 HISTORY_BEHIND_MAX = 1_000  # entries; with more than these to fold, uptime is not complete
 RESULT_FRESH_EXTRA_MS = 30_000  # a result counts for 2 x interval + this

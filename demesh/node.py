@@ -12,6 +12,7 @@ import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, fields, replace
+from functools import partial
 from typing import Any
 
 import trio
@@ -27,7 +28,7 @@ from demesh.checks.runner import Run, Runner
 from demesh.checks.schedule import Turn, turn_of
 from demesh.clock import Clock
 from demesh.config.load import Settings
-from demesh.errors import EntryError, HistoryError, StoreError, UsageError
+from demesh.errors import ConfigError, EntryError, HistoryError, StoreError, UsageError
 from demesh.historian import Historian, HistoryStorage
 from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
@@ -36,6 +37,7 @@ from demesh.log.chain import Gap, Logs, LogState
 from demesh.log.codec import Value
 from demesh.log.entry import Entry, Kind
 from demesh.log.epoch import Marker
+from demesh.log.event import warning
 from demesh.log.hello import Hello
 from demesh.log.plan import PlanRow, split_plan
 from demesh.log.replay import startup_entries
@@ -54,6 +56,7 @@ from demesh.view import report
 from demesh.view.history_store import HistoryStore
 from demesh.view.presence import Presence
 from demesh.view.vote import VoteState
+from demesh.view.warnings import may_warn
 
 log = logging.getLogger(__name__)
 _BOOKS_SECONDS = 30
@@ -152,6 +155,7 @@ class Node:
             edges.clock,
             self._holders,
             edges.history.size,
+            partial(self._warn, "retention"),
         )
 
     async def run(self, stop: trio.Event, services: Sequence[Callable[["Node"], Awaitable[None]]] = ()) -> None:
@@ -200,9 +204,10 @@ class Node:
         """Take up the configuration anew. Raises UsageError for a bad one; then the last good one stays in force."""
         try:
             changed = await self.apply(await self._edges.load_settings())
-        except UsageError:
+        except UsageError as error:
             REFUSED.labels("config", "bad").inc()
             CONFIG_GOOD.set(0)
+            await self._warn("configuration", _refusal(error))
             raise
         CONFIG_GOOD.set(1)
         log.warning("The configuration was taken up: %d checks.", len(self.settings.checks))
@@ -320,6 +325,18 @@ class Node:
     async def _due(self) -> Sequence[tuple[Kind, Value]]:
         return await self.historian.sums_due(self._own_log, self._clock.wall_ms())
 
+    async def _warn(self, subject: str, text: str) -> None:
+        """Warn the mesh in the own log, at most once an hour of each subject. Raises StoreError."""
+
+        async def due() -> Sequence[tuple[Kind, Value]]:
+            own = self.view.log(self._own_log)
+            known = own.warnings if own else ()
+            may = may_warn(known, subject, self._clock.boot8, self._clock.up_ms())
+            return [(Kind.EVENT, warning(subject, text).payload())] if may else []
+
+        await self._begun.wait()
+        await self._author.append_due(due)
+
     def _report(self, run: Run) -> bool:
         self.latest.note(self.settings.checks[run.check], run)
         return self._author.report(run)
@@ -355,6 +372,17 @@ class Node:
         await self._store_failed.wait()
         assert self._store_failure is not None
         raise self._store_failure
+
+
+def _refusal(error: UsageError) -> str:
+    """What may be told to others of a refused configuration: neither its files nor what stands in them."""
+    many = (
+        f" It has {len(error.problems)} mistakes." if isinstance(error, ConfigError) and len(error.problems) > 1 else ""
+    )
+    return (
+        f"The configuration was changed and is refused; the last good one stays in force.{many} "
+        "The node's diagnostic log and `demesh check validate` name each mistake."
+    )
 
 
 def _with_actual_keys(settings: Settings, mesh_id: bytes) -> Settings:

@@ -64,6 +64,14 @@ class CheckModel(BaseModel):
     vantages: list[VantageModel]
 
 
+class WarningModel(BaseModel):
+    """Something about a node that wants a look, as it says itself."""
+
+    at: str | None
+    subject: str = Field(description="What it concerns: retention, configuration.")
+    text: str
+
+
 class NodeModel(BaseModel):
     """A member of the mesh."""
 
@@ -74,6 +82,7 @@ class NodeModel(BaseModel):
     version: str | None
     tags: list[str]
     addresses: list[str] = Field(description="Where it can be dialled, as multiaddrs.")
+    warnings: list[WarningModel] = Field(description="Its warnings of the last 24 hours, the newest first.")
 
 
 class IncidentModel(BaseModel):

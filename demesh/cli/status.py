@@ -109,6 +109,11 @@ def _print(answer: dict[str, Any]) -> None:
         quiet = f" {_ago(node['seen_at'], now)}" if node["presence"] != "alive" else ""
         nodes.append(f"{node['name']} {glyph} {node['presence']}{quiet}", style).append("   ")
     console.print(nodes)
+    for node in answer["nodes"]:
+        for warned in node.get("warnings", ()):  # an older node tells none
+            console.print(
+                Text(f"! {node['name']}, {_ago(warned['at'], now)} ago: {warned['text']}", "yellow"), soft_wrap=True
+            )
     for incident in answer["incidents"]:
         since = _ago(incident["since"], now)
         console.print(Text(f"! {incident['name']} {incident['subject']}, since {since}", "bold red"))

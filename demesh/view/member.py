@@ -9,6 +9,7 @@ from demesh.log.plan import Plan, PlanReader
 from demesh.view.freshness import LogClock
 from demesh.view.presence import LastSign
 from demesh.view.vote import VoteState
+from demesh.view.warnings import Warned
 
 
 @dataclass(slots=True)
@@ -24,6 +25,8 @@ class LogView:
     votes: dict[tuple[str, bytes], VoteState] = field(default_factory=dict[tuple[str, bytes], VoteState])
     clock: LogClock = field(default_factory=LogClock)
     plan_reader: PlanReader = field(default_factory=PlanReader)
+    warnings: list[Warned] = field(default_factory=list[Warned])
+    """The newest, oldest first."""
     voted_seq: int = -1
     """Up to where `votes` were restored."""
 

@@ -16,6 +16,7 @@ from demesh.view.member import Member
 from demesh.view.names import shown_names
 from demesh.view.presence import Presence
 from demesh.view.uptime import WINDOWS, Past, Uptime
+from demesh.view.warnings import Warned, newest
 
 Json = dict[str, Any]
 _RATIO_DIGITS = 6
@@ -37,7 +38,7 @@ def status(
     `behind` is how many entries are not folded into `past` yet. A node folds every few seconds, so a few always are.
     """
     own = view.member(own_key)
-    names = shown_names(view.members())
+    names, warnings = shown_names(view.members()), view.warnings()
     return {
         "mesh": mesh,
         "node": names[own_key] if own else None,
@@ -46,7 +47,14 @@ def status(
         "history": {"behind": behind, "complete": behind <= limits.HISTORY_BEHIND_MAX},
         "checks": [_check(check, past.get(check.row.name, Past()), names) for check in view.checks(now_ms)],
         "nodes": sorted(
-            (_node(view, member, names, now_ms, wall_ms) for member in view.members()), key=lambda node: node["name"]
+            (
+                {
+                    **_node(view, member, names, now_ms, wall_ms),
+                    "warnings": _warnings(warnings[member.public_key], wall_ms),
+                }
+                for member in view.members()
+            ),
+            key=lambda node: node["name"],
         ),
     }
 
@@ -108,6 +116,10 @@ def _vantage(vantage: Vantage, names: dict[bytes, str]) -> Json:
         "address": vantage.state.address,
         "at": iso(last.wall_ms) if last else None,
     }
+
+
+def _warnings(warned: Iterable[Warned], wall_ms: int) -> list[Json]:
+    return [{"at": iso(each.wall_ms), "subject": each.subject, "text": each.text} for each in newest(warned, wall_ms)]
 
 
 def _node(view: View, member: Member, names: dict[bytes, str], now_ms: int, wall_ms: int) -> Json:

@@ -112,6 +112,15 @@ def test_while_history_is_being_folded_it_says_that_uptime_is_not_complete(tmp_p
     assert "uptime" not in _shown(tmp_path, folded).out
 
 
+def test_what_a_node_warns_of_is_a_line_whole_however_narrow_the_screen(tmp_path: Path) -> None:
+    text = "The store takes 2000000001 bytes of at most 2000000000: what is oldest is forgotten early. \x1b[2J[red]"
+    warned = [{"at": "2026-03-01T10:00:00Z", "subject": "retention", "text": text}]
+    ran = _shown(tmp_path, _answer(nodes=[_node("nas", warnings=warned), _node("vps")]), COLUMNS="80")
+    assert f"! nas, 2h ago: {text}".replace("\x1b", "\ufffd") in ran.out.splitlines()
+    assert ran.out.count("! ") == 1
+    assert ran.code == 0
+
+
 def test_a_state_of_a_later_version_is_shown_and_not_fatal(tmp_path: Path) -> None:
     checks = [_check("web", "flapping", _vantage("nas", "abstain"))]
     ran = _shown(tmp_path, _answer(checks=checks, nodes=[_node("nas", "left", seen_at=None)]))

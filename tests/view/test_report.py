@@ -8,6 +8,8 @@ import pytest
 from demesh import limits
 from demesh.identity import peer_id
 from demesh.log.chain import LogState
+from demesh.log.entry import Kind
+from demesh.log.event import warning
 from demesh.log.head import Head
 from demesh.view.fold import View
 from demesh.view.report import heads, iso, status
@@ -37,6 +39,7 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
     view, own, peer = _mesh_of_two()
     deliver(view, own, own.hello(0, tags=("eu", "nas"), addresses=("/ip4/192.0.2.7/tcp/8471",)), 0)
     deliver(view, own, own.results(0, result(PASS, 0, certificate_expires_s=WALL_MS // 1_000, address="192.0.2.1")), 0)
+    deliver(view, peer, peer.entry(Kind.EVENT, warning("retention", "full").payload(), 0), 0)
     assert _status(view, 1_000) == {
         "mesh": "0a1b2c3d",
         "node": "own",
@@ -94,6 +97,7 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
                 "version": "1.2.3",
                 "tags": ["eu", "nas"],
                 "addresses": ["/ip4/192.0.2.7/tcp/8471"],
+                "warnings": [],
             },
             {
                 "name": "peer",
@@ -103,6 +107,7 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
                 "version": "1.2.3",
                 "tags": [],
                 "addresses": [],
+                "warnings": [{"at": _DATE, "subject": "retention", "text": "full"}],
             },
         ],
     }
