@@ -27,7 +27,7 @@ from demesh.log.entry import Kind
 from demesh.log.rollup import rollup_payloads
 from demesh.log.storage import Storage
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
-from demesh.view.history import Checkpointed, History, Signed
+from demesh.view.history import Checkpointed, History, Signed, behind
 from demesh.view.snapshot import Votes, encode_votes
 from demesh.view.uptime import OpenHistory, Past
 
@@ -91,7 +91,7 @@ class Historian:
     @property
     def behind(self) -> int:
         """Stored entries that are not folded yet."""
-        return sum(max(0, each.head.seq - self._applied(each)) for each in self._logs.states())
+        return behind(self._history.logs, self._logs.states())
 
     async def run(self) -> None:
         """Fold what is stored, and look back now and then, until cancelled. Raises StoreError."""

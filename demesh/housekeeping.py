@@ -11,7 +11,7 @@ same for a clock that is ahead when the node starts.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -66,6 +66,7 @@ class Housekeeper:
         clock: Clock,
         holders: Holders,
         history_bytes: Callable[[], int],
+        warn: Callable[[str], Awaitable[None]],
     ) -> None:
         self._retention = retention
         self._storage = storage
@@ -74,6 +75,7 @@ class Housekeeper:
         self._clock = clock
         self._holders = holders
         self._history_bytes = history_bytes
+        self._warn = warn
         self._date_ms = clock.wall_ms()
         self._looked_ms = self._ahead_since_ms = clock.monotonic_ms()
         self._pressed = False
@@ -103,7 +105,9 @@ class Housekeeper:
         size_max, size = self._retention.size_max, await self._size()
         pressed = size > size_max
         if pressed and not self._pressed:
-            log.warning("The store takes %d bytes of at most %d: what is oldest is forgotten early.", size, size_max)
+            said = f"The store takes {size} bytes of at most {size_max}: what is oldest is forgotten early."
+            log.warning("%s", said)
+            await self._warn(said)
         self._pressed = pressed
         for raw_ms, hours_ms in self._shorter_times() if pressed else ():
             for state in self._logs.states():

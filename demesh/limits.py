@@ -135,9 +135,11 @@ HTTP_HEADERS_MAX = 64  # that a check sends, or expects
 HTTP_HEADER_CHARS_MAX = 8_192
 
 # View
+WARNINGS_PER_LOG_MAX = 16  # the newest
 HISTORY_UNSAVED_MAX = 10_000  # signed rows
 GREETED_LOGS_MAX = 4  # of one peer, that it said it was writing
 GREETED_SHARED_MS = 300_000  # a key is held to be shared for so long after its owner came back to an earlier log
+HISTORY_BEHIND_MAX = 1_000  # entries; with more than these to fold, uptime is not complete
 RESULT_FRESH_EXTRA_MS = 30_000  # a result counts for 2 x interval + this
 SILENT_AFTER_SUSPECT_MS = 10_000
 AWAY_MS_DEFAULT = 600_000  # what a bye without a date means

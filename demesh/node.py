@@ -9,6 +9,7 @@ service that fails ends the node: a supervisor restarts it, and the log is built
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Any
 
 import trio
@@ -21,7 +22,7 @@ from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.duty import Duty
 from demesh.edges import Edges
-from demesh.errors import EntryError, StoreError, UsageError
+from demesh.errors import ConfigError, EntryError, StoreError, UsageError
 from demesh.historian import Historian
 from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
@@ -106,6 +107,7 @@ class Node:
             edges.clock,
             self._holders,
             edges.history.size,
+            partial(self._own_log.warn, "retention"),
         )
 
     async def run(self, stop: trio.Event, services: Sequence[Callable[["Node"], Awaitable[None]]] = ()) -> None:
@@ -144,7 +146,9 @@ class Node:
     def status(self) -> dict[str, Any]:
         """The answer of `demesh status --json`."""
         now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.wall_ms()
-        answer = report.status(self.view, self.historian.past, self.mesh, self.key, now_ms, wall_ms)
+        answer = report.status(
+            self.view, self.historian.past, self.historian.behind, self.mesh, self.key, now_ms, wall_ms
+        )
         return {**answer, "incidents": self._lookout.incidents()}
 
     def heads(self) -> list[dict[str, Any]]:
@@ -155,9 +159,10 @@ class Node:
         """Take up the configuration anew. Raises UsageError for a bad one; then the last good one stays in force."""
         try:
             changed = await self.apply(await self._edges.load_settings())
-        except UsageError:
+        except UsageError as error:
             REFUSED.labels("config", "bad").inc()
             CONFIG_GOOD.set(0)
+            await self._own_log.warn("configuration", _refusal(error))
             raise
         CONFIG_GOOD.set(1)
         log.warning("The configuration was taken up: %d checks.", len(self.settings.checks))
@@ -254,3 +259,14 @@ class Node:
         await self._store_failed.wait()
         assert self._store_failure is not None
         raise self._store_failure
+
+
+def _refusal(error: UsageError) -> str:
+    """What may be told to others of a refused configuration: neither its files nor what stands in them."""
+    many = (
+        f" It has {len(error.problems)} mistakes." if isinstance(error, ConfigError) and len(error.problems) > 1 else ""
+    )
+    return (
+        f"The configuration was changed and is refused; the last good one stays in force.{many} "
+        "The node's diagnostic log and `demesh check validate` name each mistake."
+    )

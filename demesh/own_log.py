@@ -24,11 +24,13 @@ from demesh.log.chain import Logs
 from demesh.log.codec import Value
 from demesh.log.entry import Kind, log_id
 from demesh.log.epoch import Continue, NewEpoch
+from demesh.log.event import warning
 from demesh.log.head import Head
 from demesh.log.hello import Hello
 from demesh.log.writer import Writer
 from demesh.metrics import REFUSED
 from demesh.opening import Opened, readers
+from demesh.view.warnings import may_warn
 from demesh.witnesses import Witnesses
 
 log = logging.getLogger(__name__)
@@ -128,6 +130,18 @@ class OwnLog:
             await self._author.replan(lambda: prepare(self._epoch.log))
             if (hello := self._hello()) != before:
                 await self._author.say_hello(hello)
+
+    async def warn(self, subject: str, text: str) -> None:
+        """Warn the mesh, at most once an hour of each subject. Raises StoreError."""
+
+        async def due() -> Sequence[tuple[Kind, Value]]:
+            own = self._opened.view.log(self._epoch.log)
+            known = own.warnings if own else ()
+            may = may_warn(known, subject, self._edges.clock.boot8, self._edges.clock.up_ms())
+            return [(Kind.EVENT, warning(subject, text).payload())] if may else []
+
+        await self._begun.wait()
+        await self._author.append_due(due)
 
     async def end(self, bye: Bye) -> None:
         """Write what is waiting, then take leave. Raises StoreError."""

@@ -117,6 +117,10 @@ class Member:
                     history.learn(state.public_key, history_context(store, state.log, folded.applied_seq + 1))
             return _folded(store, history, kept)
 
+    def lose_history(self) -> None:
+        for suffix in ("", "-wal", "-shm"):
+            Path(f"{self._history_file}{suffix}").unlink(missing_ok=True)
+
     def history_made_anew(self) -> list[tuple[object, ...]]:
         """The same, folded from the logs alone."""
         anew = self._history_file.with_suffix(".anew")

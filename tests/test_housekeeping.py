@@ -32,7 +32,11 @@ class _House:
             self.clock,
             lambda log, seq: (1, 1),
             lambda: 0,
+            self._warn,
         )
+
+    async def _warn(self, text: str) -> None:
+        raise AssertionError(text)
 
     def checkpoint(self, public_key: bytes) -> Checkpointed | None:
         return None

@@ -234,7 +234,50 @@ async def test_bad_configuration_changes_nothing_and_is_counted(autojump_clock: 
         ann.configured = good
         await ann.node.reload()
         assert counted("demesh_config_good") == 1
-        assert len(ann.own_log()) == seq, "nothing has changed that the mesh must know"
+        written = [entry.kind for entry in ann.own_log()[seq:]]
+        assert written == [Kind.EVENT], "nothing else has changed that the mesh must know"
+
+
+async def test_refused_configuration_is_warned_of_once_an_hour_without_what_stands_in_it(
+    autojump_clock: MockClock, mesh: Mesh
+) -> None:
+    ann, ben = mesh.member("ann"), mesh.member("ben")
+    good, bad = ann.configured, ConfigError(["/home/ann/demesh.toml:3: sesame", "more"])
+    async with running(ann, ben, seconds=3 * _HOUR):
+        mesh.connect(ann, ben)
+        ann.configured = bad
+        for seconds, warnings in ((0, 1), (60, 1), (_HOUR - 70, 1), (10, 2)):
+            await trio.sleep(seconds)
+            with pytest.raises(ConfigError):
+                await ann.node.reload()
+            await trio.sleep(1)
+            told = ben.node.status()["nodes"][0]
+            assert (told["name"], len(told["warnings"])) == ("ann", warnings)
+        assert told["warnings"][0]["subject"] == "configuration"
+        assert told["warnings"][0]["text"].startswith("The configuration was changed and is refused")
+        assert "2 mistakes" in told["warnings"][0]["text"]
+        assert not any(word in str(told["warnings"]) for word in ("sesame", "/home"))
+        ann.configured = good
+    async with running(ann):  # within the hour, so it says nothing more
+        ann.configured = bad
+        with pytest.raises(ConfigError):
+            await ann.node.reload()
+        assert len(ann.node.status()["nodes"][0]["warnings"]) == 2
+        ann.configured = good
+
+
+async def test_results_forgotten_early_are_warned_of(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann, ben = mesh.member("ann"), mesh.member("ben")
+    assert isinstance(ann.configured, Settings)
+    ann.configured = replace(ann.configured, size_max_bytes=1_000)
+    async with running(ann, ben, seconds=3 * _HOUR):
+        mesh.connect(ann, ben)
+        await trio.sleep(2 * _HOUR)
+        told, other = ben.node.status()["nodes"]
+    assert (told["name"], other["warnings"]) == ("ann", [])
+    (warned,) = told["warnings"]
+    assert warned["subject"] == "retention"
+    assert "of at most 1000: what is oldest is forgotten early." in warned["text"]
 
 
 async def test_what_only_a_restart_changes_is_said_and_left(
@@ -295,6 +338,25 @@ async def test_member_that_took_leave_is_away_after_a_restart_too(autojump_clock
     async with running(ben):
         await trio.sleep(_SILENT_SECONDS + 5)
         assert ben.presence_of(ann) == Presence.AWAY
+
+
+async def test_uptime_is_not_complete_until_lost_history_is_folded_anew(
+    autojump_clock: MockClock, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HISTORY_BEHIND_MAX", 10)
+    ann = mesh.member("ann", [_check(interval_ms=4_000)])
+    async with running(ann):
+        await trio.sleep(120)
+        assert ann.node.status()["history"]["complete"]
+    ann.lose_history()
+    async with running(ann):
+        lost = ann.node.status()["history"]
+        assert lost["behind"] > 30
+        assert not lost["complete"]
+        await trio.sleep(1)
+        folded = ann.node.status()["history"]
+        assert folded["behind"] <= 1
+        assert folded["complete"]
 
 
 async def test_node_that_checks_nothing_is_a_witness_every_day(autojump_clock: MockClock, mesh: Mesh) -> None:

@@ -32,6 +32,13 @@ from demesh.view.fold import View
 log = logging.getLogger(__name__)
 
 
+class Books(Protocol):
+    """What the API needs of a historian."""
+
+    @property
+    def behind(self) -> int: ...
+
+
 class ApiNode(Protocol):
     """What the API needs of a node."""
 
@@ -45,6 +52,9 @@ class ApiNode(Protocol):
 
     @property
     def clock(self) -> Clock: ...
+
+    @property
+    def historian(self) -> Books: ...
 
     def status(self) -> dict[str, Any]: ...
 
@@ -158,11 +168,11 @@ async def _metrics(node: ApiNode) -> bytes:
     now_ms, up_ms = node.clock.monotonic_ms(), node.clock.up_ms()
     checks = node.view.checks(now_ms)
     presences = [node.view.presence(member, now_ms) for member in node.view.members()]
-    states = list(node.logs.states())
+    states, behind = list(node.logs.states()), node.historian.behind
     runs = [(check, run) for check in node.settings.checks if (run := node.latest.of(check))]
 
     def write() -> bytes:
-        mesh = mesh_metrics(node.mesh, checks, presences, states, node.store_bytes())
+        mesh = mesh_metrics(node.mesh, checks, presences, states, behind, node.store_bytes())
         return generate_latest() + (mesh + probe_metrics(runs, up_ms)).encode()
 
     return await trio.to_thread.run_sync(write)

@@ -64,6 +64,14 @@ class CheckModel(BaseModel):
     vantages: list[VantageModel]
 
 
+class WarningModel(BaseModel):
+    """Something about a node that wants a look, as it says itself."""
+
+    at: str | None
+    subject: str = Field(description="What it concerns: retention, configuration.")
+    text: str
+
+
 class NodeModel(BaseModel):
     """A member of the mesh."""
 
@@ -74,6 +82,7 @@ class NodeModel(BaseModel):
     version: str | None
     tags: list[str]
     addresses: list[str] = Field(description="Where it can be dialled, as multiaddrs.")
+    warnings: list[WarningModel] = Field(description="Its warnings of the last 24 hours, the newest first.")
 
 
 class IncidentModel(BaseModel):
@@ -87,6 +96,13 @@ class IncidentModel(BaseModel):
     annotations: dict[str, str]
 
 
+class HistoryModel(BaseModel):
+    """How far uptime is worked out. While it is not complete, it is of a part of what the logs say."""
+
+    behind: int = Field(description="Entries held that are not part of it yet. A few always are.")
+    complete: bool
+
+
 class StatusModel(BaseModel):
     """What a node knows of the whole mesh, now."""
 
@@ -94,6 +110,7 @@ class StatusModel(BaseModel):
     node: str | None = Field(description="The name of the node that answers.")
     as_of: str | None
     settled: bool = Field(description="Whether every live vantage has reported since this node listens.")
+    history: HistoryModel
     checks: list[CheckModel]
     nodes: list[NodeModel]
     incidents: list[IncidentModel]

@@ -37,7 +37,9 @@ class Proof:
         return hashlib.blake2b(encode(self.value()), digest_size=32, person=b"demesh/proof/1").digest()
 
     def value(self) -> Value:
-        segments = ([[entry.body, entry.signature] for entry in segment] for segment in (self.one, self.other))
+        segments: list[list[Value]] = [
+            [[entry.body, entry.signature] for entry in segment] for segment in (self.one, self.other)
+        ]
         return [self.log, self.seq, *segments]
 
 

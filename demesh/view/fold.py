@@ -17,6 +17,7 @@ from demesh.view.member import LogView, Member
 from demesh.view.presence import LastSign, Presence, presence
 from demesh.view.sharing import Greetings, Span, is_shared
 from demesh.view.vote import Observation, Vote, VoteState, advance, fresh_ms
+from demesh.view.warnings import Warned, fold_warning
 
 _PLANS_KEPT = 2  # results may still name the plan before the current one
 
@@ -126,6 +127,13 @@ class View:
                         found.setdefault((row.name, row.definition), []).append(member.public_key)
         return found
 
+    def warnings(self) -> dict[bytes, list[Warned]]:
+        """What the logs of each member warn of, by its key."""
+        found: dict[bytes, list[Warned]] = {}
+        for log in self._logs.values():
+            found.setdefault(log.public_key, []).extend(log.warnings)
+        return found
+
     def settled(self, now_ms: int) -> bool:
         """Whether every live vantage has reported since this node listens, or its time to do so is over."""
         waited_ms = now_ms - self._listening_since_ms
@@ -185,6 +193,8 @@ def _fold_payload(view: LogView, entry: Entry) -> None:
             view.hello = read_hello(entry)
         case Kind.RESULTS if entry.seq > view.voted_seq:
             _fold_results(view, entry)
+        case Kind.EVENT:
+            fold_warning(view.warnings, entry)
         case Kind.BYE:
             view.bye = read_bye(entry.payload)
         case _:

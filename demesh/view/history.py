@@ -15,12 +15,13 @@ What is signed leaves this module through `take_signed` and is kept elsewhere (`
 how far each log has been folded, is `LogHistory`, which can be saved and loaded again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from demesh.errors import EntryError
+from demesh.log.chain import LogState
 from demesh.log.checkpoint import CheckpointPart, read_checkpoint_part
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
@@ -159,6 +160,11 @@ class History:
 
     def _sign(self, public_key: bytes, name: str, period_ms: int, number: int, sums: Sums) -> None:
         self._signed.append(Signed(public_key, name, period_ms, number * period_ms, sums))
+
+
+def behind(logs: Mapping[bytes, LogHistory], states: Iterable[LogState]) -> int:
+    """How many entries of the logs held are not folded yet, those included that are forgotten."""
+    return sum(max(0, each.head.seq - (logs[each.log].applied_seq if each.log in logs else -1)) for each in states)
 
 
 def _learn_plan(log: LogHistory, entry: Entry) -> None:

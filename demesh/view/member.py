@@ -10,6 +10,7 @@ from demesh.view.freshness import LogClock
 from demesh.view.presence import LastSign
 from demesh.view.sharing import Span
 from demesh.view.vote import VoteState
+from demesh.view.warnings import Warned
 
 
 @dataclass(slots=True)
@@ -25,6 +26,8 @@ class LogView:
     votes: dict[tuple[str, bytes], VoteState] = field(default_factory=dict[tuple[str, bytes], VoteState])
     clock: LogClock = field(default_factory=LogClock)
     plan_reader: PlanReader = field(default_factory=PlanReader)
+    warnings: list[Warned] = field(default_factory=list[Warned])
+    """The newest, oldest first."""
     voted_seq: int = -1
     """Up to where `votes` were restored."""
     lived: Span | None = None
