@@ -23,8 +23,8 @@ from trio.testing import MockClock
 
 from demesh import historian, lookout
 from demesh.checks.check import Check
-from demesh.config.load import Settings
 from demesh.config.duration import parse_duration
+from demesh.config.load import Settings
 from demesh.diagnostics import STATISTICS, set_up_logging
 from demesh.errors import NetworkError
 from demesh.home import bytes_on_disk
