@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 import trio
 
+from demesh import limits
 from demesh.checks.check import Check
 from demesh.checks.runner import Run, Runner
 from demesh.clock import SystemClock
