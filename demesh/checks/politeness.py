@@ -11,11 +11,11 @@ Guarantees, for a run of a check that hangs, whatever it is and however many the
 
 - it delays a check that answered the last time only if more checks than are kept for these (an eighth of the places) begin to
   hang within one turn, and then by turn / places each;
-- it delays a first run by turn / (7/8 of the places) at most: 1.2 ms; at one host 36 ms; in the pool of commands 18 ms, of
+- it delays a first run by turn / (7/8 of the places) at most: 1.1 ms; at one host 36 ms; in the pool of commands 18 ms, of
   plug-ins 36 ms;
 - only when no more may linger, by its timeout / (places and lingering) besides: 18 ms in the pool of commands, if it has 10 s.
 
-For every pool keeps places that checks may not use whose last run timed out, and of these some that only checks may use whose
+To this end every pool keeps places that checks may not use whose last run timed out, and of these some that only checks may use whose
 last run answered. So in a full pool dead targets wait for each other, what has not run yet does not wait for what is known
 to be dead, and what answers waits for neither. A check whose run goes on is not run again: however often it hangs, it takes one
 place.
