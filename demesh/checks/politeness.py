@@ -15,10 +15,10 @@ Guarantees, for a run of a check that hangs, whatever it is and however many the
   plug-ins 36 ms;
 - only when no more may linger, by its timeout / (places and lingering) besides: 18 ms in the pool of commands, if it has 10 s.
 
-To this end every pool keeps places that checks may not use whose last run timed out, and of these some that only checks may use whose
-last run answered. So in a full pool dead targets wait for each other, what has not run yet does not wait for what is known
-to be dead, and what answers waits for neither. A check whose run goes on is not run again: however often it hangs, it takes one
-place.
+To this end every pool keeps places that checks may not use whose last run timed out, and of these some that only checks may use
+whose last run answered. So in a full pool dead targets wait for each other, what has not run yet does not wait for what is
+known to be dead, and what answers waits for neither. A check whose run goes on is not run again: however often it hangs, it
+takes one place.
 
 Loopback hosts are not crowded: what is asked there belongs to this machine. Types whose target is no URL have no host.
 """
