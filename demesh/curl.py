@@ -28,7 +28,7 @@ import trio
 from demesh import __version__
 from demesh.curl_failure import ENGINE_TROUBLE, explain_transfer
 from demesh.errors import NetworkError
-from demesh.limits import HTTP_BODY_BYTES_MAX, PROBES_IN_FLIGHT_MAX
+from demesh.limits import HTTP_BODY_BYTES_MAX, PROBE_PLACES_MAX
 from demesh.target import public_target
 from demesh.trust import trust
 
@@ -96,7 +96,7 @@ class CurlEngine:
                 handle.setopt(option, value)
             yield handle
         finally:
-            if self._closed or len(self._idle) >= PROBES_IN_FLIGHT_MAX:
+            if self._closed or len(self._idle) >= PROBE_PLACES_MAX:
                 handle.close()
             else:
                 handle.reset()  # lets go of URL, callbacks and bodies: an idle handle holds no secrets

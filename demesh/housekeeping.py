@@ -1,9 +1,9 @@
 """Housekeeping: sees to it that the store forgets in time (`demesh.log.retention`) and stays within its size.
 
 Guarantees: results older than `raw_ms` are forgotten once a checkpoint of their author that covers them is held by three
-living members, or by all of them, and at twice that age in any case; rollups at `hours_ms`. `size_max` always wins: when the
-store is larger, the oldest results go first, wherever they are from, then the oldest rollups. All in small steps, so that
-nothing waits for long.
+living members, or by all of them, and at twice that age in any case; rollups at `hours_ms`. `size_max` always wins: when
+the store comes within a twentieth of it, the oldest results go first, wherever they are from, then the oldest rollups. So it
+stays within its size if less than a twentieth of it comes in ten minutes. All in small steps, so that nothing waits for long.
 
 The date that all this is measured against moves no faster than time itself: a wall clock that jumps ahead while the node runs
 makes it forget nothing, unless it stays there for an hour: then it was the clock before that was wrong. Not guaranteed: the
@@ -31,7 +31,8 @@ log = logging.getLogger(__name__)
 _ROUND_SECONDS = 600
 _FIRST_ROUND_SECONDS = 60
 _WITNESSES = 3
-_PRESSURE_GOAL = 0.95
+_PRESSURE_BEGINS = 0.95  # so that what comes until the next round has room
+_PRESSURE_GOAL = 0.9
 _DRIFT_MS = 60_000
 _CONFIRMED_MS = 3_600_000
 
@@ -103,7 +104,7 @@ class Housekeeper:
     async def _press(self, now_ms: int) -> None:
         """Forget more than age asks for, until the store is within its size."""
         size_max, size = self._retention.size_max, await self._size()
-        pressed = size > size_max
+        pressed = size > size_max * _PRESSURE_BEGINS
         if pressed and not self._pressed:
             said = f"The store takes {size} bytes of at most {size_max}: what is oldest is forgotten early."
             log.warning("%s", said)

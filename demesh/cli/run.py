@@ -4,6 +4,7 @@ import gc
 import logging
 import os
 import random
+import resource
 import secrets
 import signal
 import socket
@@ -48,7 +49,7 @@ from demesh.identity import (
     write_secret,
 )
 from demesh.lateness import Lateness
-from demesh.limits import SOCKET_PATH_BYTES_MAX
+from demesh.limits import DESCRIPTORS_WANTED, SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
 from demesh.mesh.gossip import topic
@@ -87,6 +88,7 @@ def run_node(
     home.make()
     lock = HomeLock(home)
     os.umask(0o077)
+    _allow_descriptors()
     api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
     if len(os.fsencode(api_socket)) > SOCKET_PATH_BYTES_MAX:
         raise UsageError(f"The path {api_socket} is too long for a socket. Set XDG_RUNTIME_DIR to a shorter directory.")
@@ -104,6 +106,15 @@ def run_node(
         except* DemeshError as group:
             raise _first(group) from group
     sys.exit(0)
+
+
+def _allow_descriptors() -> None:
+    """Every target that hangs takes a descriptor or more, and the usual 1,024 are meant for programs that wait with select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _run(

@@ -251,6 +251,16 @@ async def test_size_wins_over_age_and_takes_the_oldest_of_all_logs() -> None:
 
 
 @pytest.mark.trio
+async def test_room_is_made_before_the_store_is_full_so_that_what_comes_meanwhile_has_some() -> None:
+    whole = _House(_Diary()).storage.store.used_bytes()
+    for size_max, is_left_alone in ((whole * 10 // 9, True), (whole * 26 // 25, False)):
+        house = _House(_Diary(), size_max=size_max, raw_ms=2 * _DAYS * DAY_MS)
+        await house.keeper.tidy()
+        assert (house.storage.store.used_bytes() == whole) == is_left_alone
+        assert is_left_alone or house.storage.store.used_bytes() <= size_max * 0.9
+
+
+@pytest.mark.trio
 async def test_store_that_cannot_be_made_small_enough_is_said_to_be_too_large(caplog: pytest.LogCaptureFixture) -> None:
     house = _House(_Diary(), size_max=1_000)
     await house.keeper.tidy()
