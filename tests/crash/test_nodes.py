@@ -133,6 +133,25 @@ def test_of_a_copied_disk_the_copy_begins_a_new_epoch_and_it_is_told_that_the_ke
                 assert _verified(each)
 
 
+def test_a_rebooted_node_goes_on_with_its_log_as_its_member_knows_no_more(tmp_path: Path, swarm_key: Path) -> None:
+    witness = NodeProcess(tmp_path / "witness", "witness", _CONFIG.format(peers=""), swarm_key)
+    node = _node(tmp_path / "nas", swarm_key, f'"{witness.swarm}"')
+    with witness, node:
+        for each in (witness, node):
+            each.start()
+            each.wait_ready()
+        before = _own(node)
+        node.kill()
+        for marker in (node.home / "runtime").rglob("*.marker"):
+            marker.unlink()
+        node.start()
+        node.wait_ready()
+        assert _own(node)["log"] == before["log"]
+        assert {row["log"] for row in node.heads() if row["node"] == "nas"} == {before["log"]}
+        assert "fork" not in _refused(witness)
+        assert _verified(witness)
+
+
 @pytest.mark.parametrize("lost", ["log.db", "node.key"])
 def test_a_node_that_lost_a_part_of_itself_starts(tmp_path: Path, swarm_key: Path, lost: str) -> None:
     node = _node(tmp_path / "nas", swarm_key)
