@@ -68,15 +68,21 @@ class Frames:
         return found
 
 
-async def serve(stream: Stream, mesh_id: bytes, states: Iterable[LogState], read_page: ReadPage) -> None:
-    """Answer a puller until it closes. Raises NetworkError, SyncError, EntryError when the session ends badly."""
+async def serve(stream: Stream, mesh_id: bytes, states: Iterable[LogState], read_page: ReadPage) -> bool:
+    """Answer a puller until it closes; false if it was refused by its greeting.
+
+    Raises NetworkError, SyncError, EntryError when the session ends badly.
+    """
     frames = Frames(stream)
     server = Server(mesh_id, states)
     for answer in server.greet(await frames.expect()):
         await frames.send(answer)
+    if not server.accepted:
+        return False
     while (message := await frames.receive()) is not None:
         want = server.wanted(message)
         await frames.send(server.page(want, await read_page(want, limits.SYNC_PAGE_BYTES_MAX)))
+    return True
 
 
 async def refuse(stream: Stream, code: Refused, sentence: str) -> None:

@@ -27,7 +27,7 @@ from dataclasses import dataclass, replace
 from enum import IntEnum
 
 from demesh import limits
-from demesh.errors import EntryError, SyncError
+from demesh.errors import EntryError, SyncDeclined, SyncError
 from demesh.log.chain import LogState, vector, vector_digest
 from demesh.log.codec import Fields, Value, decode, encode, values
 from demesh.log.entry import Entry, Kind, entry_of
@@ -110,7 +110,8 @@ class Server:
     def __init__(self, mesh_id: bytes, states: Iterable[LogState]) -> None:
         self._mesh_id = mesh_id
         self._states = {state.log: state for state in states}
-        self._greeted = False
+        self.accepted = False
+        """Whether the puller's greeting was of this mesh and of a known version."""
 
     def greet(self, data: bytes) -> list[bytes]:
         """The answer to the puller's first message. Raises SyncError if there is nothing to add to it: then close."""
@@ -123,7 +124,7 @@ class Server:
         if mesh_id != self._mesh_id:
             said = f"this node belongs to mesh {self._mesh_id.hex()[:8]}, not to {mesh_id.hex()[:8]}"
             return [refusal(Refused.MESH, said)]
-        self._greeted = True
+        self.accepted = True
         own_digest = vector_digest(self._states.values())
         hello = encode([Message.HELLO, VERSION, self._mesh_id, own_digest])
         if digest == own_digest:
@@ -139,7 +140,7 @@ class Server:
         else:
             want = Want(log, fields.uint("first", limits.SEQ_MAX), fields.uint("last", limits.SEQ_MAX))
         backwards = isinstance(want, Want) and want.first > want.last
-        if not self._greeted or log not in self._states or backwards:
+        if not self.accepted or log not in self._states or backwards:
             raise SyncError("the peer asked for what was not offered", Refused.MALFORMED)
         return want
 
@@ -306,7 +307,7 @@ def _fields(data: bytes, *expected: Message) -> tuple[int, Fields]:
         kind = fields.uint("type", 255)
         if kind == Message.REFUSED:
             code = fields.uint("code", 255)
-            raise SyncError(f"the peer refused: {fields.text('sentence')}", code)
+            raise SyncDeclined(f"the peer refused: {fields.text('sentence')}", code)
     except EntryError as error:
         raise SyncError(f"the peer sent what is no message of sync: {error}", Refused.MALFORMED) from None
     if kind not in expected:
