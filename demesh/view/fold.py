@@ -69,10 +69,14 @@ class View:
         member = self._members[public_key]
         foreign = public_key == self._own_key and not first_hand  # an old epoch of ours that somebody kept
         if foreign or not view.clock.live or made_ms is None:
+            if not foreign and not member.heard and view is member.current:
+                # What others passed on is all we know: its newest entry tells how its silence since is to be taken.
+                member.sign = _sign(view, entry, member.sign.at_ms)
             return
         if view is member.current and made_ms < member.sign.at_ms and view.bye is None:
             return
         member.current = view
+        member.heard = True
         member.sign = _sign(view, entry, made_ms)
 
     def presence(self, member: Member, now_ms: int) -> Presence:
