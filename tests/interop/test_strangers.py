@@ -55,12 +55,10 @@ def test_another_swarm_key_gets_nothing(watched: Watched) -> None:
         friend("dial", address=multiaddr(watched.node))
         with pytest.raises(Failed):
             stranger("dial", address=tap.multiaddr)
-        with pytest.raises(Failed):
-            stranger("pull", address=tap.multiaddr)
         assert stranger("heard") == []
         assert stranger("logs") == []
         assert 0 < len(tap.received) < _smallest_entry(watched), "no entry fits what was sent"
-        eventually(lambda: _handshakes_refused(watched), lambda count: count >= before + 2, 10, "counted")
+        eventually(lambda: _handshakes_refused(watched), lambda count: count > before, 10, "counted")
         _assert_unharmed(watched, friend)
 
 

@@ -18,11 +18,7 @@ const requests = {
     return { peer: member.libp2p.peerId.toString(), address: member.address.toString(), mesh: hex(member.meshId) }
   },
   dial: async ({ address }) => (await member.dial(address)).remotePeer.toString(),
-  hangUp: async ({ peer }) => {
-    await Promise.all(member.libp2p.getConnections().filter(each => each.remotePeer.toString() === peer).map(each => each.close()))
-  },
   end: async () => await member.libp2p.stop(),
-  connections: async () => member.libp2p.getConnections().length,
   subscribers: async () => member.pubsub.getSubscribers(member.topic).length,
   heard: async () => Promise.all(member.heard.map(async each => typeof each === 'string' ? { wrong: each } : await told(each))),
   pull: async ({ address }) => (await member.pull(address)).map(([id, prunedTo, seq]) => ({ log: hex(id), prunedTo, seq })),
@@ -30,7 +26,6 @@ const requests = {
     log: hex(log.id),
     seq: log.head.seq,
     hash: hex(log.head.hash),
-    first: log.entries[0].seq,
     kept: log.kept.map(entry => entry.kind),
     kinds: log.entries.map(entry => entry.kind),
     signed: log.signed,
