@@ -67,3 +67,7 @@ class SyncError(DemeshError):
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+
+
+class SyncDeclined(SyncError):
+    """The peer said no, in a sentence of its own. Every other SyncError is what this node makes of what a peer said."""

@@ -73,16 +73,22 @@ class Frames:
         return found
 
 
-async def serve(stream: Stream, server: Server, read_page: ReadPage, greeted: Greeted) -> None:
-    """Answer a puller until it closes. Raises NetworkError, SyncError, EntryError when the session ends badly."""
+async def serve(stream: Stream, server: Server, read_page: ReadPage, greeted: Greeted) -> bool:
+    """Answer a puller until it closes; false if it was refused by its greeting.
+
+    Raises NetworkError, SyncError, EntryError when the session ends badly.
+    """
     frames = Frames(stream)
     answers = server.greet(await frames.expect())
     greeted(server.puller_writes)
     for answer in answers:
         await frames.send(answer)
+    if not server.accepted:
+        return False
     while (message := await frames.receive()) is not None:
         want = server.wanted(message)
         await frames.send(server.page(want, await read_page(want, limits.SYNC_PAGE_BYTES_MAX)))
+    return True
 
 
 async def refuse(stream: Stream, code: Refused, sentence: str) -> None:

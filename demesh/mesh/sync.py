@@ -28,7 +28,7 @@ EntryError, all else SyncError.
 from dataclasses import dataclass
 from enum import IntEnum
 
-from demesh.errors import EntryError, SyncError
+from demesh.errors import EntryError, SyncDeclined, SyncError
 from demesh.log.codec import Fields, decode, encode
 from demesh.log.entry import Entry
 from demesh.log.head import Head
@@ -108,7 +108,7 @@ def fields_of(data: bytes, *expected: Message) -> tuple[int, Fields]:
         kind = fields.uint("type", 255)
         if kind == Message.REFUSED:
             code = fields.uint("code", 255)
-            raise SyncError(f"the peer refused: {fields.text('sentence')}", code)
+            raise SyncDeclined(f"the peer refused: {fields.text('sentence')}", code)
     except EntryError as error:
         raise SyncError(f"the peer sent what is no message of sync: {error}", Refused.MALFORMED) from None
     if kind not in expected:

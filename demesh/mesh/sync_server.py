@@ -25,7 +25,8 @@ class Server:
         self._writes = writes
         self._mesh_id = mesh_id
         self._states = {state.log: state for state in states}
-        self._greeted = False
+        self.accepted = False
+        """Whether the puller's greeting was of this mesh and of a known version."""
 
     def greet(self, data: bytes) -> list[bytes]:
         """The answer to the puller's first message. Raises SyncError if there is nothing to add to it: then close."""
@@ -38,7 +39,7 @@ class Server:
         if mesh_id != self._mesh_id:
             said = f"this node belongs to mesh {self._mesh_id.hex()[:8]}, not to {mesh_id.hex()[:8]}"
             return [refusal(Refused.MESH, said)]
-        self._greeted = True
+        self.accepted = True
         self.puller_writes = read_writes(fields)
         own_digest = vector_digest(self._states.values())
         hello = encode([Message.HELLO, VERSION, self._mesh_id, own_digest, self._writes])
@@ -55,7 +56,7 @@ class Server:
         else:
             want = Want(log, fields.uint("first", limits.SEQ_MAX), fields.uint("last", limits.SEQ_MAX))
         backwards = isinstance(want, Want) and want.first > want.last
-        if not self._greeted or log not in self._states or backwards:
+        if not self.accepted or log not in self._states or backwards:
             raise SyncError("the peer asked for what was not offered", Refused.MALFORMED)
         return want
 

@@ -15,7 +15,7 @@ import trio
 
 from demesh import limits
 from demesh.clock import Clock
-from demesh.errors import EntryError, NetworkError, SyncError
+from demesh.errors import EntryError, NetworkError, SyncDeclined, SyncError
 from demesh.identity import peer_id
 from demesh.log.chain import Logs
 from demesh.log.entry import Entry
@@ -110,7 +110,9 @@ class Syncer:
                     await session.refuse(stream, Refused.BUSY, "this node serves enough peers at the moment; try later")
                 else:
                     server = Server(self._mesh_id, self._logs.states(), self._logs.writes)
-                    await session.serve(stream, server, self._read_page, partial(self._greeted, stream.peer))
+                    greeted = partial(self._greeted, stream.peer)
+                    if not await session.serve(stream, server, self._read_page, greeted):
+                        REFUSED.labels("sync", "greeting").inc()
         except NetworkError as error:
             log.info("A sync session of %s broke off: %s", peer_id(stream.peer), error)
         except (SyncError, EntryError) as error:
@@ -138,6 +140,8 @@ class Syncer:
                     outcome = await self._pull_once(peer)
         except _BAD_SESSION as error:
             outcome = "failed"
+            if not isinstance(error, NetworkError | SyncDeclined):
+                REFUSED.labels("sync", "bad_answer").inc()
             log.warning("Sync with %s failed: %s", peer_id(peer), error)
         finally:
             SYNCS.labels(outcome).inc()

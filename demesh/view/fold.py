@@ -70,14 +70,19 @@ class View:
         view.clock.observe(entry.boot8, entry.up_ms, received_ms, first_hand=first_hand)
         made_ms = view.clock.local_ms(entry.boot8, entry.up_ms)
         member = self._members[public_key]
+        foreign = public_key == self._own_key and not first_hand  # another epoch of ours: an old one, or that of a copy
         if not view.clock.live or made_ms is None:
+            if not foreign and not member.heard and view is member.current:
+                # What others passed on is all we know: its newest entry tells how its silence since is to be taken.
+                member.sign = _sign(view, entry, member.sign.at_ms)
             return
         view.lived = view.lived.grown(made_ms, entry.next_ms) if view.lived else Span(made_ms, made_ms, entry.next_ms)
-        if public_key == self._own_key and not first_hand:
-            return  # another epoch of ours: an old one that somebody kept, or that of a copy of this node
+        if foreign:
+            return
         if view is member.current and made_ms < member.sign.at_ms and view.bye is None:
             return
         member.current = view
+        member.heard = True
         member.sign = _sign(view, entry, made_ms)
 
     def presence(self, member: Member, now_ms: int) -> Presence:

@@ -46,3 +46,5 @@ class Member:
     public_key: bytes
     current: LogView
     sign: LastSign
+    heard: bool = False
+    """Whether it gave a sign of life since we began to listen."""
