@@ -228,7 +228,7 @@ class NodeProcess:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, env=self.environment)
 
     def wait_ready(self) -> None:
-        eventually(self.status, lambda answer: bool(answer["node"]), 20, f"node {self.name} answers; {self.output()}")
+        eventually(self.status, lambda answer: bool(answer["node"]), 60, f"node {self.name} answers; {self.output()}")
 
     def status(self) -> dict[str, Any]:
         return get_json(f"http://{self.api}/api/v1/status")
