@@ -82,7 +82,8 @@ class Member:
             self.node = Node(self.configured, key_of(self._owner), MESH, edges)
             async with trio.open_nursery() as nursery:
                 nursery.start_soon(self.node.run, stop)
-                await trio.testing.wait_all_tasks_blocked()
+                if self.meets:
+                    await trio.testing.wait_all_tasks_blocked()
                 for other in self.meets:
                     self._swarm.connect(self.key, other.key)
                 if self.meanwhile:
