@@ -226,7 +226,7 @@ class NodeProcess:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, env=self.environment)
 
     def wait_ready(self) -> None:
-        eventually(self.status, lambda answer: bool(answer["node"]), 20, f"node {self.name} answers; {self.output()}")
+        eventually(self.status, lambda answer: bool(answer["node"]), 60, f"node {self.name} answers; {self.output()}")
 
     def status(self) -> dict[str, Any]:
         return get_json(f"http://{self.api}/api/v1/status")
@@ -237,10 +237,12 @@ class NodeProcess:
     def output(self) -> str:
         return (self.home / "output").read_text()
 
-    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run_command(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run another demesh command for this node."""
         command = [sys.executable, "-m", "demesh", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(
+            command, env=self.environment, input=stdin, capture_output=True, text=True, timeout=30, check=False
+        )
 
     def kill(self) -> None:
         """As a power cut would end it."""
