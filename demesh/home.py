@@ -1,6 +1,7 @@
 """Where a node lives: the data directory, its lock, and the marker that says how far the own log was published.
 
     DATA_DIR/  node.key  swarm.key  mesh.id  log.db  view.db  tokens.json  demesh.toml  lock       mode 0700
+               swarm.key.change, of the swarm key that is to come, or came last
     runtime directory/  <id>.sock  <id>.marker                               gone after a reboot, never copied
 
 Guarantees: at most one process holds a data directory (flock, released by the kernel however the process ends); the
@@ -40,6 +41,10 @@ class Home:
     @property
     def swarm_key(self) -> Path:
         return self.path / "swarm.key"
+
+    @property
+    def swarm_key_change(self) -> Path:
+        return self.path / "swarm.key.change"
 
     @property
     def mesh_id(self) -> Path:

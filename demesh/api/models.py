@@ -116,6 +116,43 @@ class StatusModel(BaseModel):
     incidents: list[IncidentModel]
 
 
+class ReachedModel(BaseModel):
+    """How this node is reached by others."""
+
+    name: str
+    peer_id: str
+    addresses: list[str] = Field(description="What it tells others to dial, as multiaddrs.")
+    listening: list[str] = Field(
+        description="Where it listens, as multiaddrs; a wildcard is any address of its machine."
+    )
+    swarm_key: str = Field(description="The fingerprint of the newest swarm key it has.")
+
+
+class KeyHolderModel(BaseModel):
+    """A member that may have the new swarm key."""
+
+    name: str
+    peer_id: str
+    has_it: bool = Field(description="Whether it is known to have it.")
+
+
+class KeyChangeModel(BaseModel):
+    """A change of the swarm key."""
+
+    fingerprint: str = Field(description="Of the new key.")
+    begun_by: str
+    finished: bool = Field(description="Whether the old key is being dropped.")
+    members: list[KeyHolderModel]
+    left_out: list[str] = Field(description="Known members that do not get it.")
+
+
+class KeyStateModel(BaseModel):
+    """The swarm key, by its fingerprint."""
+
+    fingerprint: str
+    change: KeyChangeModel | None
+
+
 class HeadModel(BaseModel):
     """A log's newest entry. Equal on two nodes exactly when they hold the same log."""
 

@@ -62,8 +62,9 @@ def run(
 
     A target is a URL: http://, https://, tcp://HOST:PORT, tls://HOST:PORT, dns://SERVER/NAME or ping://HOST.
 
-    Without a configuration it makes a data directory, a node key and a swarm key, and founds a mesh. A second node joins
-    with a copy of that swarm key and --peer. SIGTERM and SIGINT end it; its last entry then says that it left.
+    Without a configuration it makes a data directory, a node key and a swarm key, and founds a mesh. A second machine joins
+    it with `demesh invite | ssh second demesh join`, or with a copy of that swarm key and --peer. SIGTERM and SIGINT end it;
+    its last entry then says that it left.
 
     \b
     Examples:

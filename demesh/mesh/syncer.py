@@ -66,6 +66,7 @@ class Syncer:
         self._serving: set[bytes] = set()
         self._held: dict[bytes, Mapping[bytes, Row]] = {}
         self._wake = trio.Event()
+        self._of_another_mesh: set[bytes] = set()
 
     def holders(self, log: bytes, seq: int) -> set[bytes]:
         """The peers that were seen to hold a log up to entry `seq`, in the last sync with each."""
@@ -142,12 +143,28 @@ class Syncer:
             outcome = "failed"
             if not isinstance(error, NetworkError | SyncDeclined):
                 REFUSED.labels("sync", "bad_answer").inc()
-            log.warning("Sync with %s failed: %s", peer_id(peer), error)
+            if isinstance(error, SyncError) and error.code == Refused.MESH:
+                self._meet_another_mesh(peer, error)
+            else:
+                log.warning("Sync with %s failed: %s", peer_id(peer), error)
         finally:
             SYNCS.labels(outcome).inc()
             self._pulling.discard(peer)
             if peer in self._wanted:
                 self._wake.set()
+
+    def _meet_another_mesh(self, peer: bytes, error: SyncError) -> None:
+        REFUSED.labels("sync", "mesh").inc()
+        if peer not in self._of_another_mesh and len(self._of_another_mesh) < limits.REFUSALS_TOLD_MAX:
+            self._of_another_mesh.add(peer)
+            log.warning(
+                "%s has this node's swarm key, but is of another mesh than this node, which is of %s. It says: %s. "
+                "If they are to be one, move the data directory of the smaller one away and let it `demesh join` with a "
+                "`demesh invite` of the other; if not, give one of them a swarm key of its own.",
+                peer_id(peer),
+                self._mesh_id.hex()[:8],
+                str(error).removeprefix("the peer refused: "),
+            )
 
     async def _pull_once(self, peer: bytes) -> str:
         async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:

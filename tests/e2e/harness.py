@@ -239,10 +239,12 @@ class NodeProcess:
     def output(self) -> str:
         return (self.home / "output").read_text()
 
-    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run_command(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run another demesh command for this node."""
         command = [sys.executable, "-m", "demesh", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(
+            command, env=self.environment, input=stdin, capture_output=True, text=True, timeout=30, check=False
+        )
 
     def kill(self) -> None:
         """As a power cut would end it."""
