@@ -82,6 +82,7 @@ def test_a_directory_that_may_not_be_written_is_named() -> None:
     with TemporaryDirectory() as place:  # the way to pytest's own is closed to others
         home = Path(place)
         (home / "demesh.toml").write_text('[[check]]\nname = "db"\ntarget = "tcp://db.example.net:5432"\n')
+        (home / "demesh.toml").chmod(0o644)
         home.chmod(0o555)
         ((_, code, said),) = _as_nobody(home, "demesh check pause db")
         home.chmod(0o700)
