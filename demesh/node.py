@@ -104,7 +104,7 @@ class Node:
         )
         self.view, writer = opened.view, opened.writer
         self._previous, self._nonce = opened.previous, opened.nonce
-        self.logs = Logs(mesh_id, writer.log, edges.store.logs())
+        self.logs = Logs(mesh_id, writer.log, edges.store.logs(), edges.store.carried(), edges.store.dates())
         self.historian = Historian(
             opened.history,
             edges.history_storage,
@@ -135,12 +135,15 @@ class Node:
             store_file=edges.store.file_identity(),
             shown=lambda entry: self._show(self.key, entry, self._clock.monotonic_ms(), True),
             publish=self._publish,
+            gone=self._on_gone,
             votes=self._votes(self._rows),
         )
         self._runner = Runner(edges.probes, edges.clock, self._report, self._turn)
         self._reloading = trio.Lock()
         self._begun = trio.Event()
-        self._intake = Intake(self.logs, edges.storage, edges.clock, self._show, self._show_adopted, self._on_gaps)
+        self._intake = Intake(
+            self.logs, edges.storage, edges.clock, self._show, self._show_adopted, self._on_gone, self._on_gaps
+        )
         self._syncer = Syncer(mesh_id, self.logs, edges.storage, self._intake, edges.network, edges.clock, edges.rng)
         self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some)
         self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
@@ -344,6 +347,14 @@ class Node:
         state = self.logs.get(log_id)
         holding = self._syncer.holders(log_id, seq) & others
         return len(holding) + int(state is not None and state.head.seq >= seq), len(others) + 1
+
+    def _on_gone(self, logs: Sequence[bytes]) -> None:
+        self.view.forget(logs)
+        if self._own_log in logs:
+            log.error(
+                "Another node with this node's key has declared the log over that this one writes, so peers take no more of it. "
+                "Two machines must not share a key: stop one of them. This one begins a new log when it is started anew."
+            )
 
     def _on_gaps(self, peer: bytes, gaps: Sequence[Gap]) -> None:
         self._syncer.pull_from(peer)

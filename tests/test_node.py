@@ -169,7 +169,7 @@ def _folded(store: Store, history: History, kept: HistoryStore) -> list[tuple[ob
         for row in store.each(state.log):
             assert isinstance(row, Entry)
             history.apply(state.public_key, row)
-    kept.save(history, history.take_signed(), list(history.logs))
+    kept.save(history, history.take_signed(), list(history.logs), history.take_gone())
     return kept.dump()
 
 

@@ -19,19 +19,27 @@ from collections.abc import Collection, Generator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import Self, cast
 
 import apsw
 
-from demesh.log import store_lean, store_prune
+from demesh import limits
+from demesh.errors import EntryError
+from demesh.log import store_carry, store_lean, store_prune
+from demesh.log.carry import read_carry_part
 from demesh.log.chain import LogState
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
+from demesh.log.store_carry import whole_carry
 from demesh.log.store_read import StoredLogs
 from demesh.log.store_rows import stored_body
 from demesh.log.store_schema import HASH_BYTES_STORED, check_readable, damaged, prepare
 
+Carried = Mapping[bytes, Sequence[bytes]]
+"""The ids of logs that are carried, by their owner's key, in the order in which they are forgotten again."""
+
 _BUSY_TIMEOUT_MS = 5_000
+_NUMBERS = "SELECT CAST(id AS BLOB), no FROM log"
 
 
 class Store(StoredLogs):
@@ -78,33 +86,35 @@ class Store(StoredLogs):
         with suppress(apsw.Error):  # what was committed stays, if not in the file then in its WAL
             self._db.close()
 
-    def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> None:
+    def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> Carried:
         """Append `entries`, which the chain has accepted, in one transaction. `public_keys` names each log's owner.
+
+        Returns what carries that are whole now name: those logs are gone then, but for the own one.
 
         `own` entries are on the disk when this returns, and the log they begin becomes the own one. Results that later
         signatures vouch for lose their own on the way (`demesh.log.store_lean`).
 
         Raises StoreError; nothing of `entries` is stored then.
         """
-        numbers = dict(self._numbers)
         with self._writing(durable=own):
             for entry in entries:
                 if own and entry.seq == 0:
                     self._db.execute("INSERT OR REPLACE INTO meta VALUES ('own_log', ?)", (entry.log,))
-                self._append(entry, numbers, public_keys)
-        self._numbers = numbers
+                    self._end_carried()  # among them the own one until now, perhaps
+                self._append(entry, public_keys)
+            return self._carry(entries)
 
     def make_durable(self) -> None:
         """Everything committed so far, peers' entries too, is on the disk when this returns. Raises StoreError."""
         with self._writing(durable=True):
             self._db.execute("INSERT OR REPLACE INTO meta VALUES ('durable', randomblob(8))")
 
-    def commit_kept(self, entries: Sequence[Entry], *, log: bytes, public_key: bytes, before: Head) -> None:
+    def commit_kept(self, entries: Sequence[Entry], *, log: bytes, public_key: bytes, before: Head) -> Carried:
         """Store entries of a log whose holders have pruned all up to and with `before`: those they kept, signed.
 
         What they hold without a gap begins behind `before`. Unless this node has come that far already, the log goes on
         there: `before` is its head, `commit` appends behind it, and of what this node held itself only signed entries
-        other than results stay. Entries that are there already are left as they are.
+        other than results stay. Entries that are there already are left as they are. Returns what `commit` does.
 
         Raises StoreError; nothing is stored then.
         """
@@ -120,7 +130,7 @@ class Store(StoredLogs):
                 store_prune.skip_to(self._db, number, before)
             for entry in entries:
                 self._insert_entry("INSERT OR IGNORE", number, entry)
-        self._numbers[log] = number
+            return self._carry(entries)
 
     def prune(self, log: bytes, below: int, keep_kinds: Collection[int], *, rows_max: int) -> int:
         """Remove entries of a log below sequence number `below`, at most `rows_max`; returns how many. 0: none is left.
@@ -133,15 +143,34 @@ class Store(StoredLogs):
         with self._writing(durable=False):
             return store_prune.prune(self._db, self._numbers.get(log, -1), below, keep_kinds, rows_max)
 
+    def drop(self, logs: Collection[bytes]) -> None:
+        """Let `logs` go as a whole. They are gone when this returns; `clear` removes their entries."""
+        assert self.own_log_id() not in logs
+        with self._writing(durable=False):
+            store_carry.drop(self._db, logs)
+            for log in logs:
+                self._numbers.pop(log, None)
+
+    def clear(self, rows_max: int) -> int:
+        """Remove at most `rows_max` entries of logs that are gone; returns how many. 0: there is none left."""
+        with self._writing(durable=False):
+            return store_carry.clear(self._db, rows_max)
+
+    def note_carries(self) -> None:
+        """Take up anew what all carries in the store name."""
+        for state in self.logs():
+            with self._writing(durable=False):
+                self._carry(self.newest(state.log, Kind.CARRY, count=limits.SEQ_MAX))
+
     def release(self, pages_max: int) -> int:
         """Give at most `pages_max` free pages back to the file system, at the next checkpoint; returns how many."""
         with self._writing(durable=False):
             return store_prune.release(self._db, pages_max)
 
-    def _append(self, entry: Entry, numbers: dict[bytes, int], public_keys: Mapping[bytes, bytes]) -> None:
-        number = numbers.get(entry.log)
+    def _append(self, entry: Entry, public_keys: Mapping[bytes, bytes]) -> None:
+        number = self._numbers.get(entry.log)
         if number is None:
-            number = numbers[entry.log] = self._insert_log(entry.log, public_keys[entry.log], entry.head, 0)
+            number = self._insert_log(entry.log, public_keys[entry.log], entry.head, 0)
         self._insert_entry("INSERT", number, entry)
         if entry.signature:
             store_lean.strip_behind(self._db, number, entry.seq)
@@ -149,10 +178,12 @@ class Store(StoredLogs):
 
     def _insert_log(self, log: bytes, public_key: bytes, head: Head, pruned_to: int) -> int:
         self._db.execute(
-            "INSERT INTO log (id, public_key, head_seq, head_hash, pruned_to) VALUES (?, ?, ?, ?, ?)",
+            "INSERT INTO log (no, id, public_key, head_seq, head_hash, pruned_to) "
+            f"VALUES ({store_carry.NEXT_NUMBER}, ?, ?, ?, ?, ?)",
             (log, public_key, head.seq, head.hash, pruned_to),
         )
-        return self._db.last_insert_rowid()
+        number = self._numbers[log] = self._db.last_insert_rowid()
+        return number
 
     def _insert_entry(self, verb: str, number: int, entry: Entry) -> None:
         self._db.execute(
@@ -167,6 +198,32 @@ class Store(StoredLogs):
             ),
         )
 
+    def _carry(self, entries: Sequence[Entry]) -> Carried:
+        """Let go what carries name of which one of `entries`, just stored, is the last part; inside a transaction."""
+        named: dict[bytes, list[bytes]] = {}
+        for entry in entries:
+            if entry.kind != Kind.CARRY:
+                continue
+            with suppress(EntryError):
+                part = read_carry_part(entry.payload)
+                if part.part + 1 < part.parts:
+                    continue
+                carry = whole_carry(self.read(entry.log, entry.seq - part.part, entry.seq)[0])
+                if carry is not None:
+                    owner = self._owner(entry.log)
+                    named.setdefault(owner, []).extend(store_carry.note(self._db, owner, entry.log, carry))
+        if named:
+            self._end_carried()
+        return named
+
+    def _end_carried(self) -> None:
+        store_carry.end_carried(self._db)
+        self._numbers = {cast(bytes, log): cast(int, number) for log, number in self._query(_NUMBERS)}
+
+    def _owner(self, log: bytes) -> bytes:
+        ((owner,),) = self._query("SELECT CAST(public_key AS BLOB) FROM log WHERE id = ?", (log,))
+        return cast(bytes, owner)
+
     def _check_heads(self, states: Sequence[LogState]) -> None:
         """What a log's next entry must link to has to be the entry that stands there, or a good log ends in nonsense."""
         for state in states:
@@ -177,9 +234,14 @@ class Store(StoredLogs):
     @contextmanager
     def _writing(self, *, durable: bool) -> Generator[None]:
         """One transaction; on the disk when it ends if `durable`. Raises StoreError; nothing has changed then."""
+        numbers = dict(self._numbers)
         try:
             self._db.pragma("synchronous", 2 if durable else 1)  # FULL, NORMAL
             with self._db:
                 yield
         except apsw.Error as error:
+            self._numbers = numbers
             raise self._failure(f"The store {self.path} could not be written", error) from error
+        except BaseException:
+            self._numbers = numbers
+            raise

@@ -16,7 +16,7 @@ import apsw
 from demesh import limits
 from demesh.errors import StoreError
 from demesh.log.chain import LogState
-from demesh.log.entry import BadRow, Entry, Kind
+from demesh.log.entry import BadRow, Entry, Kind, log_id
 from demesh.log.head import Head
 from demesh.log.store_copy import copy_store
 from demesh.log.store_rows import ENTRY_COLUMNS, LOG_COLUMNS, SqlValue, entry_of_row, log_of_row
@@ -41,12 +41,39 @@ class StoredLogs:
         return stored_mesh_id(self._db, self.path)
 
     def own_log(self, public_key: bytes | None = None) -> tuple[bytes, Head] | None:
-        """The newest epoch that this node began itself, with its head. With `public_key`: only if it is that key's."""
+        """The newest epoch that this node began itself, with its head, unless it was carried: then nobody takes it.
+
+        With `public_key`: only if it is that key's.
+        """
+        log = self.own_log_id()
+        own = next((state for state in self.logs() if state.log == log), None)
+        if own is None or public_key not in (None, own.public_key) or log in self.carried().get(own.public_key, ()):
+            return None
+        return own.log, own.head
+
+    def own_log_id(self) -> bytes | None:
+        """The id of the log that this node began last, if it is there."""
         rows = self._query(
             "SELECT CAST(log.id AS BLOB) FROM log JOIN meta ON meta.key = 'own_log' AND log.id = meta.value"
         )
-        own = next((state for state in self.logs() if rows and state.log == rows[0][0]), None)
-        return (own.log, own.head) if own and public_key in (None, own.public_key) else None
+        return cast(bytes, rows[0][0]) if rows else None
+
+    def carried(self) -> dict[bytes, list[bytes]]:
+        """The ids of logs that were carried, by their owner's key, in the order in which they are forgotten again."""
+        return {key: [log_id(key, nonce) for nonce in nonces] for key, nonces in self.carried_nonces().items()}
+
+    def carried_nonces(self) -> dict[bytes, list[bytes]]:
+        """The same, by the nonces of their epochs."""
+        found: dict[bytes, list[bytes]] = {}
+        if self._query("SELECT 1 FROM sqlite_schema WHERE name = 'carried'"):  # not in a store of an older version
+            for log, key, nonce in self._query(
+                "SELECT CAST(id AS BLOB), CAST(public_key AS BLOB), CAST(nonce AS BLOB) FROM carried ORDER BY no"
+            ):
+                if (
+                    isinstance(key, bytes) and isinstance(nonce, bytes) and log == log_id(key, nonce)
+                ):  # or it is damaged
+                    found.setdefault(key, []).append(nonce)
+        return found
 
     def logs(self) -> list[LogState]:
         """All logs, in the order in which this node first saw them."""
@@ -59,6 +86,11 @@ class StoredLogs:
             self._numbers[state.log] = number  # of logs, too, that another process began
             states.append(state)
         return states
+
+    def dates(self) -> dict[bytes, int]:
+        """The wall clock of each log's head, where that is stored."""
+        dated = {state.log: self.wall_ms_at(state.log, state.head.seq) for state in self.logs()}
+        return {log: wall_ms for log, wall_ms in dated.items() if wall_ms is not None}
 
     def pruned_to(self, log: bytes) -> int:
         """The first sequence number from which on nothing of a log is missing."""

@@ -84,10 +84,17 @@ async def refuse(stream: Stream, code: Refused, sentence: str) -> None:
     await Frames(stream).send(refusal(code, sentence))
 
 
-async def pull(stream: Stream, mesh_id: bytes, states: Iterable[LogState], adopt: Adopt, take: TakePage) -> Puller:
-    """Get from the peer what `states` lack, page by page. Raises NetworkError, SyncError, EntryError."""
+async def pull(
+    stream: Stream,
+    mesh_id: bytes,
+    states: Iterable[LogState],
+    adopt: Adopt,
+    take: TakePage,
+    is_gone: Callable[[bytes], bool] = lambda log: False,
+) -> Puller:
+    """Get from the peer what `states` lack but for what `is_gone`, page by page. Raises NetworkError, SyncError, EntryError."""
     frames = Frames(stream)
-    puller = Puller(mesh_id, states)
+    puller = Puller(mesh_id, states, is_gone)
     await frames.send(puller.hello())
     if puller.greeted(await frames.expect()):
         puller.offered(await frames.expect())

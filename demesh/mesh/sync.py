@@ -22,7 +22,7 @@ bytes. They check the form; `demesh.log.chain` checks entries. Malformed fields 
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 
@@ -166,9 +166,13 @@ def lean(entries: Sequence[Entry]) -> list[Entry]:
 class Puller:
     """Gets from one server what `states` lack. The caller takes each page in before it asks for the next message."""
 
-    def __init__(self, mesh_id: bytes, states: Iterable[LogState]) -> None:
+    def __init__(
+        self, mesh_id: bytes, states: Iterable[LogState], is_gone: Callable[[bytes], bool] = lambda log: False
+    ) -> None:
+        """`is_gone` tells of which logs nothing is wanted."""
         self._mesh_id = mesh_id
         self._states = {state.log: state for state in states}
+        self._is_gone = is_gone
         self._wants: deque[Want | WantKept] = deque()
         self._asked: Want | WantKept | None = None
         self._jumps: dict[bytes, _Jump] = {}
@@ -195,6 +199,8 @@ class Puller:
         _, fields = _fields(data, Message.VECTOR)
         for row in map(_row, fields.array("rows", limits.SYNC_VECTOR_ROWS_MAX)):
             self._heads[row.log] = row.head_seq
+            if self._is_gone(row.log):
+                continue
             state = self._states.get(row.log)
             first = max(state.head.seq + 1 if state else 0, row.pruned_to)
             if state and row.head_seq == state.head.seq and row.head_hash8 != state.head.hash[:8]:

@@ -142,7 +142,8 @@ class Syncer:
 
         stream = await self._network.open_stream(peer)
         try:
-            puller = await session.pull(stream, self._mesh_id, self._logs.states(), self._intake.adopt, take)
+            logs = self._logs
+            puller = await session.pull(stream, self._mesh_id, logs.states(), self._intake.adopt, take, logs.is_gone)
         finally:
             await stream.close()
         self._held[peer] = puller.held
