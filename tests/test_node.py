@@ -66,7 +66,7 @@ class _Member:
         self.probed_s: list[float] = []
         self.posts: list[tuple[str, list[dict[str, Any]], float]] = []
         self._swarm = swarm
-        self._owner = owner
+        self._owner = self.name = owner
         self._file = place / f"{owner}.db"
         self._history_file = place / f"{owner}-view.db"
         self._clock = TrioClock()
@@ -176,10 +176,10 @@ def _folded(store: Store, history: History, kept: HistoryStore) -> list[tuple[ob
 class _Mesh:
     def __init__(self, place: Path) -> None:
         self.swarm = MemorySwarm()
-        self._place = place
+        self.place = place
 
     def member(self, owner: str, checks: Sequence[Check] = (), flush_seconds: int = _FLUSH_SECONDS) -> _Member:
-        return _Member(self.swarm, self._place, owner, checks, flush_seconds)
+        return _Member(self.swarm, self.place, owner, checks, flush_seconds)
 
     def connect(self, *members: _Member) -> None:
         for one, other in combinations(members, 2):
