@@ -25,6 +25,7 @@ from demesh.log.hello import Hello
 from demesh.log.plan import PlanPart, PlanRow, split_plan
 from demesh.log.results import Result, Results
 from demesh.log.storage import Storage
+from demesh.log.store import Carried
 from demesh.log.writer import Writer
 from demesh.metrics import ENTRIES_WRITTEN, RESULTS
 from demesh.outcome import Outcome
@@ -68,9 +69,13 @@ class Author:
         store_file: str,
         shown: Shown,
         publish: Publish,
+        gone: Callable[[Sequence[bytes]], None],
         votes: Sequence[VoteState],
     ) -> None:
-        """`votes` are the states that the view already holds for `checks`, so that a restart forgets no failure."""
+        """`gone` is told which logs a carry of this node names.
+
+        `votes` are the states that the view already holds for `checks`, so that a restart forgets no failure.
+        """
         self._writer = writer
         self._checks = checks
         self._clock = clock
@@ -80,6 +85,7 @@ class Author:
         self._store_file = store_file
         self._shown = shown
         self._publish = publish
+        self._gone = gone
         self._votes = list(votes)
         self._told = [_Told() for _ in checks]
         self._batch = Batch(flush_interval_ms, clock.monotonic_ms())
@@ -204,13 +210,17 @@ class Author:
             payload = content.payload(up_ms) if isinstance(content, Results) else content
             next_ms = self._batch.promise_ms
             entries.append(self._writer.write(kind, payload, wall_ms=wall_ms, up_ms=up_ms, next_ms=next_ms))
+        carried: Carried = {}
         with trio.CancelScope(shield=True):  # once signed, an entry is stored
             owner = {self._writer.log: self._writer.public_key}
-            await self._storage.commit(entries, public_keys=owner, own=True)
+            carried = await self._storage.commit(entries, public_keys=owner, own=True)
             self._marker(Marker(self._clock.boot8, self._store_file, self._writer.log, entries[-1].head))
             self._logs.append_own(entries)
+            self._logs.end(carried)
         for entry in entries:
             self._shown(entry)
+        if carried:
+            self._gone([log for logs in carried.values() for log in logs])
         ENTRIES_WRITTEN.inc(len(entries))
         await self._publish(entries)
 

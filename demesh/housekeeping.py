@@ -1,9 +1,10 @@
 """Housekeeping: sees to it that the store forgets in time (`demesh.log.retention`) and stays within its size.
 
 Guarantees: results older than `raw_ms` are forgotten once a checkpoint of their author that covers them is held by three
-living members, or by all of them, and at twice that age in any case; rollups at `hours_ms`. `size_max` always wins: when
-the store comes within a twentieth of it, the oldest results go first, wherever they are from, then the oldest rollups. So it
-stays within its size if less than a twentieth of it comes in ten minutes. All in small steps, so that nothing waits for long.
+living members, or by all of them, and at twice that age in any case; rollups at `hours_ms`; of logs that are gone as a whole,
+everything. `size_max` always wins: when the store comes within a twentieth of it, the oldest results go first, wherever they
+are from, then the oldest rollups. So it stays within its size if less than a twentieth of it comes in ten minutes. All in small
+steps, so that nothing waits for long.
 
 The date that all this is measured against moves no faster than time itself: a wall clock that jumps ahead while the node runs
 makes it forget nothing, unless it stays there for an hour: then it was the clock before that was wrong. Not guaranteed: the
@@ -97,9 +98,15 @@ class Housekeeper:
             raw_ms = 0 if state.log in old else rules.raw_ms if self._is_summed(state, now_ms) else 2 * rules.raw_ms
             await self._shorten(state, Terms(now_ms - raw_ms, now_ms - rules.hours_ms))
         await self._books.forget(now_ms - 2 * rules.raw_ms, now_ms - rules.hours_ms)
+        await self._clear()
         await self._press(now_ms)
         while await self._storage.call(lambda store: store.release(limits.RETENTION_PAGES_MAX)):
             pass
+
+    async def _clear(self) -> None:
+        """Remove what is left of logs that are gone as a whole."""
+        while removed := await self._storage.call(lambda store: store.clear(limits.RETENTION_ROWS_MAX)):
+            STORE_FORGOTTEN.inc(removed)
 
     async def _press(self, now_ms: int) -> None:
         """Forget more than age asks for, until the store is within its size."""

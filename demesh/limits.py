@@ -18,6 +18,8 @@ DETAIL_BYTES_MAX = 200  # wire: one detail of a result, UTF-8
 RESULTS_PER_ENTRY_MAX = 256  # wire: what a reader accepts
 PLAN_PARTS_MAX = 1_024  # wire
 LABELS_MAX = 32  # wire: on one check
+CARRY_PARTS_MAX = 1_024  # wire
+CARRIED_LOGS_MAX = 4_096  # wire: earlier epochs that a carry names; so many are remembered of one key
 
 PROOF_ENTRIES_MAX = (
     4_096  # wire: of one history in a proof of a fork; what a page of sync may hold between two signatures
@@ -49,12 +51,17 @@ RETENTION_ROWS_MAX = 2_500  # forgotten in one transaction
 RETENTION_PAGES_MAX = 1_000  # given back to the file system in one transaction
 RETENTION_RAW_MS_MIN = 6 * 3_600_000  # what the size budget leaves at least: longer than it takes until they are summed
 EPOCHS_WHOLE_MAX = 16  # of one key; of those before, only sums are kept
+EPOCHS_OVER_MAX = 32  # earlier epochs that are over; when there are more, all but EPOCHS_WHOLE_MAX are carried at once
+EPOCHS_PRESSING_MAX = 64  # earlier epochs; when there are more, they are over sooner
+EPOCH_OVER_MS = 8 * 86_400_000  # since its last entry: longer than the periods that are told from hours
+CARRY_PARTS_WRITTEN_MAX = 256  # in one go, about 4 MB
 
 # Logs and members
 START_ASK_SECONDS_MAX = 5  # a node waits so long for members who can say how far its log went
 START_ASK_MEMBER_MS_MAX = 7 * 86_400_000  # a member from whom nothing came for so long is not asked
 LOGS_MAX = 1_024  # of others
 EPOCHS_PER_KEY_MAX = 256  # logs of one member
+EPOCHS_DROPPED_MAX = 4_096  # logs given up for newer ones of their member, that are not taken again
 SYNC_VECTOR_ROWS_MAX = 4_096  # wire; more than LOGS_MAX, so that no own epoch makes a vector too long
 
 # Mesh

@@ -59,7 +59,13 @@ class Node:
         self._clock = edges.clock
         opened = open_logs(self.key, edges.clock, edges.store, edges.history, edges.read_marker(), edges.machine)
         self.view, decision = opened.view, opened.decision
-        self.logs = Logs(mesh_id, NO_LOG if isinstance(decision, NewEpoch) else decision.log, edges.store.logs())
+        self.logs = Logs(
+            mesh_id,
+            NO_LOG if isinstance(decision, NewEpoch) else decision.log,
+            edges.store.logs(),
+            edges.store.carried(),
+            edges.store.dates(),
+        )
         self.historian = Historian(
             opened.history,
             edges.history_storage,
@@ -80,12 +86,15 @@ class Node:
             self.historian,
             lambda entry: self._show(self.key, entry, self._clock.monotonic_ms(), True),
             self._publish,
+            self._on_gone,
         )
         self._store_failure: StoreError | None = None
         self._store_failed = trio.Event()
         self._runner = Runner(edges.probes, edges.clock, self._report, self.duty.turn)
         self._changing = trio.Lock()
-        self._intake = Intake(self.logs, edges.storage, edges.clock, self._show, self._show_adopted, self._on_gaps)
+        self._intake = Intake(
+            self.logs, edges.storage, edges.clock, self._show, self._show_adopted, self._on_gone, self._on_gaps
+        )
         self._syncer = Syncer(
             mesh_id,
             self.logs,
@@ -250,6 +259,10 @@ class Node:
         state = self.logs.get(log_id)
         holding = self._syncer.holders(log_id, seq) & others
         return len(holding) + int(state is not None and state.head.seq >= seq), len(others) + 1
+
+    def _on_gone(self, logs: Sequence[bytes]) -> None:
+        self.view.forget(logs)
+        self._own_log.gone(logs)
 
     def _on_gaps(self, peer: bytes, gaps: Sequence[Gap]) -> None:
         self._syncer.pull_from(peer)

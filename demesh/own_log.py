@@ -58,7 +58,9 @@ class OwnLog:
         historian: Historian,
         shown: Shown,
         publish: Publish,
+        on_gone: Callable[[Sequence[bytes]], None],
     ) -> None:
+        """`on_gone` is told which logs a carry of this node names."""
         self._key = key
         self._public_key = bytes(key.verify_key)
         self._mesh_id = mesh_id
@@ -69,6 +71,7 @@ class OwnLog:
         self._historian = historian
         self._shown = shown
         self._publish = publish
+        self._on_gone = on_gone
         self._epoch: _Epoch
         self._author: Author
         self._begun = trio.Event()
@@ -98,6 +101,7 @@ class OwnLog:
             store_file=self._edges.store.file_identity(),
             shown=self._shown,
             publish=self._publish,
+            gone=self._on_gone,
             votes=self._duty.votes(writer.log, self._duty.rows),
         )
         await self._author.begin(
@@ -143,6 +147,11 @@ class OwnLog:
         await self._begun.wait()
         await self._author.append_due(due)
 
+    def gone(self, logs: Sequence[bytes]) -> None:
+        """Carries name these logs, so nobody takes more of them."""
+        if self._begun.is_set() and self._epoch.log in logs:
+            self.witnesses.end("Another node with this node's key has declared this log over.")
+
     async def end(self, bye: Bye) -> None:
         """Write what is waiting, then take leave. Raises StoreError."""
         await self._author.say_bye(bye)
@@ -166,8 +175,7 @@ class OwnLog:
             log.error("%s It ends here, and a new epoch begins.", why)
             async with self._changing:
                 state = self._logs.get(self._epoch.log)
-                assert state is not None
-                writer = self._writer(NewEpoch(why, (state.log, state.head)))
+                writer = self._writer(NewEpoch(why, (state.log, state.head) if state else None))
                 await self._author.begin_anew(writer, self._hello(), self._duty.rows)
 
     async def _keep_books(self) -> None:

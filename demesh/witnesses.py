@@ -31,7 +31,13 @@ class Witnesses:
         self._held_at_start = self._own_heads()
         self._said: dict[bytes, Mapping[bytes, Row]] = {}
         self._agree: dict[bytes, bool] = {}
+        self._over = ""
         self._news = trio.Event()
+
+    def end(self, why: str) -> None:
+        """The own log is over, for a reason that is no peer's answer."""
+        self._over = why
+        self._news.set()
 
     def said(self, peer: bytes, held: Mapping[bytes, Row]) -> None:
         """A pull from `peer` has ended; `held` is what it holds, and all of it that can be taken is in `logs` now."""
@@ -56,6 +62,9 @@ class Witnesses:
     async def contradiction(self, own_log: bytes) -> str:
         """Wait until a peer holds of `own_log` what this node does not; returns why it must end. Raises StoreError."""
         while True:
+            if self._over:
+                why, self._over = self._over, ""
+                return why
             for peer, held in self._taken():
                 row = held.get(own_log)
                 if row and not await self._is_ours(row):

@@ -43,7 +43,7 @@ class Member:
         self.probed_s: list[float] = []
         self.posts: list[tuple[str, list[dict[str, Any]], float]] = []
         self._swarm = swarm
-        self._owner = owner
+        self._owner = self.name = owner
         self._file = place / f"{owner}.db"
         self._history_file = place / f"{owner}-view.db"
         self._clock = TrioClock()
@@ -166,17 +166,17 @@ def _folded(store: Store, history: History, kept: HistoryStore) -> list[tuple[ob
         for row in store.each(state.log):
             assert isinstance(row, Entry)
             history.apply(state.public_key, row)
-    kept.save(history, history.take_signed(), list(history.logs))
+    kept.save(history, history.take_signed(), list(history.logs), history.take_gone())
     return kept.dump()
 
 
 class Mesh:
     def __init__(self, place: Path) -> None:
         self.swarm = MemorySwarm()
-        self._place = place
+        self.place = place
 
     def member(self, owner: str, checks: Sequence[Check] = (), flush_seconds: int = FLUSH_SECONDS) -> Member:
-        return Member(self.swarm, self._place, owner, checks, flush_seconds)
+        return Member(self.swarm, self.place, owner, checks, flush_seconds)
 
     def forget(self, member: Member) -> None:
         """Its machine is off: it is connected with nobody."""

@@ -47,6 +47,7 @@ class Kind(IntEnum):
     CHECKPOINT = 5
     EVENT = 6
     BYE = 7
+    CARRY = 8
 
 
 KINDS_UNDERSTOOD = tuple(Kind)

@@ -5,7 +5,7 @@ from its middle is given out whole, as an `Adoption`. Not checked here: whether 
 """
 
 from collections import deque
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 from demesh import limits
@@ -28,12 +28,19 @@ class Answer:
 class Puller:
     """Gets from one server what `states` lack. The caller takes each page in before it asks for the next message."""
 
-    def __init__(self, mesh_id: bytes, states: Iterable[LogState], writes: bytes = b"") -> None:
-        """`writes` is the log that this node is writing."""
+    def __init__(
+        self,
+        mesh_id: bytes,
+        states: Iterable[LogState],
+        writes: bytes = b"",
+        is_gone: Callable[[bytes], bool] = lambda log: False,
+    ) -> None:
+        """`writes` is the log that this node is writing; `is_gone` tells of which logs nothing is wanted."""
         self.server_writes = b""
         """The log that the server is writing, once it has greeted."""
         self._mesh_id = mesh_id
         self._writes = writes
+        self._is_gone = is_gone
         self._states = {state.log: state for state in states}
         self._wants: deque[Want | WantKept] = deque()
         self._asked: Want | WantKept | None = None
@@ -65,6 +72,8 @@ class Puller:
         _, fields = fields_of(data, Message.VECTOR)
         for row in map(_row, fields.array("rows", limits.SYNC_VECTOR_ROWS_MAX)):
             self._rows[row.log] = row
+            if self._is_gone(row.log):
+                continue
             state = self._states.get(row.log)
             first = max(state.head.seq + 1 if state else 0, row.pruned_to)
             if state and row.head_seq == state.head.seq and row.head_hash8 != state.head.hash[:8]:

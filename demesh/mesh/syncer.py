@@ -175,7 +175,7 @@ class Syncer:
             taken = await self._intake.take(entries, self._clock.monotonic_ms(), is_first_hand)
             return not taken.refusals and not taken.gaps
 
-        puller = Puller(self._mesh_id, self._logs.states(), self._logs.writes)
+        puller = Puller(self._mesh_id, self._logs.states(), self._logs.writes, self._logs.is_gone)
         stream = await self._network.open_stream(peer)
         try:
             await session.pull(stream, puller, self._intake.adopt, take)

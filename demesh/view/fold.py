@@ -50,6 +50,13 @@ class View:
             self._fold(public_key, entry, self._listening_since_ms)
         self._promise_anew(public_key)
 
+    def forget(self, logs: Iterable[bytes]) -> None:
+        """Forget what these logs said, but for one that its member writes now."""
+        for log in logs:
+            view = self._logs.get(log)
+            if view is not None and self._members[view.public_key].current is not view:
+                del self._logs[log]
+
     def restore(self, log: bytes, seq: int, votes: Mapping[tuple[str, bytes], VoteState]) -> None:
         """The votes of a log as of entry `seq`, of the checks that its plans name: results up to there count no more."""
         view = self._logs.get(log)
@@ -167,11 +174,14 @@ class View:
         return view
 
     def _latest_epoch(self, public_key: bytes) -> LogView:
-        """The log of a member that none of its others names as the one before; if hellos are missing, the largest id."""
+        """The log of a member that none of its others names as the one before; if several are such, the one dated last.
+
+        There are several where one between two was carried, or hellos are missing. The date is a guess, until one is live.
+        """
         logs = [log for log in self._logs.values() if log.public_key == public_key]
         succeeded = {log.hello.previous[0] for log in logs if log.hello and log.hello.previous}
         latest = [log for log in logs if log.log not in succeeded]
-        return max(latest or logs, key=lambda log: log.log)
+        return max(latest or logs, key=lambda log: (log.newest.wall_ms if log.newest else 0, log.log))
 
     def _promise_anew(self, public_key: bytes) -> None:
         """A member known from the store alone gets the time it last asked for, from when we began to listen."""

@@ -216,5 +216,6 @@ def test_what_is_kept_is_asked_for_up_to_a_bound_only(monkeypatch: pytest.Monkey
 
 def test_state_of_an_adopted_log_says_where_it_begins() -> None:
     ours = Shelf()
-    state = ours.logs.adopt(_ID, _LOG[_CUT - 1].head, [_LOG[0]], _LOG[_CUT:])
-    assert state == LogState(_ID, Pen("ann").public_key, _LOG[_CUT - 1].head, _CUT)
+    adopted = ours.logs.adopt(_ID, _LOG[_CUT - 1].head, [_LOG[0]], _LOG[_CUT:])
+    assert adopted is not None
+    assert adopted.state == LogState(_ID, Pen("ann").public_key, _LOG[_CUT - 1].head, _CUT)

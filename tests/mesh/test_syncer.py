@@ -50,7 +50,10 @@ class _Node:
         self._changed = trio.Event()
         self._written = 0
         clock = TrioClock()
-        self.intake = Intake(self.logs, self.storage, clock, self._show, self._show_adopted, self._on_gaps)
+        self.gone: list[bytes] = []
+        self.intake = Intake(
+            self.logs, self.storage, clock, self._show, self._show_adopted, self.gone.extend, self._on_gaps
+        )
         self.syncer = Syncer(mesh_id, self.logs, self.storage, self.intake, self.network, clock, random.Random(owner))
 
     async def grow(self, length: int) -> list[Entry]:
