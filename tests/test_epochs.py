@@ -14,7 +14,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from demesh import historian, housekeeping, limits, lookout, node
+from demesh import historian, housekeeping, limits, lookout, own_log
 from demesh.checks.check import Check
 from demesh.config.load import Settings
 from demesh.outcome import Outcome
@@ -33,7 +33,7 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (historian, "_FOLD_SECONDS", 900),
         (lookout, "_LOOK_SECONDS", 3_600),
         (housekeeping, "_ROUND_SECONDS", 6 * _HOUR),
-        (node, "_BOOKS_SECONDS", 900),
+        (own_log, "_BOOKS_SECONDS", 900),
         (limits, "SYNC_INTERVAL_SECONDS", 900),
     ):
         monkeypatch.setattr(module, name, seconds)

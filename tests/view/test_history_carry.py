@@ -52,9 +52,9 @@ def _logs() -> tuple[list[_Author], int]:
         epochs[1].put(epochs[1].entry(Kind.CHECKPOINT, payload, _NOW_MS))
     before = len(last.entries)
     parts = carry_payloads([b"epoch%03d" % 0, b"epoch%03d" % 1], {_DAY: sums[_DAY]})
-    ((_, _, nonces, days, rows),) = parts
+    ((_, _, nonces, days, rows),) = map(fields_of, parts)
     for payload in ([0, 2, nonces, [], []], [1, 2, [], days, rows]):
-        last.put(last.entry(Kind.CARRY, payload, _NOW_MS))  # pyright: ignore[reportArgumentType]
+        last.put(last.entry(Kind.CARRY, payload, _NOW_MS))
     last.watch(_NOW_MS, 3)
     return [*epochs, last], before
 
