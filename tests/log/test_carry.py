@@ -163,9 +163,9 @@ def test_repair_keeps_what_was_carried(tmp_path: Path, lost: str) -> None:
     with Store(path, mesh_id=MESH) as store:
         put(store, *_OLD, _NEW, log_of("bob", 3))
         bad = rewritten(log_of("bob", 3)[2], Pen("bob").key)
-        store._db.execute("UPDATE entry SET body = ? WHERE log = 5 AND seq = 2", (bad.body,))  # pyright: ignore[reportPrivateUsage]
+        store._db.execute("UPDATE entry SET body = ? WHERE log = 5 AND seq = 2", (bad.body,))
         if lost == "carried":
-            store._db.execute("DELETE FROM carried")  # pyright: ignore[reportPrivateUsage]
+            store._db.execute("DELETE FROM carried")
     rebuild(path, MESH, survey(path, MESH))
     with Store(path, mesh_id=MESH) as store:
         assert store.carried() == {public_key_of("ann"): _IDS[:2]}
