@@ -13,7 +13,7 @@ from demesh.log.sums import DAY_MS, HOUR_MS, Sums
 from demesh.view.history import History
 from demesh.view.history_store import HistoryStore, open_history
 from demesh.view.uptime import OpenHistory, Past, look_back
-from tests.log.builders import generated
+from tests.log.builders import fields_of, generated
 from tests.view.build import FAIL, WALL_MS
 from tests.view.test_history import MIDNIGHT_MS, MINUTE_MS, _Author
 
@@ -52,7 +52,7 @@ def _logs() -> tuple[list[_Author], int]:
         epochs[1].put(epochs[1].entry(Kind.CHECKPOINT, payload, _NOW_MS))
     before = len(last.entries)
     parts = carry_payloads([b"epoch%03d" % 0, b"epoch%03d" % 1], {_DAY: sums[_DAY]})
-    ((_, _, nonces, days, rows),) = map(fields_of, parts)
+    _, _, nonces, days, rows = fields_of(parts[0])
     for payload in ([0, 2, nonces, [], []], [1, 2, [], days, rows]):
         last.put(last.entry(Kind.CARRY, payload, _NOW_MS))
     last.watch(_NOW_MS, 3)
