@@ -68,6 +68,11 @@ class View:
         made_ms = view.clock.local_ms(entry.boot8, entry.up_ms)
         member = self._members[public_key]
         foreign = public_key == self._own_key and not first_hand  # an old epoch of ours that somebody kept
+        if not foreign and not view.clock.live and view is member.current and view.bye is None:
+            if member.sign.back_by_ms is not None:
+                # It came back, and may be gone again: it is away no more, and has the time it asked for to speak to us.
+                member.sign = _sign(view, entry, received_ms)
+            return
         if foreign or not view.clock.live or made_ms is None:
             return
         if view is member.current and made_ms < member.sign.at_ms and view.bye is None:
@@ -80,13 +85,16 @@ class View:
             return Presence.ALIVE
         return presence(member.sign, now_ms)
 
-    def listen_anew(self, now_ms: int) -> None:
-        """We did not listen for a while (a stopped process, a stalled machine): whatever we missed, nobody is silent yet."""
+    def listen_anew(self, now_ms: int, heard_until_ms: int) -> None:
+        """We did not listen since `heard_until_ms` (a stopped process, a stalled machine): whatever we missed, nobody has
+        become silent meanwhile. Who was silent before stays so until heard.
+        """
         self._listening_since_ms = now_ms
         for member in self._members.values():
             if member.public_key != self._own_key and member.current.newest is not None:
                 member.current.clock.lose()
-                member.sign = _sign(member.current, member.current.newest, now_ms)
+                if self.presence(member, heard_until_ms) != Presence.SILENT:
+                    member.sign = _sign(member.current, member.current.newest, now_ms)
 
     def tick(self, now_ms: int) -> None:
         """Let the logs of silent members prove anew that they are live before they count again."""
@@ -131,7 +139,7 @@ class View:
         except EntryError:
             self.skipped += 1
         member = self._members[public_key]
-        if entry.kind == Kind.HELLO and not member.current.clock.live:
+        if entry.kind == Kind.HELLO and (member.current.bye is not None or not member.current.clock.live):
             member.current = self._latest_epoch(public_key)
         return view
 
