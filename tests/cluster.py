@@ -116,7 +116,7 @@ class Member:
                 folded = history.logs.get(state.log)
                 if folded:
                     history.learn(state.public_key, history_context(store, state.log, folded.applied_seq + 1))
-            return _folded(store, history, kept)
+            return folded_anew(store, history, kept)
 
     def lose_history(self) -> None:
         for suffix in ("", "-wal", "-shm"):
@@ -126,7 +126,7 @@ class Member:
         """The same, folded from the logs alone."""
         anew = self._history_file.with_suffix(".anew")
         with Store(self._file, readonly=True) as store, closing(HistoryStore(anew)) as kept:
-            return _folded(store, History(self.key), kept)
+            return folded_anew(store, History(self.key), kept)
 
     def head_of(self, other: "Member") -> int:
         """The sequence number up to which this node holds the other's log; -1 without."""
@@ -161,7 +161,8 @@ class Member:
         return 200, self._clock.wall_ms()
 
 
-def _folded(store: Store, history: History, kept: HistoryStore) -> list[tuple[object, ...]]:
+def folded_anew(store: Store, history: History, kept: HistoryStore) -> list[tuple[object, ...]]:
+    """What a history says once all that the store holds is folded into it."""
     for state in store.logs():
         for row in store.each(state.log):
             assert isinstance(row, Entry)

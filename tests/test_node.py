@@ -13,6 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from demesh import limits
+from demesh.address import parse_peer
 from demesh.checks.check import Check
 from demesh.config.load import Settings
 from demesh.errors import ConfigError
@@ -57,6 +58,19 @@ async def test_connecting_brings_the_others_log_though_every_broadcast_is_lost(
         await trio.sleep(0.5)
         assert ben.head_of(ann) >= 2
         assert _agree(ann, ben)
+
+
+async def test_nodes_find_the_peers_they_are_told_of(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann, ben = mesh.member("ann"), mesh.member("ben")
+    mesh.swarm.listening["10.0.0.2", 8471] = ben.key
+    assert isinstance(ann.configured, Settings)
+    ann.configured = replace(ann.configured, peers=(parse_peer("10.0.0.2:8471"),))
+    async with running(ben, ann):
+        await trio.sleep(5)
+        assert _agree(ann, ben)
+        mesh.swarm.cut(ann.key, ben.key)
+        await trio.sleep(10)
+        assert ann.presence_of(ben) == ben.presence_of(ann) == Presence.ALIVE
 
 
 async def test_gap_that_gossip_shows_is_pulled(autojump_clock: MockClock, mesh: Mesh) -> None:

@@ -79,9 +79,8 @@ class View:
         member = self._members[public_key]
         foreign = public_key == self._own_key and not first_hand  # another epoch of ours: an old one, or that of a copy
         if not view.clock.live or made_ms is None:
-            if not foreign and not member.heard and view is member.current:
-                # What others passed on is all we know: its newest entry tells how its silence since is to be taken.
-                member.sign = _sign(view, entry, member.sign.at_ms)
+            if not foreign and view is member.current:
+                _learn_at_second_hand(member, entry, received_ms)
             return
         view.lived = view.lived.grown(made_ms, entry.next_ms) if view.lived else Span(made_ms, made_ms, entry.next_ms)
         if foreign:
@@ -97,15 +96,18 @@ class View:
             return Presence.ALIVE
         return presence(member.sign, now_ms)
 
-    def listen_anew(self, now_ms: int) -> None:
-        """We did not listen for a while (a stopped process, a stalled machine): whatever we missed, nobody is silent yet."""
+    def listen_anew(self, now_ms: int, heard_until_ms: int) -> None:
+        """We did not listen since `heard_until_ms` (a stopped process, a stalled machine): whatever we missed, nobody has
+        become silent meanwhile. Who was silent before stays so until heard.
+        """
         self._listening_since_ms = now_ms
         for view in self._logs.values():
             view.lived = None
         for member in self._members.values():
             if member.public_key != self._own_key and member.current.newest is not None:
                 member.current.clock.lose()
-                member.sign = _sign(member.current, member.current.newest, now_ms)
+                if self.presence(member, heard_until_ms) != Presence.SILENT:
+                    member.sign = _sign(member.current, member.current.newest, now_ms)
 
     def tick(self, now_ms: int) -> None:
         """Let the logs of silent members prove anew that they are live before they count again."""
@@ -169,7 +171,7 @@ class View:
         except EntryError:
             self.skipped += 1
         member = self._members[public_key]
-        if entry.kind == Kind.HELLO and not member.current.clock.live:
+        if entry.kind == Kind.HELLO and (member.current.bye is not None or not member.current.clock.live):
             member.current = self._latest_epoch(public_key)
         return view
 
@@ -188,6 +190,17 @@ class View:
         member = self._members.get(public_key)
         if member and member.current.newest:
             member.sign = _sign(member.current, member.current.newest, self._listening_since_ms)
+
+
+def _learn_at_second_hand(member: Member, entry: Entry, received_ms: int) -> None:
+    """History of a member's current log tells nothing of how it is, but how its silence since is to be taken."""
+    view = member.current
+    if member.sign.back_by_ms is not None and view.bye is None:
+        # It came back, and may be gone again: it is away no more, and has the time it asked for to speak to us.
+        member.sign = _sign(view, entry, received_ms)
+    elif not member.heard:
+        # What others passed on is all we know: its newest entry counts.
+        member.sign = _sign(view, entry, member.sign.at_ms)
 
 
 def _sign(view: LogView, entry: Entry, at_ms: int) -> LastSign:
