@@ -22,7 +22,7 @@ from demesh.errors import ConfigError, DemeshError
 from demesh.home import Home, MarkerFile
 from demesh.log.entry import Entry
 from demesh.log.storage import ThreadStorage
-from demesh.log.store import Store
+from demesh.log.store import Carried, Store
 from demesh.node import Node
 from demesh.outcome import ProbeResult
 from demesh.probes.base import ProbeSpec
@@ -80,12 +80,13 @@ class _Storage(ThreadStorage):
         super().__init__(store)
         self._process = process
 
-    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> None:
-        def commit(store: Store) -> None:
-            store.commit(entries, public_keys=public_keys, own=own)
+    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> Carried:
+        def commit(store: Store) -> Carried:
+            carried = store.commit(entries, public_keys=public_keys, own=own)
             self._process.machine.witness.committed(self._process.machine, entries, own=own)
+            return carried
 
-        await self.call(commit)
+        return await self.call(commit)
 
     async def call(self, call: Callable[[Store], _T]) -> _T:
         async with self._one_at_a_time:
