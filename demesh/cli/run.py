@@ -54,6 +54,7 @@ from demesh.log.store import Store
 from demesh.mesh.gossip import topic
 from demesh.mesh.libp2p.host import Libp2pNetwork
 from demesh.node import Node
+from demesh.probes.public import admits_public
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.statistics import tell_statistics
@@ -130,6 +131,7 @@ async def _run(
         history_storage=ThreadHistoryStorage(history),
         network=Libp2pNetwork(bytes(key), swarm_key, topic(mesh_id), listen),
         probes=Probes(Tools(curl, clock.wall_ms, Resolver())),
+        public_probes=Probes(Tools(curl, clock.wall_ms, Resolver(admits=admits_public))),
         post=curl_post(curl, lambda: node.settings.alert_token_file),
         read_marker=marker.read,
         write_marker=marker.write,

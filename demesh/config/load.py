@@ -10,6 +10,7 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -26,6 +27,9 @@ from demesh.config.values import Name, NotifyUrl
 from demesh.errors import ConfigError, UsageError
 
 _DAY_MS = 86_400_000
+
+AllowRequests = Literal["public", "any", "none"]
+"""Which targets a node probes for other members that ask: those with public addresses, any, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,6 +56,8 @@ class Settings:
     hour_ms: int = limits.STORE_HOUR_DAYS_DEFAULT * _DAY_MS
     size_max_bytes: int = limits.STORE_BYTES_DEFAULT
     checks: tuple[Check, ...] = ()
+    adopt_checks: tuple[str, ...] = ()
+    allow_requests: AllowRequests = "public"
     not_yet: tuple[str, ...] = ()
 
 
@@ -100,6 +106,7 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
     def path(name: str | None) -> Path | None:
         return files.path(name) if name is not None else None
 
+    allowed = config.mesh.allow_requests
     return Settings(
         name=config.node.name or default_name(),
         tags=tuple(config.node.tags),
@@ -118,6 +125,8 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         hour_ms=config.store.hour_days * _DAY_MS,
         size_max_bytes=config.store.size_max,
         checks=checks,
+        adopt_checks=tuple(config.mesh.adopt_checks),
+        allow_requests=allowed if isinstance(allowed, str) else "none",
         not_yet=tuple(said),
     )
 

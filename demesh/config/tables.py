@@ -6,7 +6,7 @@ Everything that can be set is a field here or in `demesh.config.check_tables`; a
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from demesh import limits
 from demesh.config.values import (
@@ -32,6 +32,12 @@ from demesh.config.values import (
 )
 
 
+def _only_false(value: bool) -> bool:
+    if value:
+        raise ValueError('is "public", "any" or false')
+    return value
+
+
 class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -50,7 +56,8 @@ class MeshTable(Table):
     trust: Literal["swarm", "listed"] = "swarm"
     members: dict[Name, PeerId] = {}
     deny: list[PeerId] = []
-    adopt_checks: list[Name] = []
+    adopt_checks: Annotated[list[Name], BeforeValidator(one_or_many)] = []
+    allow_requests: Literal["public", "any"] | Annotated[bool, AfterValidator(_only_false)] = "public"
 
 
 class AlertsTable(Table):
