@@ -37,6 +37,7 @@ class Adoption:
         self._offered: tuple[Check, ...] = ()
         self._seen: tuple[object, ...] = ()
         self._offered_since_ms = 0
+        self._missing_since_ms: dict[str, int] = {}
         self._told: set[str] = set()
         self.checks: tuple[Check, ...] = ()
 
@@ -60,12 +61,24 @@ class Adoption:
             self._seen, offered = seen, self._offer(sources, members, taken, self._origins())
         else:
             offered = self._offered
+        self._tell_missing(sources, members, now_ms)
         if offered != self._offered:
             self._offered, self._offered_since_ms = offered, now_ms
         if offered == self.checks or now_ms - self._offered_since_ms < limits.ADOPTED_SETTLED_MS:
             return False
         self.checks = offered
         return True
+
+    def _tell_missing(self, sources: Sequence[str], members: Sequence[Member], now_ms: int) -> None:
+        named = {name for each in members for name in (name_of(each), peer_id(each.public_key))}
+        self._missing_since_ms = {
+            source: self._missing_since_ms.get(source, now_ms) for source in sources if source not in named
+        }
+        for source, since_ms in self._missing_since_ms.items():
+            if now_ms - since_ms >= limits.ADOPTED_MISSING_TOLD_MS:
+                self._tell(
+                    f"No member is named {source!r} yet, so no checks are taken over from it (mesh.adopt_checks)."
+                )
 
     def _origins(self) -> set[bytes]:
         return {check.origin for check in self.checks}

@@ -7,7 +7,7 @@ is bounded and ends by a deadline; nothing of it is recorded.
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
@@ -32,7 +32,7 @@ from demesh.probes.base import HttpOptions, Probe, ProbeSpec
 from demesh.probes.once import run_once
 from demesh.view.fold import View
 from demesh.view.member import Member
-from demesh.view.names import shown_names
+from demesh.view.names import name_of, shown_names
 from demesh.view.presence import Presence
 from demesh.view.report import iso
 
@@ -106,6 +106,8 @@ class Answerer:
 
 
 def _objection(spec: ProbeSpec, allowed: str) -> str | None:
+    if len(spec.expect.header) + len(spec.expect.json) > limits.ASKED_EXPECTATIONS_MAX:
+        return f"this node compares at most {limits.ASKED_EXPECTATIONS_MAX} headers and JSON values for others"
     if isinstance(spec.options, HttpOptions) and spec.options.method not in _SAFE_METHODS:
         return f"this node sends {', '.join(_SAFE_METHODS)} for others, and nothing that may change something"
     if allowed == "public" and spec.type == "dns" and spec.target.startswith("dns:///"):
@@ -144,8 +146,8 @@ class Asker:
         row = check.row(self._mesh_id, False)
         if not row.whole and any(key != self._own_key for key in members):
             raise UsageError(
-                f"The check {check.name!r} cannot be tried from other nodes: it needs what only this one has (a login, a header, "
-                "a body, a query, a file or a variable), or is none of something in the network. Ask for a URL instead."
+                f"{check.name!r} cannot be tried from other nodes: it needs what only this one has (a login, a header, a body, "
+                "a query, a file or a variable), or is no check of something in the network."
             )
         if self._asking >= limits.ASKS_AT_ONCE_MAX:
             REFUSED.labels("ask", "own_busy").inc()
@@ -182,14 +184,16 @@ class Asker:
     def _selected(self, selectors: Sequence[str]) -> dict[bytes, str]:
         now_ms = self._clock.monotonic_ms()
         names = shown_names(self._view.members())
-        found = {
-            member.public_key: names[member.public_key]
-            for member in self._view.members()
-            if self._view.presence(member, now_ms) in _HERE and _is_meant(member, names, selectors)
-        }
-        if not found:
-            known = ", ".join(sorted(names.values()))
-            raise UsageError(f"No node is meant by {', '.join(selectors)}; there are {known}, and * for all.")
+        here = [member for member in self._view.members() if self._view.presence(member, now_ms) in _HERE]
+        found: dict[bytes, str] = {}
+        for selector in selectors:
+            meant = {each.public_key: names[each.public_key] for each in here if _is_meant(each, names, selector)}
+            if not meant:
+                known = ", ".join(sorted(names.values()))
+                raise UsageError(
+                    f"No node is meant by {selector}: there are {known}, tags as in tag:eu, and * for all."
+                )
+            found |= meant
         found.setdefault(self._own_key, names.get(self._own_key, peer_id(self._own_key)))
         return found
 
@@ -233,12 +237,11 @@ class Question:
         await self._run(self, tell)
 
 
-def _is_meant(member: Member, names: Mapping[bytes, str], selectors: Iterable[str]) -> bool:
+def _is_meant(member: Member, names: Mapping[bytes, str], selector: str) -> bool:
     hello = member.current.hello
-    shown, identity = names[member.public_key], peer_id(member.public_key)
-    tags = hello.tags if hello else ()
-    plain = hello.name if hello else shown
-    return shown in selectors or identity in selectors or selects(selectors, plain, tags)
+    return selector in (names[member.public_key], peer_id(member.public_key)) or selects(
+        (selector,), name_of(member), hello.tags if hello else ()
+    )
 
 
 def _told(name: str, key: bytes, own: bool, answer: ProbeResult | No, took_ms: int) -> Json:

@@ -93,6 +93,7 @@ ASKS_AT_ONCE_MAX = 8  # that this node has asked others for
 ASKED_AT_ONCE_MAX = 16  # that others have asked this node for
 ASKED_AT_ONCE_PER_MEMBER_MAX = 4
 ASKED_PER_MINUTE_MAX = 60
+ASKED_EXPECTATIONS_MAX = 4  # headers and JSON values; each search may hold the event loop for PATTERN_SECONDS_MAX
 ASKED_PER_MEMBER_PER_MINUTE_MAX = 20
 
 # Checks and probes
@@ -102,6 +103,7 @@ SPREAD_TAKE_OVER_MS = 10_000  # a node has been among the chosen for so long bef
 SPREAD_HAND_BACK_MS = 60_000  # the others have run it for so long before one that is not chosen stops
 ADOPTED_CHECKS_MAX = 1_000
 ADOPTED_SETTLED_MS = 5_000  # another member's checks have stayed the same for so long before they are followed
+ADOPTED_MISSING_TOLD_MS = 60_000  # a member that is named, and has not been met for so long, is told of
 ADOPTIONS_TOLD_MAX = 256  # sentences on what is not taken over, each told once
 PROBES_IN_FLIGHT_MAX = 256
 TIMED_OUT_SHARE = 5 / 8  # of each pool of places, for checks that timed out the last time

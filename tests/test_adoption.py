@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from pathlib import Path
 
 import pytest
 import trio
@@ -162,6 +161,17 @@ async def test_a_name_that_two_bear_means_nobody_new(
             assert set(_held(nas)) == {"web"}, "whose checks it has it goes on to follow"
             assert set(_held(late)) == set()
             assert "Several members are named 'fra'" in caplog.text
+
+
+async def test_a_member_that_is_nowhere_is_told_once(
+    autojump_clock: MockClock, mesh: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
+    nas = _adopting(mesh.member("nas"), "frq")
+    async with running(nas):
+        await trio.sleep(30)
+        assert "frq" not in caplog.text
+        await trio.sleep(120)
+    assert caplog.text.count("No member is named 'frq' yet") == 1
 
 
 async def test_no_more_than_the_bound_are_taken_over(

@@ -11,7 +11,8 @@ from demesh import limits
 from demesh.asking import Question
 from demesh.checks.check import Check
 from demesh.config.adopt import check_of
-from demesh.config.load import AllowRequests, Settings
+from demesh.config.load import Settings
+from demesh.config.values import AllowRequests
 from demesh.errors import NetworkError, UsageError
 from demesh.log.codec import encode
 from demesh.mesh.ask import No, Refused, question, read_answer
@@ -97,8 +98,9 @@ async def test_names_and_tags_select_whom_to_ask(autojump_clock: MockClock, mesh
         for selectors, others in ((["tag:eu"], {"ben"}), (["cat"], {"cat"}), (["ann"], set()), (["*"], {"ben", "cat"})):
             _, answers = await _answers(ann.node.question(None, _URL, selectors))
             assert set(answers) == {"ann"} | others
-        with pytest.raises(UsageError, match="No node is meant by dan"):
-            ann.node.question(None, _URL, ["dan"])
+        for selectors in (["dan"], ["ben", "dan"], ["tag:us", "dan"]):
+            with pytest.raises(UsageError, match="there are ann, ben, cat"):
+                ann.node.question(None, _URL, selectors)
 
 
 async def test_a_check_is_asked_for_as_it_is_configured(autojump_clock: MockClock, mesh: Mesh) -> None:
@@ -238,6 +240,7 @@ async def _ask(stream: Stream, message: bytes) -> ProbeResult | No:
 
 
 _ROW = check_of({"name": "a", **_URL}).row(MESH, False)
+_MANY = check_of({"name": "a", **_URL, "expect": {"header": {f"h{n}": "(a+)+$" for n in range(5)}}}).row(MESH, False)
 
 
 @pytest.mark.parametrize(
@@ -253,6 +256,7 @@ _ROW = check_of({"name": "a", **_URL}).row(MESH, False)
         (question(replace(_ROW, type="command", target="command:reboot")), Refused.CANNOT),
         (question(replace(_ROW, keys=(("body_file", '"/etc/passwd"'),))), Refused.CANNOT),
         (question(replace(_ROW, options=(("body", '"(a+)+$"'),))), Refused.CANNOT),
+        (question(_MANY), Refused.POLICY),
     ],
 )
 async def test_a_hostile_question_gets_a_refusal_and_no_probe(
@@ -306,7 +310,10 @@ async def test_a_peer_that_answers_with_garbage_is_named_as_such(
         ben.node._answerer.serve = serve
         _, answers = await _answers(ann.node.question(None, _URL, ["ben"]))
         assert not answers["ben"]["answered"]
-        assert answers["ben"]["why_not"] in ("gave an answer that makes no sense", "gave no answer in time, or broke off")
+        assert answers["ben"]["why_not"] in (
+            "gave an answer that makes no sense",
+            "gave no answer in time, or broke off",
+        )
 
 
 async def test_a_stranger_is_not_answered(autojump_clock: MockClock, mesh: Mesh) -> None:

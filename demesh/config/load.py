@@ -10,7 +10,6 @@ import socket
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Literal
 
 from pydantic import TypeAdapter, ValidationError
 
@@ -23,13 +22,10 @@ from demesh.config.not_yet import not_yet
 from demesh.config.outside import Files, Unfilled
 from demesh.config.read import Configuration, Document, ReadCheck, read
 from demesh.config.tables import ConfigFile, DefaultsTable
-from demesh.config.values import Name, NotifyUrl
+from demesh.config.values import AllowRequests, Name, NotifyUrl
 from demesh.errors import ConfigError, UsageError
 
 _DAY_MS = 86_400_000
-
-AllowRequests = Literal["public", "any", "none"]
-"""Which targets a node probes for other members that ask: those with public addresses, any, or none."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +102,6 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
     def path(name: str | None) -> Path | None:
         return files.path(name) if name is not None else None
 
-    allowed = config.mesh.allow_requests
     return Settings(
         name=config.node.name or default_name(),
         tags=tuple(config.node.tags),
@@ -126,7 +121,7 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         size_max_bytes=config.store.size_max,
         checks=checks,
         adopt_checks=tuple(config.mesh.adopt_checks),
-        allow_requests=allowed if isinstance(allowed, str) else "none",
+        allow_requests=config.mesh.allow_requests,
         not_yet=tuple(said),
     )
 

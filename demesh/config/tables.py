@@ -6,10 +6,11 @@ Everything that can be set is a field here or in `demesh.config.check_tables`; a
 
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from demesh import limits
 from demesh.config.values import (
+    AllowRequests,
     ApiListen,
     Count,
     Days,
@@ -32,12 +33,6 @@ from demesh.config.values import (
 )
 
 
-def _only_false(value: bool) -> bool:
-    if value:
-        raise ValueError('is "public", "any" or false')
-    return value
-
-
 class Table(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, strict=True, hide_input_in_errors=True)
 
@@ -57,7 +52,7 @@ class MeshTable(Table):
     members: dict[Name, PeerId] = {}
     deny: list[PeerId] = []
     adopt_checks: Annotated[list[Name], BeforeValidator(one_or_many)] = []
-    allow_requests: Literal["public", "any"] | Annotated[bool, AfterValidator(_only_false)] = "public"
+    allow_requests: AllowRequests = "public"
 
 
 class AlertsTable(Table):

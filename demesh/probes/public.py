@@ -9,6 +9,8 @@ import errno
 import ipaddress
 import socket
 
+from demesh.metrics import REFUSED
+
 _NAT64 = ipaddress.ip_network("64:ff9b::/96")
 _NEVER = tuple(map(ipaddress.ip_network, ("64:ff9b:1::/48", "2001::/32", "fec0::/10", "::/96", "ff00::/8")))
 
@@ -33,13 +35,16 @@ def is_own(text: str) -> bool:
         with socket.socket(socket.AF_INET6 if ":" in text else socket.AF_INET, socket.SOCK_DGRAM) as probe:
             probe.bind((text, 0))
     except OSError as error:
-        return error.errno != errno.EADDRNOTAVAIL
+        return error.errno not in (errno.EADDRNOTAVAIL, errno.EAFNOSUPPORT)
     return True
 
 
 def admits_public(address: str) -> bool:
-    """An `Admits`."""
-    return is_public(address) and not is_own(address)
+    """Whether probes for others may ask there; a refusal is counted."""
+    if is_public(address) and not is_own(address):
+        return True
+    REFUSED.labels("ask", "address").inc()
+    return False
 
 
 def _wrapped(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:

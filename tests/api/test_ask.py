@@ -20,9 +20,7 @@ def _body(**document: Any) -> list[bytes]:
 
 async def _asked(node: Node, **document: Any):
     headers = [("content-type", "application/json")]
-    return await ask(
-        "/api/v1/ask", method="POST", client=_UNIX, headers=headers, chunks=_body(**document), node=node
-    )
+    return await ask("/api/v1/ask", method="POST", client=_UNIX, headers=headers, chunks=_body(**document), node=node)
 
 
 async def test_the_checks_of_a_node_are_told_with_where_they_come_from() -> None:
@@ -54,7 +52,7 @@ async def test_nobody_is_asked_any_more_when_the_client_has_gone() -> None:
             method="POST",
             client=_UNIX,
             headers=[("content-type", "application/json")],
-            chunks=_body(check="web")[:1] + [b""],
+            chunks=_body(check="web"),
             node=node,
             leaves=True,
         )

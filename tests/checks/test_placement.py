@@ -50,14 +50,16 @@ def test_checks_are_spread_over_the_members_and_not_heaped_on_some() -> None:
     for n in range(1_000):
         for key in chosen(n.to_bytes(16), _candidates(keys, 3)):
             counts[key] += 1
-    assert 240 < min(counts.values())
+    assert min(counts.values()) > 240
     assert max(counts.values()) < 360
 
 
 def test_each_member_is_held_to_the_number_in_its_own_plan() -> None:
     keys = [bytes([n]) * 32 for n in range(6)]
-    last = next(key for key in keys if chosen(_DEFINITION, _candidates(keys, 5)) == set(keys) - {key})
-    assert chosen(_DEFINITION, [Candidate(key, 1 if key == last else 6, runs=False) for key in keys]) == set(keys) - {last}
+    last = next(key for key in keys if chosen(_DEFINITION, _candidates(keys, 5)) == frozenset(keys) - {key})
+    assert chosen(_DEFINITION, [Candidate(key, 1 if key == last else 6, runs=False) for key in keys]) == set(keys) - {
+        last
+    }
 
 
 @generated
@@ -65,9 +67,7 @@ def test_each_member_is_held_to_the_number_in_its_own_plan() -> None:
 def test_nobody_stops_before_all_who_are_chosen_say_that_they_run_it(keys: list[bytes], spread: int, data) -> None:
     candidates = [replace(each, runs=data.draw(st.booleans())) for each in _candidates(keys, spread)]
     keep = [
-        each
-        for each in candidates
-        if wish(_DEFINITION, each, [other for other in candidates if other.key != each.key])
+        each for each in candidates if wish(_DEFINITION, each, [other for other in candidates if other.key != each.key])
     ]
     assert {each.key for each in keep} >= chosen(_DEFINITION, candidates)
     stopping = [each for each in candidates if each.runs and each not in keep]
@@ -78,7 +78,7 @@ _KEY = ("web", _DEFINITION)
 
 
 def _due(damping: Damping, wanted: bool, runs: bool, now_ms: int) -> bool:
-    return damping.due({_KEY: wanted}, {_KEY: runs}, now_ms) == {_KEY}
+    return _KEY in damping.due({_KEY: wanted}, {_KEY: runs}, now_ms)
 
 
 def test_a_wish_is_followed_once_it_has_stood_for_a_while() -> None:

@@ -49,8 +49,8 @@ def _answer(outcome: str | None, *, own: bool = False) -> dict[str, Any]:
         ("pass", [None, None], 0, "passes here, and nobody else"),
         ("fail", [None], 1, "fails here, and nobody else"),
         ("error", [None], 1, "Nobody could try it"),
-        ("error", ["pass"], 1, "It passes for all 1"),
-        ("pass", ["error"], 1, "passes here, and nobody else"),
+        ("error", ["pass"], 0, "It passes for all 1"),
+        ("pass", ["error"], 0, "passes here, and nobody else"),
     ],
 )
 def test_the_answers_come_to_a_sentence_and_an_exit_code(

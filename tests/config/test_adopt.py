@@ -74,7 +74,7 @@ def test_what_needs_more_than_may_be_told_is_not_made_and_no_secret_is_in_its_ro
     assert "sesame" not in repr(row)
     assert not row.whole
     for claimed in (row, replace(row, whole=True)):  # whoever says that it is all there does not make it so
-        if claimed.whole and "me:sesame" in text or "user =" in text:
+        if (claimed.whole and "me:sesame" in text) or "user =" in text:
             continue  # how a node authenticates is no part of the definition; only its author knows that it does
         with pytest.raises(UsageError) as refused:
             rebuild(claimed, MESH)
@@ -134,7 +134,9 @@ def test_a_row_of_an_earlier_version_says_too_little() -> None:
         rebuild(replace(_row(), spread=0, whole=False, keys=()), MESH)
 
 
-@pytest.mark.parametrize("key", ["body_file", "password_file", "ca_file", "headers", "command", "entry", "proxy", "user"])
+@pytest.mark.parametrize(
+    "key", ["body_file", "password_file", "ca_file", "headers", "command", "entry", "proxy", "user"]
+)
 def test_no_table_from_elsewhere_reaches_into_this_machine(key: str) -> None:
     with pytest.raises(UsageError):
         check_of({"name": "a", "target": "https://example.org", key: "x"})

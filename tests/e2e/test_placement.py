@@ -51,7 +51,9 @@ def test_one_file_for_two_nodes_and_is_it_down_or_is_it_me(tmp_path: Path) -> No
         b.start()
         for node in (a, b):
             node.wait_ready()
-            eventually(node.status, lambda s: _vantages(s) == {"a": ("pass", None), "b": ("pass", "a")}, 40, "both pass")
+            eventually(
+                node.status, lambda s: _vantages(s) == {"a": ("pass", None), "b": ("pass", "a")}, 40, "both pass"
+            )
         listed = json.loads(b.run_command("check", "list", "--json").stdout)
         assert [(each["name"], each["from"], each["runs_here"]) for each in listed] == [("web", "a", True)]
         assert "took it over from a" in b.run_command("status").stdout
@@ -77,7 +79,7 @@ def test_one_file_for_two_nodes_and_is_it_down_or_is_it_me(tmp_path: Path) -> No
 
         # As it is by default: a's inside network is not open to b.
         (a.home / "demesh.toml").write_text(_A.format(target=web.url, allowed='"public"'))
-        eventually(lambda: a.output(), lambda text: "was taken up" in text, 20, "the change is taken up")
+        eventually(a.output, lambda text: "was taken up" in text, 20, "the change is taken up")
         with socket.socket() as inside:
             inside.bind(("127.0.0.1", 0))
             inside.listen()

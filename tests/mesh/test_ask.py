@@ -1,5 +1,7 @@
 """The messages of `/demesh/ask/1`, and how often one may ask."""
 
+from contextlib import suppress
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -77,10 +79,8 @@ def test_an_answer_out_of_shape_is_refused(message: Value) -> None:
 @given(st.binary(max_size=300))
 def test_garbage_is_refused(data: bytes) -> None:
     for read in (read_question, read_answer):
-        try:
+        with suppress(EntryError, SyncError):
             read(data)
-        except (EntryError, SyncError):
-            pass
 
 
 def test_a_member_may_ask_so_often_a_minute_and_so_many_at_once() -> None:
