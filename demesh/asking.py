@@ -19,6 +19,7 @@ from demesh.checks.check import Check, selects
 from demesh.clock import Clock
 from demesh.config.adopt import rebuild
 from demesh.config.load import Settings
+from demesh.config.values import AllowRequests
 from demesh.errors import EntryError, NetworkError, SyncError, UsageError
 from demesh.identity import peer_id
 from demesh.log.plan import PlanRow
@@ -68,7 +69,11 @@ class Answerer:
         """Answer one question; never raises for what the peer does."""
         frames = Frames(stream, limits.ASK_FRAME_BYTES_MAX)
         try:
-            await frames.send(await self._answer(stream.peer, ask.read_question(await frames.expect())))
+            with trio.fail_after(limits.ASK_OPEN_SECONDS_MAX):
+                row = ask.read_question(await frames.expect())
+            await frames.send(await self._answer(stream.peer, row))
+        except trio.TooSlowError:
+            REFUSED.labels("ask", "slow").inc()
         except (EntryError, SyncError) as error:
             log.info("A question of %s was not understood: %s", peer_id(stream.peer), error)
             with suppress(NetworkError):
@@ -86,6 +91,14 @@ class Answerer:
             return _refused("policy", Refused.POLICY, "this node answers no requests (mesh.allow_requests = false)")
         if self._view.member(peer) is None:
             return _refused("stranger", Refused.POLICY, "this node does not know who asks yet; try again in a moment")
+        if bound := self._turnstile.enter(peer, self._clock.monotonic_ms()):
+            return _refused(bound, Refused.RATE, "this node was asked often enough for now; try again in a minute")
+        try:
+            return await self._try(row, allowed)
+        finally:
+            self._turnstile.leave(peer)
+
+    async def _try(self, row: PlanRow, allowed: AllowRequests) -> bytes:
         try:
             check = rebuild(row, self._mesh_id)
         except UsageError as why:
@@ -93,19 +106,13 @@ class Answerer:
         spec = replace(check.probe, timeout_ms=min(check.probe.timeout_ms, limits.ASK_TIMEOUT_MS_MAX))
         if why := _objection(spec, allowed):
             return _refused("policy", Refused.POLICY, why)
-        if bound := self._turnstile.enter(peer, self._clock.monotonic_ms()):
-            return _refused(bound, Refused.RATE, "this node was asked often enough for now; try again in a minute")
-        try:
-            probers = self._probers.any if allowed == "any" else self._probers.public
-            probe = probers.get(spec.type)
-            if probe is None:
-                return _refused("cannot", Refused.CANNOT, "this node has no probe of that type")
-            return ask.answer(await run_once(probe, spec))
-        finally:
-            self._turnstile.leave(peer)
+        probe = (self._probers.any if allowed == "any" else self._probers.public).get(spec.type)
+        if probe is None:
+            return _refused("cannot", Refused.CANNOT, "this node has no probe of that type")
+        return ask.answer(await run_once(probe, spec))
 
 
-def _objection(spec: ProbeSpec, allowed: str) -> str | None:
+def _objection(spec: ProbeSpec, allowed: AllowRequests) -> str | None:
     if len(spec.expect.header) + len(spec.expect.json) > limits.ASKED_EXPECTATIONS_MAX:
         return f"this node compares at most {limits.ASKED_EXPECTATIONS_MAX} headers and JSON values for others"
     if isinstance(spec.options, HttpOptions) and spec.options.method not in _SAFE_METHODS:

@@ -86,7 +86,7 @@ DIAL_BACKOFF_SECONDS_MAX = 60
 # Asking members to try something
 ASK_FRAME_BYTES_MAX = 32_768
 ASK_TIMEOUT_MS_MAX = 30_000  # of the probe that is asked for
-ASK_OPEN_SECONDS_MAX = 5  # for a member's stream
+ASK_OPEN_SECONDS_MAX = 5  # for a member's stream, and for its question
 ASK_GRACE_SECONDS = 3  # for the way there and back, besides the probe's timeout
 ASK_PHASES_MAX = 16
 ASKS_AT_ONCE_MAX = 8  # that this node has asked others for

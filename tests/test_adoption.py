@@ -103,15 +103,18 @@ async def test_what_the_member_drops_is_dropped(autojump_clock: MockClock, mesh:
         assert _held(nas) == {}
 
 
-async def test_own_checks_win_and_what_was_taken_over_is_not_passed_on(autojump_clock: MockClock, mesh: Mesh) -> None:
-    own = _check(interval="8s")
-    fra = mesh.member("fra", [_check(), _check("more")])
-    nas = _adopting(mesh.member("nas"), "fra", own=[own])
+async def test_own_checks_win_and_what_was_taken_over_is_not_passed_on(
+    autojump_clock: MockClock, mesh: Mesh, caplog: pytest.LogCaptureFixture
+) -> None:
+    own, shop = _check(interval="8s"), replace(_check("shop"), own_login=True)
+    fra = mesh.member("fra", [_check(), _check("more"), shop])
+    nas = _adopting(mesh.member("nas"), "fra", own=[own, shop])
     far = _adopting(mesh.member("far"), "nas")
     async with running(fra, nas, far):
         mesh.connect(fra, nas, far)
         await trio.sleep(2 * _SETTLED_SECONDS)
-        assert _held(nas) == {"web": (True, None), "more": (True, "fra")}
+        assert _held(nas) == {"web": (True, None), "shop": (True, None), "more": (True, "fra")}
+        assert "of 'fra' is not taken over" not in caplog.text, "nobody asked for it"
         assert nas.node.settings.checks[0].interval_ms == 8_000
         assert _held(far) == {"web": (True, "nas")}
 

@@ -101,6 +101,8 @@ def _row(**changed: object) -> PlanRow:
         _row(target="file:///etc/passwd"),
         _row(target="https://"),
         _row(target="x" * 1_024),
+        _row(target="https://shown.example.net/", keys=(("target", '"https://example.org/"'),)),
+        _row(interval_ms=1_000, keys=(("interval", '"60s"'),)),
         _row(keys=(("body_file", '"/etc/passwd"'),)),
         _row(keys=(("proxy", '"http://proxy:1"'),)),
         _row(keys=(("headers", '{"A": "b"}'),)),
