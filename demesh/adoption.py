@@ -4,7 +4,7 @@
 
 Guarantees: a check of the own files wins over one of the same name, and among members the one that is named first; what a
 member took over itself is not taken over from it, so that checks go no round; at most ADOPTED_CHECKS_MAX. What a silent member
-last said stays in force. What cannot be taken over is told once, in a sentence.
+last said stays in force, however long it is silent. What cannot be taken over is told once, in a sentence.
 
 A member is named by its peer id or its name. A name that several bear means the one whose checks are in force already, else
 nobody.
@@ -34,6 +34,8 @@ class Adoption:
         self._own_key = own_key
         self._here = here
         self._built: dict[PlanRow, Check | None] = {}
+        self._unbuilt = 0
+        """So many of the rows that are offered were not looked at yet."""
         self._offered: tuple[Check, ...] = ()
         self._seen: tuple[object, ...] = ()
         self._offered_since_ms = 0
@@ -57,12 +59,13 @@ class Adoption:
             frozenset(taken),
             [(each.public_key, name_of(each), each.current.plan, self._here(each)) for each in members],
         )
-        if seen != self._seen:  # a plan is the same object until there is another
-            self._seen, offered = seen, self._offer(sources, members, taken, self._origins())
+        if seen != self._seen or self._unbuilt:  # a plan is the same object until there is another
+            most = limits.ADOPTED_BUILT_PER_LOOK_MAX
+            self._seen, offered = seen, self._offer(sources, members, taken, self._origins(), most)
         else:
             offered = self._offered
         self._tell_missing(sources, members, now_ms)
-        if offered != self._offered:
+        if offered != self._offered or self._unbuilt:
             self._offered, self._offered_since_ms = offered, now_ms
         if offered == self.checks or now_ms - self._offered_since_ms < limits.ADOPTED_SETTLED_MS:
             return False
@@ -84,14 +87,26 @@ class Adoption:
         return {check.origin for check in self.checks}
 
     def _offer(
-        self, sources: Sequence[str], members: Sequence[Member], taken: Collection[str], known: Collection[bytes]
+        self,
+        sources: Sequence[str],
+        members: Sequence[Member],
+        taken: Collection[str],
+        known: Collection[bytes],
+        built_max: int = limits.CHECKS_MAX,
     ) -> tuple[Check, ...]:
+        """What the members offer, as far as it is known after making at most `built_max` checks: that takes its time."""
+        self._unbuilt = 0
         found: dict[str, Check] = {}
         built: dict[PlanRow, Check | None] = {}
         for source in sources:
             for row, key in self._rows(source, members, known):
                 if row.name in taken or row.name in found:
                     continue
+                if row not in self._built:
+                    if built_max == 0:
+                        self._unbuilt += 1
+                        continue
+                    built_max -= 1
                 built[row] = check = self._built[row] if row in self._built else self._rebuilt(row, source)
                 if check is None:
                     continue
@@ -110,12 +125,11 @@ class Adoption:
         meant = [
             member
             for member in members
-            if member.public_key != self._own_key
-            and self._here(member)
-            and source in (name_of(member), peer_id(member.public_key))
+            if member.public_key != self._own_key and source in (name_of(member), peer_id(member.public_key))
         ]
         if len(meant) > 1:
-            meant = [member for member in meant if member.public_key in known]
+            here = [member for member in meant if self._here(member)]
+            meant = here if len(here) == 1 else [member for member in meant if member.public_key in known]
             if len(meant) != 1:
                 self._tell(
                     f"Several members are named {source!r}, so no checks are taken over: name the peer id in adopt_checks."

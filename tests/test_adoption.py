@@ -189,6 +189,21 @@ async def test_no_more_than_the_bound_are_taken_over(
         assert "At most 3 checks are taken over" in caplog.text
 
 
+async def test_many_checks_are_looked_at_bit_by_bit_and_taken_over_at_once(
+    autojump_clock: MockClock, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "ADOPTED_BUILT_PER_LOOK_MAX", 2)
+    fra, nas = mesh.member("fra", [_check(f"c{n}") for n in range(9)]), _adopting(mesh.member("nas"), "fra")
+    async with running(fra, nas):
+        plans = _plans(nas)
+        mesh.connect(fra, nas)
+        await trio.sleep(_SETTLED_SECONDS)
+        assert _held(nas) == {}
+        await trio.sleep(5)
+        assert len(_held(nas)) == 9
+        assert _plans(nas) == plans + 1
+
+
 async def test_spread_holds_for_those_who_took_a_check_over(autojump_clock: MockClock, mesh: Mesh) -> None:
     fra = mesh.member("fra", [_check(spread=1, nodes=["nas", "vps"])])
     nas, vps = _adopting(mesh.member("nas"), "fra"), _adopting(mesh.member("vps"), "fra")
