@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from demesh.alerts.alertmanager import Post
 from demesh.clock import Clock
@@ -38,3 +38,5 @@ class Edges:
     """Eight fresh random bytes, for a new epoch."""
     machine: str = ""
     """What tells this machine from others, and outlives a reboot."""
+    public_probes: Mapping[str, Probe] = field(default_factory=dict[str, Probe])
+    """Like `probes`, but they ask public addresses only."""

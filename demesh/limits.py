@@ -18,6 +18,7 @@ DETAIL_BYTES_MAX = 200  # wire: one detail of a result, UTF-8
 RESULTS_PER_ENTRY_MAX = 256  # wire: what a reader accepts
 PLAN_PARTS_MAX = 1_024  # wire
 LABELS_MAX = 32  # wire: on one check
+SPREAD_MAX = 65_535  # wire: of one check
 CARRY_PARTS_MAX = 1_024  # wire
 CARRIED_LOGS_MAX = 4_096  # wire: earlier epochs that a carry names; so many are remembered of one key
 
@@ -103,12 +104,33 @@ DIAL_SECONDS_MAX = 10
 DIAL_BACKOFF_SECONDS_MIN = 1
 DIAL_BACKOFF_SECONDS_MAX = 60
 
+# Asking members to try something
+ASK_FRAME_BYTES_MAX = 32_768
+ASK_TIMEOUT_MS_MAX = 30_000  # of the probe that is asked for
+ASK_OPEN_SECONDS_MAX = 5  # for a member's stream, and for its question
+ASK_GRACE_SECONDS = 3  # for the way there and back, besides the probe's timeout
+ASK_PHASES_MAX = 16
+ASKS_AT_ONCE_MAX = 8  # that this node has asked others for
+ASKED_AT_ONCE_MAX = 16  # that others have asked this node for
+ASKED_AT_ONCE_PER_MEMBER_MAX = 4
+ASKED_PER_MINUTE_MAX = 60
+ASKED_EXPECTATIONS_MAX = 4  # headers and JSON values; each search may hold the event loop for PATTERN_SECONDS_MAX
+ASKED_PER_MEMBER_PER_MINUTE_MAX = 20
+
 # Checks and probes
 CHECKS_MAX = 10_000
 PROBE_PLACES_MAX = 256
 HOST_PLACES_MAX = 8
 COMMAND_PLACES_MAX = 64
 PLUGIN_PLACES_MAX = 32
+DUTY_LOOK_SECONDS = 1  # how often a node looks whether the mesh asks something else of it
+SPREAD_TAKE_OVER_MS = 10_000  # a node has been among the chosen for so long before it runs a check with spread
+SPREAD_HAND_BACK_MS = 60_000  # the others have run it for so long before one that is not chosen stops
+ADOPTED_CHECKS_MAX = 1_000
+ADOPTED_BUILT_PER_LOOK_MAX = 100  # each takes about 0.3 ms of the event loop
+ADOPTED_SETTLED_MS = 5_000  # another member's checks have stayed the same for so long before they are followed
+ADOPTED_MISSING_TOLD_MS = 60_000  # a member that is named, and has not been met for so long, is told of
+ADOPTIONS_TOLD_MAX = 256  # sentences on what is not taken over, each told once
 TIMED_OUT_SHARE = 5 / 8  # of each pool of places, for checks that timed out the last time
 UNPROVEN_SHARE = 7 / 8  # for these and the checks that have not run yet, together
 PROBE_TURN_MS = 250  # so long a run keeps its place in any case; when it hangs for longer, the place is given on
@@ -180,6 +202,7 @@ SOCKET_PATH_BYTES_MAX = 107  # the kernel's sun_path, less its end
 API_SHUTDOWN_SECONDS = 1
 API_CLIENT_SECONDS_MAX = 5
 API_ANSWER_BYTES_MAX = 256 * 1_048_576  # what a command takes from a node
+API_LINE_BYTES_MAX = 65_536  # of an answer that comes line by line
 API_BODY_BYTES_MAX = 1_048_576  # of a request
 API_BODY_SECONDS_MAX = 10
 API_SEND_SECONDS_MAX = 10  # a client that takes no more bytes for so long is left

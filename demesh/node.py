@@ -8,17 +8,21 @@ service that fails ends the node: a supervisor restarts it, and the log is built
 """
 
 import logging
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
 import trio
 from nacl.signing import SigningKey
 
+from demesh import limits
+from demesh.asking import Answerer, Asker, Probers, Question
 from demesh.author import Assignment
 from demesh.checks.latest import LatestRuns
 from demesh.checks.runner import Run, Runner
 from demesh.clock import Clock
+from demesh.config.adopt import check_of
+from demesh.config.command_line import name_for
 from demesh.config.load import Settings
 from demesh.duty import Duty
 from demesh.edges import Edges
@@ -26,22 +30,24 @@ from demesh.errors import ConfigError, EntryError, StoreError, UsageError
 from demesh.historian import Historian
 from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
+from demesh.identity import peer_id
 from demesh.log.bye import Bye
 from demesh.log.chain import Gap, Logs, LogState
 from demesh.log.entry import NO_LOG, Entry
 from demesh.log.epoch import NewEpoch
-from demesh.log.plan import split_plan
+from demesh.log.plan import PlanRow, split_plan
 from demesh.log.replay import startup_entries
 from demesh.lookout import Lookout
 from demesh.mesh.dialer import keep_dialling
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
-from demesh.mesh.network import Stream
+from demesh.mesh.network import ASK, Stream
 from demesh.mesh.syncer import Syncer
 from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
 from demesh.own_log import OwnLog
 from demesh.view import report
+from demesh.view.names import shown_names
 from demesh.view.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -106,6 +112,9 @@ class Node:
             self._own_log.witnesses.said,
             lambda peer, log_id: self.view.writes(peer, log_id, self._clock.monotonic_ms()),
         )
+        self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, edges.probes)
+        probers = Probers(edges.probes, edges.public_probes)
+        self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, lambda: self.settings)
         self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some)
         self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
         self._housekeeper = Housekeeper(
@@ -140,6 +149,7 @@ class Node:
             async with trio.open_nursery() as checking:
                 self._runner.set_checks(self.duty.running())
                 checking.start_soon(self._runner.run)
+                checking.start_soon(self._follow_the_mesh)
                 self.ready.set()
                 await stop.wait()
                 checking.cancel_scope.cancel()
@@ -164,6 +174,28 @@ class Node:
         """The answer of `demesh log heads --json`."""
         return report.heads(self.view, self.logs.states())
 
+    def held_checks(self) -> list[dict[str, Any]]:
+        """The checks that this node holds, with the name of the member from whom each was taken over, if it was."""
+        names = {peer_id(key): name for key, name in shown_names(self.view.members()).items()}
+        return [{**each, "from": names.get(each["from"], each["from"])} for each in self.duty.known()]
+
+    def question(self, name: str | None, table: Mapping[str, Any], selectors: Sequence[str]) -> Question:
+        """The check `name`, or that of `table`, to be tried once from the nodes that `selectors` mean. Raises UsageError."""
+        if name is not None:
+            check = next((each for each in self.settings.checks if each.name == name), None)
+            if check is None:
+                raise UsageError(f"This node has no check named {name!r}.")
+        else:
+            target = table.get("target")
+            if not isinstance(target, str):
+                raise UsageError("There is neither the name of a check nor a target.")
+            shown = {"show_query": True} if target.startswith("http") and "?" in target else {}
+            try:
+                check = check_of({"name": name_for(target), **table, **shown})
+            except (UsageError, ValueError) as why:
+                raise UsageError(f"This cannot be tried: {why}.") from None
+        return self._asker.question(check, selectors)
+
     async def reload(self) -> None:
         """Take up the configuration anew. Raises UsageError for a bad one; then the last good one stays in force."""
         try:
@@ -185,18 +217,7 @@ class Node:
         """
         async with self._changing:
             settings, changed = self.duty.live(settings)
-            rows = self.duty.rows_of(settings)
-            try:
-                parts = split_plan(rows) if rows != self.duty.rows else ()
-            except EntryError as error:
-                raise UsageError(f"The checks cannot be told to the mesh: {error}.") from None
-
-            def prepare(own_log: bytes) -> Assignment:
-                self.duty.take_up(settings, rows)
-                self._runner.set_checks(self.duty.running())
-                return Assignment(settings.checks, self.duty.votes(own_log, rows), parts)
-
-            await self._own_log.change(prepare)
+            await self._go_over(settings, self.duty.rows_of(settings))
             self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
             return changed
 
@@ -225,6 +246,9 @@ class Node:
         self._intake.message(forwarder, data)
 
     async def stream(self, stream: Stream) -> None:
+        if stream.protocol == ASK:
+            await self._answerer.serve(stream)
+            return
         try:
             await self._syncer.serve(stream)
         except StoreError as error:
@@ -232,6 +256,31 @@ class Node:
             self._store_failed.set()
 
     # Running
+
+    async def _go_over(self, settings: Settings, rows: list[PlanRow]) -> None:
+        """Go over to these settings and this plan. Raises UsageError if it cannot be told, StoreError."""
+        try:
+            parts = split_plan(rows) if rows != self.duty.rows else ()
+        except EntryError as error:
+            raise UsageError(f"The checks cannot be told to the mesh: {error}.") from None
+
+        def prepare(own_log: bytes) -> Assignment:
+            self.duty.take_up(settings, rows)
+            self._runner.set_checks(self.duty.running())
+            return Assignment(settings.checks, self.duty.votes(own_log, rows), parts)
+
+        await self._own_log.change(prepare)
+
+    async def _follow_the_mesh(self) -> None:
+        """Take up what the others' plans and presence ask of this node."""
+        while True:
+            await trio.sleep(limits.DUTY_LOOK_SECONDS)
+            async with self._changing:
+                if (due := self.duty.due()) is not None:
+                    try:
+                        await self._go_over(*due)
+                    except UsageError as error:
+                        log.error("What the mesh asks of this node is not taken up: %s", error)
 
     def _report(self, run: Run) -> bool:
         self.latest.note(self.settings.checks[run.check], run)

@@ -21,7 +21,7 @@ from demesh.log.store import Store
 from demesh.mesh.memory import MemoryNetwork, MemorySwarm
 from demesh.node import Node
 from demesh.outcome import Outcome, ProbeResult
-from demesh.probes.base import ProbeSpec
+from demesh.probes.base import Probe, ProbeSpec
 from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
 from demesh.view.presence import Presence
@@ -41,6 +41,10 @@ class Member:
         self.says: Iterator[Outcome] = repeat(Outcome.PASS)
         self.marker: Marker | None = None
         self.probed_s: list[float] = []
+        self.probe: Probe | None = None
+        """What its probes do; otherwise they say what `says` gives."""
+        self.public: list[ProbeSpec] = []
+        """What was asked of its probes that ask public addresses only."""
         self.posts: list[tuple[str, list[dict[str, Any]], float]] = []
         self._swarm = swarm
         self._owner = self.name = owner
@@ -71,6 +75,7 @@ class Member:
                 history_storage=DirectHistoryStorage(history),
                 network=MemoryNetwork(self._swarm, self.key),
                 probes={"http": self._probe},
+                public_probes={"http": self._probe_public, "dns": self._probe_public},
                 post=self._post,
                 read_marker=lambda: self.marker,
                 write_marker=self._mark,
@@ -149,8 +154,17 @@ class Member:
     def _mark(self, marker: Marker) -> None:
         self.marker = marker
 
+    async def _probe_public(self, spec: ProbeSpec) -> ProbeResult:
+        self.public.append(spec)
+        return await self._found(spec)
+
     async def _probe(self, spec: ProbeSpec) -> ProbeResult:
+        return await self._found(spec)
+
+    async def _found(self, spec: ProbeSpec) -> ProbeResult:
         await trio.lowlevel.checkpoint()
+        if self.probe is not None:
+            return await self.probe(spec)
         self.probed_s.append(trio.current_time())
         return ProbeResult(next(self.says))
 

@@ -4,6 +4,7 @@ What a node answers is sent as it is: the models of `demesh.api.models` describe
 """
 
 import logging
+from collections.abc import Mapping, Sequence
 from typing import Any, Protocol
 
 import trio
@@ -17,11 +18,13 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 from demesh import __version__
 from demesh.api.guard import Access, Asgi, guarded
 from demesh.api.joining import JoiningNode, KeyRotation, add_joining_routes
+from demesh.api.lines import Lines
 from demesh.api.mesh_metrics import mesh_metrics
-from demesh.api.models import HeadModel, Health, Problem, Reloaded, StatusModel
+from demesh.api.models import AskModel, HeadModel, Health, HeldCheckModel, Problem, Reloaded, StatusModel
 from demesh.api.probe_metrics import probe_metrics
 from demesh.api.problem import problem
 from demesh.api.scopes import requires
+from demesh.asking import Question
 from demesh.checks.latest import LatestRuns
 from demesh.clock import Clock
 from demesh.errors import UsageError
@@ -54,6 +57,10 @@ class ApiNode(JoiningNode, Protocol):
     def status(self) -> dict[str, Any]: ...
 
     def heads(self) -> list[dict[str, Any]]: ...
+
+    def held_checks(self) -> list[dict[str, Any]]: ...
+
+    def question(self, name: str | None, table: Mapping[str, Any], selectors: Sequence[str]) -> Question: ...
 
     def store_bytes(self) -> int: ...
 
@@ -99,6 +106,27 @@ def _add_routes(app: FastAPI, node: ApiNode) -> None:
     async def status() -> Response:
         """What this node knows of the whole mesh, now."""
         return JSONResponse(node.status())
+
+    @app.get("/api/v1/checks", response_model=None, responses={200: {"model": list[HeldCheckModel]}})
+    async def checks() -> Response:
+        """The checks that this node holds, and where each comes from."""
+        return JSONResponse(node.held_checks())
+
+    @app.post(
+        "/api/v1/ask",
+        response_model=None,
+        dependencies=[requires(Scope.WRITE)],
+        responses={
+            200: {"content": {"application/x-ndjson": {}}, "description": "Who is asked, then an AnswerModel a line."},
+            422: {"model": Problem, "description": "It cannot be tried as asked; nobody was."},
+        },
+    )
+    async def ask(request: AskModel) -> Response:
+        """Have one check tried once, now, from this node and others; each answer is a line of JSON as it comes."""
+        try:
+            return Lines(node.question(request.check, request.table, request.selectors).run)
+        except UsageError as error:
+            return problem(422, str(error))
 
     @app.get("/api/v1/log/heads", response_model=None, responses={200: {"model": list[HeadModel]}})
     async def heads() -> Response:

@@ -3,9 +3,11 @@
 Times are ISO 8601 in UTC, to the second. The answers themselves are made in `demesh.view.report`; a test holds them to this.
 """
 
-from typing import Literal
+from typing import Any, Literal
 
-from pydantic import BaseModel, Field
+from pydantic import BaseModel, ConfigDict, Field
+
+from demesh import limits
 
 
 class Health(BaseModel):
@@ -36,6 +38,9 @@ class VantageModel(BaseModel):
     detail: str
     latency_ms: float | None
     address: str | None = Field(description="The target's address that was asked.")
+    from_: str | None = Field(
+        alias="from", description="The member from whom this node took the check over, if it did."
+    )
     at: str | None = Field(description="When the newest result was made, by that node's clock.")
 
 
@@ -56,6 +61,7 @@ class CheckModel(BaseModel):
     since: str | None
     severity: str
     interval_ms: int
+    spread: int | None = Field(description="How many nodes are to run it; None: all that are selected.")
     certificate_expires_at: str | None
     uptime: dict[str, UptimeModel] = Field(description="By window: 1h, 24h, 7d, 30d, 365d.")
     latency_ms: dict[str, float] = Field(
@@ -151,6 +157,32 @@ class KeyStateModel(BaseModel):
 
     fingerprint: str
     change: KeyChangeModel | None
+
+
+class HeldCheckModel(BaseModel):
+    """A check as the node that answers holds it."""
+
+    name: str
+    type: str
+    target: str = Field(description="Without user info and query.")
+    interval_ms: int
+    deadline_ms: int
+    nodes: list[str]
+    spread: int | None = Field(description="How many of `nodes` run it; None: all.")
+    runs_here: bool
+    from_: str | None = Field(
+        alias="from", description="The member from whom it was taken over; None: the node's own files."
+    )
+
+
+class AskModel(BaseModel):
+    """What to try, and from where: the name of a check of this node, or a table like [[check]]."""
+
+    model_config = ConfigDict(extra="forbid")
+
+    check: str | None = None
+    table: dict[str, Any] = Field(default={}, description="target, timeout, expect, and keys that hold no secret.")
+    selectors: list[str] = Field(default=["*"], alias="from", min_length=1, max_length=limits.LOGS_MAX)
 
 
 class HeadModel(BaseModel):

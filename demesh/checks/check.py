@@ -1,7 +1,9 @@
 """A check: a named definition of what to probe, how often, and when its vote turns."""
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
+from urllib.parse import urlsplit
 
 from demesh import limits
 from demesh.log.codec import Value, encode
@@ -10,6 +12,14 @@ from demesh.probes.base import ProbeSpec
 from demesh.target import public_target
 
 Pairs = tuple[tuple[str, str], ...]
+
+TOLD_KEYS = frozenset(
+    (
+        *("ip", "method", "follow_redirects", "http_version", "verify_tls", "starttls", "server_name", "alpn"),
+        *("record", "transport", "recursion", "packets", "payload_bytes"),
+    )
+)
+"""The keys of a check's table, besides expectations, of which others are told the values. None of them can hold a secret."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +46,12 @@ class Check:
     target: str = field(default="", repr=False)
     show_query: bool = False
     enabled: bool = True
+    spread: int = 0
+    """How many of the nodes that could run it do so; 0: all."""
+    own_login: bool = False
+    """Whether this node shows a user and a password, which are no part of the definition."""
+    origin: bytes = b""
+    """The key of the member from whose plan it was taken over; empty: it stands in this node's own files."""
 
     @property
     def public_target(self) -> str:
@@ -51,12 +67,13 @@ class Check:
 
     def runs_on(self, name: str, tags: tuple[str, ...]) -> bool:
         """Whether the node of this name and these tags is a vantage. A paused check has none here."""
-        return self.enabled and any(
-            each in ("*", name) or (each.startswith("tag:") and each[4:] in tags) for each in self.nodes
-        )
+        return self.enabled and selects(self.nodes, name, tags)
 
-    def row(self, mesh_id: bytes, runs: bool) -> PlanRow:
+    def row(self, mesh_id: bytes, runs: bool, *, takes_part: bool = False) -> PlanRow:
         """The check as the node's log tells of it."""
+        told = tuple(
+            (key, text) for key, text in self.definition if key in TOLD_KEYS and len(text) <= limits.TEXT_CHARS_MAX
+        )
         return PlanRow(
             name=self.name,
             type=self.probe.type,
@@ -73,6 +90,25 @@ class Check:
             nodes=self.nodes,
             labels=self.labels,
             options=self.expectations,
+            spread=self.spread,
+            takes_part=bool(self.spread) and takes_part,
+            whole=self._is_whole(told),
+            keys=told,
+            origin=self.origin,
+        )
+
+    def _is_whole(self, told: Pairs) -> bool:
+        """Whether who is told the target, the expectations and `told` can run it as this node does."""
+        target = self.target or self.probe.target
+        parts = urlsplit(target)
+        return (
+            bool(parts.netloc or parts.scheme == "dns")
+            and not self.own_login
+            and "@" not in parts.netloc
+            and public_target(target, show_query=True) == self.public_target
+            and len(told) == len(self.definition)
+            # What comes from the environment of one node is not in that of another.
+            and not any("${" in text for text in (target, *(text for _, text in (*told, *self.expectations))))
         )
 
     def _definition(self, mesh_id: bytes) -> bytes:
@@ -96,6 +132,11 @@ class Check:
             [text for pair in keys for text in pair],
         ]
         return hashlib.blake2b(encode(defining), digest_size=16, key=mesh_id, person=b"demesh/check/1").digest()
+
+
+def selects(selectors: Iterable[str], name: str, tags: tuple[str, ...]) -> bool:
+    """Whether one of `selectors` (`*`, a name, `tag:NAME`) means the node of this name and these tags."""
+    return any(each in ("*", name) or (each.startswith("tag:") and each[4:] in tags) for each in selectors)
 
 
 def with_actual_key(check: Check, mesh_id: bytes) -> Check:

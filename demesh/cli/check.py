@@ -10,13 +10,13 @@ import click
 
 from demesh.cli import LazyGroup, options
 from demesh.errors import ConfigError, UsageError
-from demesh.home import find_home
+from demesh.home import find_home, running_node
 
 if TYPE_CHECKING:
     from demesh.config.edit import Edited
 
 
-@click.group(cls=LazyGroup, lazy={"test": "demesh.cli.check_test:test"})
+@click.group(cls=LazyGroup, lazy={"run": "demesh.cli.check_run:run", "test": "demesh.cli.check_test:test"})
 def check() -> None:
     """The checks in the configuration: list them, change them, see whether they are sound.
 
@@ -31,6 +31,8 @@ def check() -> None:
 def list_(as_json: bool, config: str | None, data_dir: str | None) -> None:
     """The checks in the configuration, this version's and those it cannot run yet.
 
+    If the node runs, also those that it took over from other members (mesh.adopt_checks), and from whom.
+
     \b
     Examples:
       demesh check list
@@ -41,6 +43,10 @@ def list_(as_json: bool, config: str | None, data_dir: str | None) -> None:
 
     loaded = load(_config(config, data_dir))
     rows = check_report.rows(loaded)
+    if not config and loaded.settings and loaded.settings.adopt_checks and running_node(find_home(data_dir)):
+        from demesh.cli.client import ask
+
+        rows += check_report.adopted_rows(ask("/api/v1/checks", data_dir, None, list))
     if loaded.problems and not rows:
         raise ConfigError(loaded.problems)
     if as_json:

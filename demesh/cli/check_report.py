@@ -7,6 +7,7 @@ from typing import Any
 
 import click
 
+from demesh.checks.placement import takeover_ms
 from demesh.cli.terminal import count, printable
 from demesh.config.check_tables import RUNNABLE
 from demesh.config.duration import format_duration
@@ -15,6 +16,7 @@ from demesh.config.load import Loaded
 from demesh.config.size import format_size
 
 Json = dict[str, Any]
+_ADOPTED = ("name", "type", "target", "interval_ms", "deadline_ms", "nodes", "spread", "from", "runs_here")
 _ENDLESS = 100_000
 """Columns; more than any table has."""
 
@@ -33,6 +35,8 @@ def rows(loaded: Loaded) -> list[Json]:
             "interval_ms": check.interval_ms if check else None,
             "deadline_ms": check.deadline_ms if check else None,
             "nodes": list(check.nodes) if check else None,
+            "spread": check.spread or None if check else None,
+            "from": None,
             "state": _state(read.type, check is not None, check is not None and check.enabled),
             "runs_here": bool(check and node and read.type in RUNNABLE and check.runs_on(*node)),
             "file": str(read.document.path),
@@ -42,11 +46,28 @@ def rows(loaded: Loaded) -> list[Json]:
     ]
 
 
+def adopted_rows(held: list[Json]) -> list[Json]:
+    """Rows of the checks that a running node took over from other members; `held` are all that it holds."""
+    return [
+        {**{key: each.get(key) for key in _ADOPTED}, "state": "on", "file": None, "line": None}
+        for each in held
+        if each.get("from")
+    ]
+
+
 def report(loaded: Loaded) -> Json:
     """What is wrong; or what the configuration does, what it costs, and what it asks for that is not done yet."""
     settings = loaded.settings
-    answer: Json = {"problems": loaded.problems, "checks": rows(loaded), "totals": None, "not_yet": []}
+    answer: Json = {
+        "problems": loaded.problems,
+        "checks": rows(loaded),
+        "totals": None,
+        "takeover_ms": None,
+        "not_yet": [],
+    }
     if settings:
+        if any(check.spread for check in settings.checks):
+            answer["takeover_ms"] = takeover_ms(settings.flush_interval_ms)
         here = [check for check in settings.checks if check.runs_on(settings.name, settings.tags)]
         cost = estimate(here, settings.flush_interval_ms)
         answer["totals"] = {
@@ -64,10 +85,14 @@ def print_rows(found: list[Json]) -> None:
     if not found:
         click.echo("No checks. Add one: demesh check add blog https://blog.example.net")
         return
+    origins = any(row["from"] for row in found)
     _print_table(
-        ("CHECK", "TYPE", "TARGET", "INTERVAL", "NODES", "STATE"),
+        ("CHECK", "TYPE", "TARGET", "INTERVAL", "NODES", "STATE", *(("FROM",) if origins else ())),
         [
-            (row["name"], row["type"], row["target"], _duration(row["interval_ms"]), _nodes(row), row["state"])
+            (
+                *(row["name"], row["type"], row["target"], _duration(row["interval_ms"]), _nodes(row), row["state"]),
+                *((row["from"] or "",) if origins else ()),
+            )
             for row in printable(found)
         ],
     )
@@ -98,6 +123,12 @@ def print_report(answer: Json) -> None:
         f"{totals['checks_per_minute']:g} checks a minute, about {format_size(totals['log_bytes_per_day'])} a day "
         "in this node's log."
     )
+    if answer["takeover_ms"] is not None:
+        click.echo(
+            "Of a check with spread, as many nodes run it as it says. Should one of them be killed, another begins within "
+            f"{_duration(answer['takeover_ms'])}, as long as all flush at this node's interval: where all that run it are gone "
+            "at once, with spread = 1 always, the deadline is longer by that."
+        )
     for sentence in printable(answer["not_yet"]):
         click.echo(f"not yet: {sentence}")
 
@@ -111,8 +142,9 @@ def _state(type_: str | None, valid: bool, enabled: bool) -> str:
 
 
 def _nodes(row: Json) -> str:
-    here = " (here)" if row["runs_here"] else ""
-    return ", ".join(row["nodes"]) + here if row["nodes"] else ""
+    here = (" (perhaps here)" if row["spread"] and not row["from"] else " (here)") if row["runs_here"] else ""
+    spread = f"{row['spread']} of " if row["spread"] else ""
+    return spread + ", ".join(row["nodes"]) + here if row["nodes"] else ""
 
 
 def _duration(ms: int | None) -> str:

@@ -3,6 +3,8 @@
 import http.client
 import json
 import socket
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager
 from typing import Any
 from urllib.parse import urlsplit
 
@@ -16,8 +18,8 @@ from demesh.home import find_home, find_running
 
 
 class _UnixConnection(http.client.HTTPConnection):
-    def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=limits.API_CLIENT_SECONDS_MAX)
+    def __init__(self, path: str, seconds: float) -> None:
+        super().__init__("localhost", timeout=seconds)
         self._path = path
 
     def connect(self) -> None:
@@ -28,24 +30,49 @@ class _UnixConnection(http.client.HTTPConnection):
 
 def ask(path: str, data_dir: str | None, node_url: str | None, kind: type, method: str = "GET") -> Any:
     """The JSON of type `kind` that the node answers at `path`. Raises UsageError, NodeNotRunning."""
+    with _answer(path, data_dir, node_url, method, None, limits.API_CLIENT_SECONDS_MAX) as (where, response):
+        answer = json.loads(response.read(limits.API_ANSWER_BYTES_MAX))
+        if not isinstance(answer, kind):
+            raise NodeNotRunning(f"What answers at {where} is no demesh node.")
+        return answer
+
+
+def ask_lines(
+    path: str, data_dir: str | None, node_url: str | None, document: Any, seconds: float
+) -> Iterator[dict[str, Any]]:
+    """The objects that the node answers to `document`, one a line, each within `seconds` of the one before.
+
+    Raises UsageError, NodeNotRunning.
+    """
+    with _answer(path, data_dir, node_url, "POST", document, seconds) as (where, response):
+        while line := response.readline(limits.API_LINE_BYTES_MAX):
+            answer = json.loads(line)
+            if not isinstance(answer, dict):
+                raise NodeNotRunning(f"What answers at {where} is no demesh node.")
+            yield answer
+
+
+@contextmanager
+def _answer(
+    path: str, data_dir: str | None, node_url: str | None, method: str, document: Any, seconds: float
+) -> Generator[tuple[str, http.client.HTTPResponse]]:
+    """Where the node was found, and its answer, whose status is 200. Raises UsageError, NodeNotRunning."""
     headers: dict[str, str] = {}
+    if document is not None:
+        headers["Content-Type"] = "application/json"
     if node_url:
-        where, connection = node_url, _connect_url(node_url)
+        where, connection = node_url, _connect_url(node_url, seconds)
         if token := _token():
             headers["Authorization"] = f"Bearer {token}"
     else:
         running = find_running(find_home(data_dir))
-        where, connection = running.socket, _UnixConnection(running.socket)
+        where, connection = running.socket, _UnixConnection(running.socket, seconds)
     try:
-        connection.request(method, path, headers=headers)
+        connection.request(method, path, None if document is None else json.dumps(document), headers=headers)
         response = connection.getresponse()
-        body = response.read(limits.API_ANSWER_BYTES_MAX)
         if response.status != 200:
-            raise _refused(where, response.status, body)
-        answer = json.loads(body)
-        if not isinstance(answer, kind):
-            raise NodeNotRunning(f"What answers at {where} is no demesh node.")
-        return answer
+            raise _refused(where, response.status, response.read(limits.API_ANSWER_BYTES_MAX))
+        yield where, response
     except PermissionError:
         raise UsageError(
             f"No permission to use {where}; ask as the user that runs the node, or use --node URL."
@@ -86,7 +113,7 @@ def _sentence(body: bytes) -> str | None:
         return None
 
 
-def _connect_url(url: str) -> http.client.HTTPConnection:
+def _connect_url(url: str, seconds: float) -> http.client.HTTPConnection:
     try:
         parts = urlsplit(url)
         host, port = parts.hostname, parts.port
@@ -95,4 +122,4 @@ def _connect_url(url: str) -> http.client.HTTPConnection:
     if parts.scheme not in ("http", "https") or not host:
         raise UsageError(f"{url!r} is not the URL of a node's API; one looks like http://127.0.0.1:8470.")
     kind = http.client.HTTPSConnection if parts.scheme == "https" else http.client.HTTPConnection
-    return kind(host, port, timeout=limits.API_CLIENT_SECONDS_MAX)
+    return kind(host, port, timeout=seconds)

@@ -42,6 +42,7 @@ from demesh.mesh.gossip import topic
 from demesh.mesh.key_storage import ThreadKeyStorage
 from demesh.mesh.libp2p.host import Libp2pNetwork
 from demesh.node import Node
+from demesh.probes.public import admits_public
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.statistics import tell_statistics
@@ -146,6 +147,7 @@ async def _run(
         history_storage=ThreadHistoryStorage(history),
         network=network,
         probes=Probes(Tools(curl, clock.wall_ms, Resolver())),
+        public_probes=Probes(Tools(curl, clock.wall_ms, Resolver(admits=admits_public))),
         post=curl_post(curl, lambda: node.settings.alert_token_file),
         read_marker=marker.read,
         write_marker=marker.write,

@@ -95,6 +95,8 @@ def _print(answer: dict[str, Any]) -> None:
             table.add_row(*(Text.assemble(row[index]) for index in told))
         console.print(table)
         for check in answer["checks"]:
+            if origins := _origins(check):
+                console.print(Text.assemble((f"  ↳ {check['name']}", "dim"), f": {origins}"), soft_wrap=True)
             if details := _details(check):
                 glyph, style = _GLYPHS.get(check["state"], _GLYPHS["unknown"])
                 line = Text.assemble((f"  {glyph} {check['name']}", style), f": {details}")
@@ -142,6 +144,15 @@ def _details(check: dict[str, Any]) -> str:
         if each["assigned"] and each["detail"]:
             found.setdefault(each["detail"], []).append(each["node"])
     return "; ".join(f"{', '.join(nodes)}: {detail}" for detail, nodes in found.items())
+
+
+def _origins(check: dict[str, Any]) -> str:
+    """From whom its vantages took it over: `nas, vps run it as fra has it`."""
+    found: dict[str, list[str]] = {}
+    for each in check["vantages"]:
+        if origin := each.get("from"):
+            found.setdefault(origin, []).append(each["node"])
+    return "; ".join(f"{', '.join(nodes)} took it over from {origin}" for origin, nodes in found.items())
 
 
 def _counts(answer: dict[str, Any]) -> str:

@@ -23,6 +23,7 @@ from demesh.outcome import Outcome, ProbeResult
 from demesh.pattern import Pattern
 from demesh.probes.base import TYPE_OF_SCHEME, Expect, HttpOptions, ProbeSpec
 from demesh.probes.explain import judged, meaning
+from demesh.probes.once import run_once
 from demesh.probes.registry import TYPES, Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.target import check_target, public_target, target_problem
@@ -30,7 +31,6 @@ from demesh.target import check_target, public_target, target_problem
 if TYPE_CHECKING:
     from demesh.checks.check import Check
 
-_GRACE_SECONDS = 0.5  # for a probe to keep its own timeout, of which it knows what it was waiting for
 _PROGRESS_SECONDS = 2
 _DAY_MS = 86_400_000
 _PHASES = {"dns": "name lookup", "connect": "connect", "tls": "TLS", "first_byte": "first byte"}
@@ -157,16 +157,11 @@ async def _probe(spec: ProbeSpec) -> ProbeResult:
     probes = Probes(Tools(curl, clock.wall_ms, Resolver()))
     if spec.type not in TYPES:
         raise UsageError(f"There is no probe for checks of type {spec.type!r} in this version.")
-    result = ProbeResult(Outcome.TIMEOUT, detail=f"no answer within {spec.timeout_ms} ms")
     async with trio.open_nursery() as nursery:
         await nursery.start(curl.run)
         if sys.stderr.isatty():
             nursery.start_soon(_progress, spec.timeout_ms)
-        with trio.move_on_after(spec.timeout_ms / 1000 + _GRACE_SECONDS):
-            try:
-                result = await probes[spec.type](spec)
-            except Exception as error:  # noqa: BLE001 a plug-in may raise anything; its text may quote what the target sent
-                result = ProbeResult(Outcome.ERROR, detail=f"the probe failed: {type(error).__name__}")
+        result = await run_once(probes[spec.type], spec)
         nursery.cancel_scope.cancel()
     return result
 

@@ -9,6 +9,7 @@ from demesh.config.check_tables import (
     CheckTable,
     CommandTable,
     HttpTable,
+    LoginTable,
     PythonTable,
     TargetTable,
     TlsTrust,
@@ -73,6 +74,8 @@ def _check(read: ReadCheck, type_: str, table: CheckTable, defaults: DefaultsTab
         target=written if references(written) else "",
         show_query=isinstance(table, HttpTable) and table.show_query,
         enabled=table.enabled,
+        spread=table.spread or 0,
+        own_login=isinstance(table, LoginTable) and table.user is not None,
     )
 
 

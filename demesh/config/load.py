@@ -22,7 +22,7 @@ from demesh.config.not_yet import not_yet
 from demesh.config.outside import Files, Unfilled
 from demesh.config.read import Configuration, Document, ReadCheck, read
 from demesh.config.tables import ConfigFile, DefaultsTable
-from demesh.config.values import Name, NotifyUrl
+from demesh.config.values import AllowRequests, Name, NotifyUrl
 from demesh.errors import ConfigError, UsageError
 
 _DAY_MS = 86_400_000
@@ -52,6 +52,8 @@ class Settings:
     hour_ms: int = limits.STORE_HOUR_DAYS_DEFAULT * _DAY_MS
     size_max_bytes: int = limits.STORE_BYTES_DEFAULT
     checks: tuple[Check, ...] = ()
+    adopt_checks: tuple[str, ...] = ()
+    allow_requests: AllowRequests = "public"
     not_yet: tuple[str, ...] = ()
 
 
@@ -118,6 +120,8 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         hour_ms=config.store.hour_days * _DAY_MS,
         size_max_bytes=config.store.size_max,
         checks=checks,
+        adopt_checks=tuple(config.mesh.adopt_checks),
+        allow_requests=config.mesh.allow_requests,
         not_yet=tuple(said),
     )
 

@@ -30,8 +30,6 @@ def _of_node(config: ConfigFile) -> Iterator[Problem]:
         yield Problem(("mesh", "members"), "this version takes in every node that has the swarm key.")
     if mesh.deny:
         yield Problem(("mesh", "deny"), "this version turns no node away that has the swarm key.")
-    if mesh.adopt_checks:
-        yield Problem(("mesh", "adopt_checks"), "this version runs the checks of its own files only.")
     if alerts.watchdog:
         yield Problem(("alerts", "watchdog"), "this version sends no watchdog alert.")
     for index, _ in enumerate(config.notify):
@@ -55,7 +53,5 @@ def _of_check(check: ReadCheck) -> Iterator[Problem]:
         return
     if table.depends_on:
         yield Problem((*check.place, "depends_on"), "this version notifies of every check by itself.")
-    if table.spread is not None:
-        yield Problem((*check.place, "spread"), "this version runs a check on every node that `nodes` names.")
     if table.runbook is not None:
         yield Problem((*check.place, "runbook"), "this version's alerts have no link to a runbook.")

@@ -10,6 +10,7 @@ from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
 
 from demesh import limits
 from demesh.config.values import (
+    AllowRequests,
     ApiListen,
     Count,
     Days,
@@ -50,7 +51,8 @@ class MeshTable(Table):
     trust: Literal["swarm", "listed"] = "swarm"
     members: dict[Name, PeerId] = {}
     deny: list[PeerId] = []
-    adopt_checks: list[Name] = []
+    adopt_checks: Annotated[list[Name], BeforeValidator(one_or_many)] = []
+    allow_requests: AllowRequests = "public"
 
 
 class AlertsTable(Table):

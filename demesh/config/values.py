@@ -6,7 +6,7 @@ came from the environment.
 
 import json
 import re
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 from urllib.parse import urlsplit
 
 from pydantic import AfterValidator, BeforeValidator, Field
@@ -108,6 +108,14 @@ def _notify_url(value: str) -> None:
         raise UsageError("not a URL for notifications; one looks like ntfy://ntfy.sh/topic")
 
 
+def _allow_requests(value: object) -> object:
+    if value is False:
+        return "none"
+    if value in ("public", "any"):
+        return value
+    raise ValueError('input should be "public", "any" or false')
+
+
 def _selector(value: str) -> str:
     if not value.removeprefix("tag:").strip():
         raise ValueError('a selector is "*", the name of a node, or "tag:" and a tag')
@@ -169,6 +177,8 @@ Name = Annotated[str, _text_like(rf"[\w][\w.:@+ /-]{{0,{limits.NAME_CHARS_MAX - 
 LabelName = Annotated[str, _text_like(rf"[a-zA-Z_][a-zA-Z0-9_]{{0,{limits.NAME_CHARS_MAX - 1}}}", _LABEL)]
 Text = Annotated[str, Field(max_length=limits.TEXT_CHARS_MAX)]
 Labels = Annotated[dict[LabelName, Text], Field(max_length=limits.LABELS_MAX // 2)]
+AllowRequests = Annotated[Literal["public", "any", "none"], BeforeValidator(_allow_requests)]
+"""Which targets a node probes for other members that ask: those with public addresses, any, or none."""
 Selector = Annotated[Text, AfterValidator(_selector)]
 Peer = Annotated[str, _sentence(parse_peer)]
 PeerId = Annotated[str, _sentence(public_key_of)]

@@ -7,6 +7,11 @@ from demesh import limits
 from demesh.log.results import Result
 
 
+def promise_ms(flush_interval_ms: int) -> int:
+    """What an entry may promise: the next one will exist within this time."""
+    return 2 * flush_interval_ms + 5_000
+
+
 class Batch:
     """Results that wait for the next entry, and when that is due."""
 
@@ -23,8 +28,8 @@ class Batch:
 
     @property
     def promise_ms(self) -> int:
-        """What an entry written now may promise: the next one will exist within this time."""
-        return 2 * self._flush_interval_ms + 5_000
+        """What an entry written now may promise."""
+        return promise_ms(self._flush_interval_ms)
 
     def add(self, result: Result, now_ms: int, *, urgent: bool) -> None:
         self._waiting.append(result)

@@ -2,7 +2,7 @@
 
     [part, parts, rows, sinks]
     row = [name, type, target, definition16, runs, interval_ms, timeout_ms, retry_interval_ms, fail_after, recover_after,
-           quorum, severity, nodes, labels, options]
+           quorum, severity, nodes, labels, options, spread, takes_part, whole, keys, origin]
 
 A plan is spread over `parts` entries that follow each other in the log; it is named by the sequence number of its first
 part and is valid once all parts are there. Results name their plan and then only the index of a row, counted over all
@@ -13,10 +13,16 @@ can tell whether they check the same thing without telling what its secrets are.
 the check, 0 if it only knows it. `quorum` is 0 for the majority, 65535 for all, else a number of vantages. `labels` and
 `options` are keys and values in turn; the values of options are JSON. `sinks` are keyed digests of where the author can
 deliver notifications.
+
+`spread` is 0 if all that are selected run the check, else how many of those do whose `takes_part` is 1: that is so where
+`nodes` selects the author and the check is not paused there. `keys` are like `options`: what else of the check's definition
+others may know. `whole` is 1 if a node that reads the row knows all it takes to run the check. `origin` is the key of the member
+from whose plan the author took the check over, empty for a check of its own. A row may end before `spread`: then these are 0 and
+empty.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from demesh import limits
 from demesh.errors import EntryError
@@ -48,8 +54,14 @@ class PlanRow:
     nodes: tuple[str, ...] = ("*",)
     labels: tuple[tuple[str, str], ...] = ()
     options: tuple[tuple[str, str], ...] = ()
+    spread: int = 0
+    takes_part: bool = False
+    whole: bool = False
+    keys: tuple[tuple[str, str], ...] = ()
+    origin: bytes = b""
 
     def value(self) -> Value:
+        later: list[Value] = [self.spread, int(self.takes_part), int(self.whole), _flat(self.keys), self.origin]
         return [
             self.name,
             self.type,
@@ -66,6 +78,7 @@ class PlanRow:
             values(self.nodes),
             _flat(self.labels),
             _flat(self.options),
+            *(later if any(later) else ()),
         ]
 
 
@@ -117,7 +130,7 @@ def read_plan_part(payload: Value) -> PlanPart:
     fields = Fields(payload, "the plan")
     part = fields.uint("part", limits.PLAN_PARTS_MAX - 1)
     parts = fields.uint("number of parts", limits.PLAN_PARTS_MAX, part + 1)
-    rows = tuple(_read_row(row) for row in fields.array("rows", limits.ENTRY_BYTES_MAX))
+    rows = tuple(read_row(row) for row in fields.array("rows", limits.ENTRY_BYTES_MAX))
     sinks = Fields(fields.array("sinks", limits.LABELS_MAX), "the sinks")
     return PlanPart(part, parts, rows, tuple(sinks.rest_octets("sink", 16)))
 
@@ -149,9 +162,10 @@ class PlanReader:
         return Plan(first_seq, tuple(row for each in parts for row in each.rows), parts[0].sinks)
 
 
-def _read_row(value: Value) -> PlanRow:
+def read_row(value: Value) -> PlanRow:
+    """Raises EntryError("shape")."""
     fields = Fields(value, "a row of the plan")
-    return PlanRow(
+    row = PlanRow(
         name=fields.text("name", limits.NAME_CHARS_MAX, 1),
         type=fields.text("type", limits.NAME_CHARS_MAX, 1),
         target=fields.text("target"),
@@ -167,6 +181,16 @@ def _read_row(value: Value) -> PlanRow:
         nodes=fields.texts("nodes", limits.LOGS_MAX),
         labels=tuple(_pairs(fields.texts("labels", 2 * limits.LABELS_MAX))),
         options=tuple(_pairs(fields.texts("options", 2 * limits.LABELS_MAX))),
+    )
+    if not fields.more:
+        return row
+    return replace(
+        row,
+        spread=fields.uint("spread", limits.SPREAD_MAX),
+        takes_part=bool(fields.uint("takes_part", 1)),
+        whole=bool(fields.uint("whole", 1)),
+        keys=tuple(_pairs(fields.texts("keys", 2 * limits.LABELS_MAX))),
+        origin=fields.octets("origin", 0, 32),
     )
 
 

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 import trio
 
 from demesh.errors import DialError, NetworkError
-from demesh.mesh.network import Handler, Stream
+from demesh.mesh.network import SYNC, Handler, Stream
 
 
 class MemorySwarm:
@@ -55,14 +55,14 @@ class MemoryNetwork:
         for peer in sorted(self._peers):
             self._swarm.networks[peer].deliver(self._own, data)
 
-    async def open_stream(self, peer: bytes) -> Stream:
+    async def open_stream(self, peer: bytes, protocol: str = SYNC) -> Stream:
         await trio.lowlevel.checkpoint()
         if peer not in self._peers:
             raise NetworkError("not connected")
         to_peer, from_us = trio.open_memory_channel[bytes](math.inf)
         to_us, from_peer = trio.open_memory_channel[bytes](math.inf)
-        self._swarm.networks[peer].accept(MemoryStream(self._own, to_us, from_us))
-        return MemoryStream(peer, to_peer, from_peer)
+        self._swarm.networks[peer].accept(MemoryStream(self._own, to_us, from_us, protocol))
+        return MemoryStream(peer, to_peer, from_peer, protocol)
 
     async def dial(self, host: str, port: int, expected: bytes | None = None) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -102,9 +102,14 @@ class MemoryNetwork:
 
 class MemoryStream:
     def __init__(
-        self, peer: bytes, send: trio.MemorySendChannel[bytes], receive: trio.MemoryReceiveChannel[bytes]
+        self,
+        peer: bytes,
+        send: trio.MemorySendChannel[bytes],
+        receive: trio.MemoryReceiveChannel[bytes],
+        protocol: str = SYNC,
     ) -> None:
         self.peer = peer
+        self.protocol = protocol
         self._send = send
         self._receive = receive
 

@@ -12,11 +12,17 @@ from typing import Protocol
 
 import trio
 
+SYNC = "/demesh/sync/1"
+ASK = "/demesh/ask/1"
+PROTOCOLS = (SYNC, ASK)
+"""What streams may speak; each stream says which (docs/protocol.md)."""
+
 
 class Stream(Protocol):
-    """A reliable two-way byte stream to one peer."""
+    """A reliable two-way byte stream to one peer, which speaks `protocol`."""
 
     peer: bytes
+    protocol: str
 
     async def send(self, data: bytes) -> None:
         """Send all of `data`. Raises NetworkError when the stream is broken."""
@@ -47,7 +53,7 @@ class Handler(Protocol):
         ...
 
     async def stream(self, stream: Stream) -> None:
-        """A peer opened a sync stream. The network resets it if this returns by cancellation."""
+        """A peer opened a stream of one of PROTOCOLS. The network resets it if this returns by cancellation."""
         ...
 
 
@@ -66,8 +72,8 @@ class Network(Protocol):
         """Offer a message to all peers of the mesh. At most GOSSIP_MESSAGE_BYTES_MAX bytes."""
         ...
 
-    async def open_stream(self, peer: bytes) -> Stream:
-        """A sync stream to a connected peer. Raises NetworkError."""
+    async def open_stream(self, peer: bytes, protocol: str = SYNC) -> Stream:
+        """A stream to a connected peer. Raises NetworkError, also if the peer does not speak `protocol`."""
         ...
 
     async def dial(self, host: str, port: int, expected: bytes | None = None) -> bytes:

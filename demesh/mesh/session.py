@@ -29,14 +29,24 @@ Greeted = Callable[[bytes], None]
 
 
 class Frames:
-    """Length-prefixed messages on a byte stream. A peer that lets us wait for SYNC_IDLE_SECONDS_MAX has broken off."""
+    """Length-prefixed messages on a byte stream, of at most `bytes_max` each.
 
-    def __init__(self, stream: Stream) -> None:
+    A peer that lets us wait for `idle_seconds` has broken off.
+    """
+
+    def __init__(
+        self,
+        stream: Stream,
+        bytes_max: int = limits.SYNC_FRAME_BYTES_MAX,
+        idle_seconds: float = limits.SYNC_IDLE_SECONDS_MAX,
+    ) -> None:
         self._stream = stream
+        self._bytes_max = bytes_max
+        self._idle_seconds = idle_seconds
         self._buffer = bytearray()
 
     async def send(self, message: bytes) -> None:
-        with _patience():
+        with _patience(self._idle_seconds):
             await self._stream.send(len(message).to_bytes(LENGTH_BYTES, "big") + message)
 
     async def receive(self) -> bytes | None:
@@ -45,7 +55,7 @@ class Frames:
         if head is None:
             return None
         length = int.from_bytes(head, "big")
-        if length > limits.SYNC_FRAME_BYTES_MAX:
+        if length > self._bytes_max:
             raise SyncError(f"the peer announced a message of {length} bytes", Refused.MALFORMED)
         body = await self._exactly(length)
         if body is None:
@@ -61,7 +71,7 @@ class Frames:
 
     async def _exactly(self, count: int) -> bytes | None:
         while len(self._buffer) < count:
-            with _patience():
+            with _patience(self._idle_seconds):
                 piece = await self._stream.receive()
             if not piece:
                 if self._buffer:
@@ -112,8 +122,8 @@ async def pull(stream: Stream, puller: Puller, adopt: Adopt, take: TakePage) -> 
 
 
 @contextmanager
-def _patience() -> Generator[None]:
-    with trio.move_on_after(limits.SYNC_IDLE_SECONDS_MAX) as waiting:
+def _patience(seconds: float) -> Generator[None]:
+    with trio.move_on_after(seconds) as waiting:
         yield
     if waiting.cancelled_caught:
-        raise NetworkError(f"the peer did nothing for {limits.SYNC_IDLE_SECONDS_MAX} s")
+        raise NetworkError(f"the peer did nothing for {seconds:g} s")

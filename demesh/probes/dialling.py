@@ -115,6 +115,7 @@ async def addresses_of(
             raise Failed(
                 Outcome.ERROR, f"the target is an IPv{place.version} address, and only IPv{wanted} may be used"
             )
+        resolver.admit(place.host)
         return [place.host]
     with progress.phase("dns", "still resolving the host name"):
         addresses = await resolver.resolve(place.host, deadline - trio.current_time())

@@ -38,6 +38,7 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
         "The service took the request and has not begun to answer: overloaded, or stuck.",
     ),
     ("still reading the answer", "The answer began and did not end in time: slow, large, or without an end."),
+    ("no public address", "Seen from there the name leads to no address in the public Internet."),
     ("no such host", "The name has no address in DNS: a typing error, or a name that expired."),
     ("the host name has no IPv", "DNS has addresses of the other family only for this name."),
     ("though the resolver answers", "The DNS servers of that name give no answer; other names can be looked up."),

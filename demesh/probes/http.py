@@ -102,6 +102,7 @@ class HttpProbe:
                 what = "a redirect's target" if redirected else "the target"
                 sentence = f"{what} is an IPv{place.version} address, and only IPv{spec.ip_version} may be used"
                 return _Hop(Failure(Outcome.MISMATCH if redirected else Outcome.ERROR, sentence))
+            self._resolver.admit(place.host)
             return await self._attempt(Attempt(spec, options, request, place.host, 0, left_ms, left_ms))
         addresses = await self._resolver.resolve(place.host, left_ms / 1000)
         if spec.ip_version:

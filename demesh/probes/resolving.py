@@ -37,6 +37,9 @@ _NO_SUCH_NAME = frozenset(
     code for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if (code := getattr(socket, name, None)) is not None
 )
 
+Admits = Callable[[str], bool]
+"""Whether an address may be asked."""
+
 Lookup = Callable[[str], list[str]]
 """Blocks; returns a name's addresses, the preferred ones first; raises OSError (gaierror is one) if there are none."""
 
@@ -54,16 +57,36 @@ def system_lookup(host: str) -> list[str]:
 class Resolver:
     """Looks up names for all probes of a node."""
 
-    def __init__(self, lookup: Lookup = system_lookup, most: int = LOOKUPS_MAX) -> None:
+    def __init__(self, lookup: Lookup = system_lookup, most: int = LOOKUPS_MAX, admits: Admits | None = None) -> None:
+        """With `admits`, probes that use this resolver ask nobody at another address, by name or by address."""
         self._lookup = lookup
         self._most = most
+        self._admits = admits
         self._threads = trio.Semaphore(most)
         self._unproven_threads = trio.Semaphore(int(most * UNPROVEN_SHARE))
         self._found: set[str] = set()
         self._left_behind: dict[str, _Question] = {}
 
+    def admit(self, address: str) -> None:
+        """Called with every address that stands in a target itself. Raises Unresolved if it may not be asked."""
+        if self._admits is not None and not self._admits(address):
+            raise Unresolved(Outcome.ERROR, "this node asks public addresses only, and this is none")
+
     async def resolve(self, host: str, within_s: float) -> list[str]:
         """The preferred address of `host`, and the first of the other family if there is one. Raises Unresolved."""
+        if self._admits is None:
+            return await self._resolve(host, within_s)
+        # Whether a name is known inside this node's network is not told: it is as if there were none.
+        none = Unresolved(Outcome.FAIL, "the host name has no public address")
+        try:
+            addresses = await self._resolve(host, within_s)
+        except Unresolved as error:
+            raise none if error.outcome == Outcome.FAIL else error from None
+        if not (admitted := [address for address in addresses if self._admits(address)]):
+            raise none
+        return admitted
+
+    async def _resolve(self, host: str, within_s: float) -> list[str]:
         halfway, deadline = trio.current_time() + within_s / 2, trio.current_time() + within_s
         question = self._left_behind.get(host)
         if question is not None:

@@ -250,7 +250,9 @@ def _fold_results(view: LogView, entry: Entry) -> None:
 
 
 def _forget_old_definitions(view: LogView) -> None:
-    """Drop the votes of checks that no kept plan names any more."""
+    """Drop the votes of checks that no kept plan names any more, and of those that the newest says are not run any more."""
     kept = {(row.name, row.definition) for plan in view.plans.values() for row in plan.rows}
+    if view.plan is not None:
+        kept -= {(row.name, row.definition) for row in view.plan.rows if not row.runs}
     for key in view.votes.keys() - kept:
         del view.votes[key]

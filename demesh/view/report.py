@@ -84,6 +84,7 @@ def _check(check: CheckView, past: Past, names: dict[bytes, str]) -> Json:
         "since": iso(check.since_ms),
         "severity": check.row.severity,
         "interval_ms": check.row.interval_ms,
+        "spread": check.row.spread or None,
         "certificate_expires_at": iso(min(expiries) * 1_000) if expiries else None,
         "uptime": {window: _uptime(past.uptime.get(window)) for window in WINDOWS},
         "latency_ms": {label: round(value, 1) for label, value in past.latency_ms.items()},
@@ -114,6 +115,7 @@ def _vantage(vantage: Vantage, names: dict[bytes, str]) -> Json:
         "detail": last.result.detail if last else "",
         "latency_ms": latency_us / 1_000 if latency_us is not None else None,
         "address": vantage.state.address,
+        "from": names.get(vantage.row.origin, peer_id(vantage.row.origin)) if vantage.row.origin else None,
         "at": iso(last.wall_ms) if last else None,
     }
 

@@ -1,7 +1,7 @@
 """A node's answers without a node: a real view of three members behind the API's `ApiNode`, asked as an ASGI server asks."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, cast
@@ -61,6 +61,10 @@ class Node:
     error: Exception | None = None
     """What taking up the configuration anew raises."""
     reloads: int = 0
+    asked: list[Any] = field(default_factory=list)
+    never_ends: bool = False
+    """Whether some answer to a question does not come; `given_up` once nobody waits for it any more."""
+    given_up: bool = False
 
     def __post_init__(self) -> None:
         self.settings = Settings("a", checks=tuple(self.checks))
@@ -79,6 +83,26 @@ class Node:
 
     def listening(self) -> list[str]:
         return ["/ip4/0.0.0.0/tcp/8471"]
+
+    def held_checks(self) -> list[dict[str, Any]]:
+        held = {"name": "web", "type": "http", "target": "https://web.example.net/", "interval_ms": 60_000}
+        return [{**held, "deadline_ms": 120_000, "nodes": ["*"], "spread": 2, "runs_here": True, "from": "fra"}]
+
+    def question(self, name: str | None, table: Mapping[str, Any], selectors: Sequence[str]) -> Any:
+        if self.error:
+            raise self.error
+        self.asked.append((name, table, selectors))
+        return self
+
+    async def run(self, tell: Callable[[dict[str, Any]], Awaitable[None]]) -> None:
+        """What is told of a question."""
+        await tell({"asked": ["a", "b"], "check": "web", "target": "https://web.example.net/", "type": "http"})
+        await tell({"node": "a", "own": True, "answered": True})
+        if self.never_ends:
+            try:
+                await trio.sleep_forever()
+            finally:
+                self.given_up = True
 
     def store_bytes(self) -> int:
         return 4_096
@@ -141,12 +165,17 @@ async def ask(
     node: Node | None = None,
     rotation: Rotation | None = None,
     query: str = "",
+    leaves: bool = False,
 ) -> Answer:
-    """What the API answers. The body comes in `chunks`, and after the last one nothing more unless it is empty."""
+    """What the API answers. The body comes in `chunks`, and after the last one nothing more unless it is empty, or the client
+    leaves.
+    """
     sent: list[dict[str, Any]] = []
     waiting = [{"type": "http.request", "body": chunk, "more_body": bool(chunk)} for chunk in chunks]
 
     async def receive() -> dict[str, Any]:
+        if not waiting and leaves:
+            return {"type": "http.disconnect"}
         if not waiting:
             await trio.sleep_forever()
         return waiting.pop(0)

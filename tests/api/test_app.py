@@ -48,6 +48,8 @@ async def test_every_route_is_described_with_what_it_may_refuse() -> None:
         "/healthz",
         "/metrics",
         "/api/v1/status",
+        "/api/v1/checks",
+        "/api/v1/ask",
         "/api/v1/log/heads",
         "/api/v1/reload",
         "/api/v1/node",

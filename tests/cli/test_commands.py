@@ -24,6 +24,7 @@ def test_these_are_the_commands() -> None:
         "check pause",
         "check remove",
         "check resume",
+        "check run",
         "check set",
         "check test",
         "check validate",

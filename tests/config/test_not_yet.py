@@ -14,14 +14,12 @@ _LATER = {
     'mesh.trust = "listed"': "mesh.trust",
     f'mesh.members = {{ a = "{_ID}" }}': "mesh.members",
     f'mesh.deny = ["{_ID}"]': "mesh.deny",
-    'mesh.adopt_checks = ["a"]': "mesh.adopt_checks",
     "alerts.watchdog = true": "alerts.watchdog",
     'api.public_listen = "0.0.0.0:1"': "api.public_listen",
     '[[notify]]\nurl = "ntfy://a"': "notify[1]",
     '[[maintenance]]\nname = "a"\nwhen = "daily 01:00-02:00"': "maintenance[1]",
     '[[server_list]]\nfile = "a.csv"': "server_list[1]",
     _CHECK + 'runbook = "https://a"': "check[1].runbook",
-    _CHECK + "spread = 2": "check[1].spread",
     _CHECK + '[[check]]\nname = "b"\ntarget = "https://b"\ndepends_on = ["a"]': "check[2].depends_on",
     _CHECK.replace("https:", "stun:"): "check[1]",
     _CHECK.replace("https:", "turns:") + "relay = true": "check[1]",
@@ -50,6 +48,8 @@ advertise = ["a:1"]
 swarm_key_file = "k"
 trust = "swarm"
 members = {}
+adopt_checks = ["a"]
+allow_requests = "any"
 [alerts]
 alertmanager = "http://a"
 labels = { a = "b" }
@@ -66,7 +66,7 @@ interval = "1m"
 
 
 def test_what_has_an_effect_is_not(tmp_path: Path) -> None:
-    found = settings(tmp_path, _NOW + _CHECK + "enabled = false")
+    found = settings(tmp_path, _NOW + _CHECK + "enabled = false\nspread = 2")
     assert found.not_yet == ()
     assert (found.raw_ms, found.hour_ms, found.size_max_bytes) == (10 * 86_400_000, 20 * 86_400_000, 10**9)
 

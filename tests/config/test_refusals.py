@@ -63,6 +63,12 @@ _BAD_FILES = {
     "white space in target": ('[[check]]\nname = "a"\ntarget = "https://example.org/a b"', 3, "white space"),
     "two checks of one name": (_check("") + _check(""), 6, "there is another check named 'web'"),
     "type against scheme": (_check('type = "tcp"'), 4, "a target of this scheme is of type 'http'"),
+    "requests allowed to all": (
+        "[mesh]\nallow_requests = true",
+        2,
+        'mesh.allow_requests: input should be "public", "any" or false',
+    ),
+    "requests allowed to none": ('[mesh]\nallow_requests = "none"', 2, 'should be "public", "any" or false'),
     "quorum a word": (_check('quorum = "most"'), 4, 'a quorum is "any", "majority", "all" or a number of nodes'),
     "quorum zero": (_check("quorum = 0"), 4, "a quorum is"),
     "quorum a truth": (_check("quorum = true"), 4, "a quorum is"),

@@ -35,9 +35,11 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 _FOR_EVER_SECONDS = 20
 """What has not ended by itself until then is taken to run for ever."""
 _END_SECONDS = 10
-_OWN_HOME = re.compile(r"(?<!ssh second )demesh (init|node run|swarm-key new|join|restore|demo|check|log repair)\b")
+_OWN_HOME = re.compile(
+    r"(?<!ssh second )demesh (init|node run|swarm-key new|join|restore|demo|check (?!run)|log repair)\b"
+)
 """Commands that want a home of their own, not that of the running node: they make one, or change its configuration."""
-_CONFIGURED = re.compile(r"demesh check (?!add\b)")
+_CONFIGURED = re.compile(r"demesh check (?!add\b|run\b)")
 """Those of them that want to find a configuration there."""
 _RESTORED = re.compile(r"demesh log repair\b")
 """Those that want a home whose node does not run."""

@@ -46,6 +46,11 @@ def test_every_field_of_a_row_survives() -> None:
         nodes=("tag:eu", "home"),
         labels=(("team", "ops"), ("empty", "")),
         options=(("status", "[200]"),),
+        spread=limits.SPREAD_MAX,
+        takes_part=True,
+        whole=True,
+        keys=(("method", '"HEAD"'),),
+        origin=bytes(range(32)),
     )
     part = PlanPart(0, 1, (full, _ROW), (bytes(16), b"\1" * 16))
     assert read_plan_part(part.payload()) == part
@@ -149,6 +154,17 @@ def _payload(column: int, value: Value) -> Value:
         _payload(8, 0),
         _payload(10, QUORUM_ALL + 1),
         _payload(13, ["key without value"]),
+        *(
+            [0, 1, [[*fields_of(_ROW.value()), *later]], []]
+            for later in (
+                [limits.SPREAD_MAX + 1, 0, 0, [], b""],
+                [1, 2, 0, [], b""],
+                [1, 0, 2, [], b""],
+                [1, 0, 0, ["key without value"], b""],
+                [1, 0, 0, [], b"short"],
+                [1],
+            )
+        ),
     ],
 )
 def test_plan_out_of_shape_is_refused(payload: Value) -> None:
@@ -158,4 +174,10 @@ def test_plan_out_of_shape_is_refused(payload: Value) -> None:
 
 
 def test_fields_of_a_later_version_are_skipped() -> None:
-    assert read_plan_part([0, 1, [[*fields_of(_ROW.value()), "more"]], [], "more"]) == PlanPart(0, 1, (_ROW,))
+    row = replace(_ROW, spread=3, whole=True)
+    assert read_plan_part([0, 1, [[*fields_of(row.value()), "more"]], [], "more"]) == PlanPart(0, 1, (row,))
+
+
+def test_a_row_that_says_nothing_new_is_as_an_earlier_version_wrote_it() -> None:
+    assert len(fields_of(_ROW.value())) == 15
+    assert len(fields_of(replace(_ROW, whole=True).value())) == 20

@@ -15,10 +15,9 @@ from libp2p.utils import encode_varint_prefixed
 from demesh import limits
 from demesh.errors import DialError, NetworkError
 from demesh.mesh.libp2p import build as build_module
-from demesh.mesh.libp2p.host import SYNC_PROTOCOL
 from demesh.mesh.libp2p.identity import id_of
 from demesh.mesh.libp2p.pubsub import PROTOCOL
-from demesh.mesh.network import Stream
+from demesh.mesh.network import PROTOCOLS, Stream
 from tests.mesh.libp2p_harness import SECONDS, TOPIC, Mesh, Node, Recorder, eventually, mesh, refused
 
 
@@ -274,7 +273,7 @@ async def test_nothing_is_offered_but_what_is_needed() -> None:
         host = a.parts.host
         assert isinstance(host, BasicHost)
         assert set(host.get_mux().get_protocols()) == {
-            SYNC_PROTOCOL,
+            *map(TProtocol, PROTOCOLS),
             PROTOCOL,
             TProtocol("/ipfs/id/1.0.0"),
             TProtocol("/ipfs/ping/1.0.0"),

@@ -21,7 +21,7 @@ from demesh.errors import DialError, NetworkError
 from demesh.identity import peer_id
 from demesh.mesh.libp2p.host import Libp2pNetwork
 from demesh.mesh.libp2p.stream import PeerStream
-from demesh.mesh.network import Stream
+from demesh.mesh.network import PROTOCOLS, Stream
 from tests.mesh.libp2p_harness import KEY, OTHER_KEY, SECONDS, TOPIC, Recorder, eventually, mesh, refused, seed_of
 
 
@@ -105,6 +105,29 @@ async def test_a_stream_carries_a_megabyte_there_and_back() -> None:
         # The echo ends, both sides are closed, and nothing of the stream is left.
         [connection] = b.parts.swarm.get_connections()
         await eventually(lambda: _muxed(stream) not in _open_streams(connection))
+
+
+class Naming(Recorder):
+    """Says which protocol a stream speaks."""
+
+    async def stream(self, stream: Stream) -> None:
+        await stream.send(stream.protocol.encode())
+        await stream.close()
+
+
+@pytest.mark.trio
+async def test_each_stream_speaks_the_protocol_that_it_was_opened_for() -> None:
+    async with mesh() as m:
+        a, b = await m.start("a", handler=Naming()), await m.start("b")
+        await b.dial(a)
+        for protocol in PROTOCOLS:
+            stream = await b.network.open_stream(a.key, protocol)
+            assert stream.protocol == protocol
+            with trio.fail_after(SECONDS):
+                assert await stream.receive() == protocol.encode()
+            await stream.close()
+        with trio.fail_after(SECONDS), pytest.raises(NetworkError):
+            await b.network.open_stream(a.key, "/demesh/later/1")
 
 
 class Waiting(Recorder):

@@ -15,6 +15,7 @@ from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
 from demesh.mesh import session
 from demesh.mesh.memory import MemoryStream
+from demesh.mesh.network import SYNC
 from demesh.mesh.session import Frames
 from demesh.mesh.sync import Message, Refused, Want, WantKept
 from demesh.mesh.sync_puller import Puller
@@ -27,6 +28,7 @@ _ANN, _BOB = log_of("ann", 9), log_of("bob", 6)
 class _Pieces:
     """A stream that hands out what it was given piece by piece, and keeps what is sent."""
 
+    protocol = SYNC
     peer = bytes(32)
 
     def __init__(self, pieces: Sequence[bytes]) -> None:

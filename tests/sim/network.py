@@ -21,7 +21,7 @@ import trio
 
 from demesh import limits
 from demesh.errors import DialError, NetworkError
-from demesh.mesh.network import Handler, Stream
+from demesh.mesh.network import SYNC, Handler, Stream
 from tests.sim.process import Process
 
 PORT = 8471
@@ -260,15 +260,15 @@ class SimNetwork:
             self.process.step()
             self._fabric.gossip(connection, self, data, digest)
 
-    async def open_stream(self, peer: bytes) -> Stream:
+    async def open_stream(self, peer: bytes, protocol: str = SYNC) -> Stream:
         await trio.lowlevel.checkpoint()
         self.process.step()
         connection = next((each for each in self.connections if each.other(self).key == peer), None)
         if connection is None:
             raise NetworkError("not connected")
         ours, theirs = (
-            SimStream(self._fabric, connection, self),
-            SimStream(self._fabric, connection, connection.other(self)),
+            SimStream(self._fabric, connection, self, protocol),
+            SimStream(self._fabric, connection, connection.other(self), protocol),
         )
         ours.other, theirs.other = theirs, ours
         connection.streams += [ours, theirs]
@@ -339,8 +339,9 @@ class SimNetwork:
 class SimStream:
     """One end of a stream (`demesh.mesh.network.Stream`)."""
 
-    def __init__(self, fabric: Fabric, connection: Connection, network: SimNetwork) -> None:
+    def __init__(self, fabric: Fabric, connection: Connection, network: SimNetwork, protocol: str) -> None:
         self.network = network
+        self.protocol = protocol
         self.peer = connection.other(network).key
         self.other: SimStream
         self.arrives_at = 0.0

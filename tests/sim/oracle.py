@@ -368,15 +368,17 @@ class Oracle:
 
 
 def same_everywhere(machine: Machine) -> dict[str, list[Any]]:
-    """What `demesh status --json` tells that is not the observer's own: neither dates by its clock nor what it looks up now and
-    then (uptime, latency)."""
+    """What `demesh status --json` tells that is not the observer's own: neither dates by its clock (and warnings, which are told for
+    a day by it) nor what it looks up now and then (uptime, latency)."""
     said = machine.node.status()
     return {
         "checks": [
             {key: value for key, value in each.items() if key not in ("uptime", "latency_ms")}
             for each in said["checks"]
         ],
-        "nodes": [{key: value for key, value in each.items() if key != "seen_at"} for each in said["nodes"]],
+        "nodes": [
+            {key: value for key, value in each.items() if key not in ("seen_at", "warnings")} for each in said["nodes"]
+        ],
         "incidents": [(each["name"], each["subject"]) for each in said["incidents"]],
     }
 

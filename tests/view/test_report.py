@@ -55,6 +55,7 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
                 "since": _DATE,
                 "severity": "critical",
                 "interval_ms": 60_000,
+                "spread": None,
                 "certificate_expires_at": _DATE,
                 "uptime": {
                     "1h": {"ratio": None, "coverage": 0.0},
@@ -73,6 +74,7 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
                         "detail": "",
                         "latency_ms": 12.3,
                         "address": "192.0.2.1",
+                        "from": None,
                         "at": _DATE,
                     },
                     {
@@ -83,6 +85,7 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
                         "detail": "",
                         "latency_ms": None,
                         "address": None,
+                        "from": None,
                         "at": None,
                     },
                 ],

@@ -42,12 +42,11 @@ from demesh.mesh.libp2p.identity import id_of, key_of
 from demesh.mesh.libp2p.peers import Peers
 from demesh.mesh.libp2p.quiet import quieten
 from demesh.mesh.libp2p.stream import PeerStream
-from demesh.mesh.network import Handler, Stream
+from demesh.mesh.network import PROTOCOLS, SYNC, Handler, Stream
 from demesh.metrics import REFUSED
 
 logger = logging.getLogger(__name__)
 
-SYNC_PROTOCOL = TProtocol("/demesh/sync/1")
 TEND_SECONDS = 30
 
 
@@ -115,13 +114,13 @@ class Libp2pNetwork:
             )
         await self._now().parts.pubsub.publish(self._topic, data)
 
-    async def open_stream(self, peer: bytes, protocol: str = SYNC_PROTOCOL) -> Stream:
+    async def open_stream(self, peer: bytes, protocol: str = SYNC) -> Stream:
         running = self._now()
         try:
             stream = await running.parts.host.new_stream(id_of(peer), [TProtocol(protocol)])
         except Exception as error:  # the library has no common base for what can go wrong here
             raise NetworkError(f"No stream to {peer_id(peer)} could be opened.") from error
-        return PeerStream(peer, stream, running.nursery)
+        return PeerStream(peer, stream, running.nursery, protocol)
 
     async def dial(self, host: str, port: int, expected: bytes | None = None) -> bytes:
         """See `Network.dial`. A peer that is connected already is not connected to again."""
@@ -215,8 +214,9 @@ class Libp2pNetwork:
             on_message=handler.message,
         )
         parts.swarm.register_notifee(peers)
-        for protocol, handle in {SYNC_PROTOCOL: handler.stream, **self._served}.items():
-            parts.host.set_stream_handler(TProtocol(protocol), partial(_serve_stream, handle, nursery))
+        for protocol, handle in {**dict.fromkeys(PROTOCOLS, handler.stream), **self._served}.items():
+            serve = partial(_serve_stream, handle, nursery, protocol)
+            parts.host.set_stream_handler(TProtocol(protocol), serve)
         return _Running(parts, peers, nursery)
 
     async def _tend(self, running: _Running) -> None:
@@ -237,10 +237,12 @@ class Libp2pNetwork:
         return self._running
 
 
-async def _serve_stream(handle: Callable[[Stream], Awaitable[None]], nursery: trio.Nursery, stream: INetStream) -> None:
+async def _serve_stream(
+    handle: Callable[[Stream], Awaitable[None]], nursery: trio.Nursery, protocol: str, stream: INetStream
+) -> None:
     peer = key_of(stream.muxed_conn.peer_id)
     assert peer is not None, "PeerNoise lets only Ed25519 identities pass"
-    inbound = PeerStream(peer, stream, nursery)
+    inbound = PeerStream(peer, stream, nursery, protocol)
     try:
         await handle(inbound)
         await inbound.close()

@@ -1,4 +1,4 @@
-"""A sync stream: `demesh.mesh.network.Stream` on a libp2p stream.
+"""A stream: `demesh.mesh.network.Stream` on a libp2p stream.
 
 Guaranteed: an end that the peer sent (`b""`) is told from a reset or a lost connection (NetworkError), which the library
 reports alike; a `send` that is cancelled half way resets the stream, so that no peer takes a torn message for a whole
@@ -19,6 +19,7 @@ from libp2p.stream_muxer.yamux.yamux import YamuxStream
 from demesh import limits
 from demesh.errors import NetworkError
 from demesh.identity import peer_id
+from demesh.mesh.network import SYNC
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +29,9 @@ READ_BYTES_MAX = 65_536
 class PeerStream:
     """One stream to `peer`. `nursery` finishes what `close` began."""
 
-    def __init__(self, peer: bytes, stream: INetStream, nursery: trio.Nursery) -> None:
+    def __init__(self, peer: bytes, stream: INetStream, nursery: trio.Nursery, protocol: str = SYNC) -> None:
         self.peer = peer
+        self.protocol = protocol
         self._stream = stream
         self._nursery = nursery
         self._ended = False  # the peer has closed its side
