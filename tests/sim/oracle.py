@@ -368,8 +368,8 @@ class Oracle:
 
 
 def same_everywhere(machine: Machine) -> dict[str, list[Any]]:
-    """What `demesh status --json` tells that is not the observer's own: neither dates by its clock (and warnings, which are told for
-    a day by it) nor what it looks up now and then (uptime, latency)."""
+    """What `demesh status --json` tells that is not the observer's own: neither dates by its clock (nor warnings, which are told
+    for a day by it) nor what it looks up now and then (uptime, latency)."""
     said = machine.node.status()
     return {
         "checks": [

@@ -29,6 +29,7 @@ _OTHER_IN_THE_SIMULATION = {
     "clock",
     "network",
     "probes",
+    "public_probes",
     "post",
     "read_marker",
     "write_marker",
