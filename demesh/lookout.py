@@ -52,7 +52,7 @@ class Lookout:
             self._senders.pop(url).stop()
         for url in urls:
             if url not in self._senders:
-                self._senders[url] = AlertmanagerSender(url, self._post, self._outgoing, self._clock.wall_ms)
+                self._senders[url] = AlertmanagerSender(url, self._post, self._outgoing, self._clock)
                 self._nursery.start_soon(self._senders[url].run)
 
     def look_soon(self) -> None:

@@ -3,8 +3,9 @@
 https://github.com/prometheus/alertmanager/blob/main/api/v2/openapi.yaml. An alert's identity is its label set, so any
 number of nodes may post the same one; `endsAt` lies a few resends ahead, so an alert ends by itself when everybody stops
 posting it. Both times are told by Alertmanager's clock, which its answers tell: by a clock that is minutes behind, an
-alert would have ended before it began. An Alertmanager that is away is tried again with growing delays and then gets
-everything that is open.
+alert would have ended before it began. That clock is carried on between answers by the time since boot, so neither a wall
+clock that is set nor a machine that slept ends an alert. An Alertmanager that is away is tried again with growing delays and
+then gets everything that is open.
 """
 
 import json
@@ -16,6 +17,7 @@ import trio
 
 from demesh import limits
 from demesh.alerts.outbox import Outgoing
+from demesh.clock import Clock
 from demesh.errors import NetworkError
 from demesh.metrics import ALERT_POSTS
 from demesh.target import public_target
@@ -34,15 +36,15 @@ Raises NetworkError when there is no answer in time.
 class AlertmanagerSender:
     """Keeps one Alertmanager told. `outgoing` gives all there is to tell at this moment."""
 
-    def __init__(
-        self, url: str, post: Post, outgoing: Callable[[], Sequence[Outgoing]], wall_ms: Callable[[], int]
-    ) -> None:
+    def __init__(self, url: str, post: Post, outgoing: Callable[[], Sequence[Outgoing]], clock: Clock) -> None:
         self._url = f"{url}/api/v2/alerts"
         self._name = public_target(url)
         self._post = post
         self._outgoing = outgoing
-        self._wall_ms = wall_ms
-        self._ahead_ms: int | None = None
+        self._clock = clock
+        self._their_boot_ms: int | None = None
+        """What their wall clock showed at our boot; None if they have never told."""
+        self._answered = False
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
 
@@ -78,9 +80,9 @@ class AlertmanagerSender:
     async def _post_all(self) -> str:
         """Post everything; returns a sentence if something did not get through."""
         outgoing = self._outgoing()
-        if outgoing and self._ahead_ms is None and (problem := await self._post_one([])):
+        if outgoing and not self._answered and (problem := await self._post_one([])):
             return problem
-        alerts = [_alert(each, self._ahead_ms or 0) for each in outgoing]
+        alerts = [_alert(each, self._ahead_ms()) for each in outgoing]
         chunks = range(0, len(alerts), limits.ALERTS_PER_POST_MAX)
         # The valid ones of a refused post are stored all the same, and the others' are no reason to hold back the rest.
         problems = [await self._post_one(alerts[start : start + limits.ALERTS_PER_POST_MAX]) for start in chunks]
@@ -93,13 +95,20 @@ class AlertmanagerSender:
         except NetworkError as error:
             ALERT_POSTS.labels(self._name, "unreachable").inc()
             return str(error)
-        skew_ms = their_wall_ms - self._wall_ms() if their_wall_ms is not None else 0
-        self._ahead_ms = skew_ms if abs(skew_ms) > _SKEW_MS else 0
+        self._answered = True
+        self._their_boot_ms = their_wall_ms - self._clock.up_ms() if their_wall_ms is not None else None
         if status // 100 != 2:
             ALERT_POSTS.labels(self._name, "refused").inc()
             return f"it answered with status {status}."
         ALERT_POSTS.labels(self._name, "sent").inc(bool(alerts))
         return ""
+
+    def _ahead_ms(self) -> int:
+        """How far their wall clock is ahead of ours now."""
+        if self._their_boot_ms is None:
+            return 0
+        skew_ms = self._their_boot_ms + self._clock.up_ms() - self._clock.wall_ms()
+        return skew_ms if abs(skew_ms) > _SKEW_MS else 0
 
 
 def _alert(each: Outgoing, ahead_ms: int) -> dict[str, Any]:

@@ -2,6 +2,7 @@
 
 from demesh.alerts.incident import Closed, Incident, Opened
 from demesh.alerts.outbox import Outbox
+from tests.log.builders import FakeClock
 
 WALL_MS = 1_700_000_000_000
 
@@ -30,3 +31,10 @@ class Story:
         """What would be sent now, as (subject, startsAt, endsAt) from WALL_MS."""
         outgoing = self.outbox.outgoing(now_ms, WALL_MS + now_ms)
         return [(each.incident.subject, each.starts_ms - WALL_MS, each.ends_ms - WALL_MS) for each in outgoing]
+
+
+class StillClock(FakeClock):
+    """Time stands still, at WALL_MS, until it is changed."""
+
+    def wall_ms(self) -> int:
+        return WALL_MS + self.ahead_ms + self.now_ms

@@ -4,6 +4,7 @@ import json
 import logging
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from datetime import datetime, timedelta
 from itertools import pairwise
 from typing import Any
 
@@ -16,7 +17,7 @@ from demesh import limits
 from demesh.alerts.alertmanager import AlertmanagerSender
 from demesh.alerts.outbox import Outgoing
 from demesh.errors import NetworkError
-from tests.alerts.build import WALL_MS, incident
+from tests.alerts.build import WALL_MS, StillClock, incident
 
 _URL = "http://me:sesame@alerts.example.net:9093"
 _SINK = "http://alerts.example.net:9093"
@@ -31,7 +32,8 @@ class _Alertmanager:
         self.outgoing: list[Outgoing] = []
         self._began = trio.current_time()
         self.ahead_ms = 0
-        self.sender = AlertmanagerSender(_URL, self._post, lambda: self.outgoing, lambda: WALL_MS)
+        self.clock = StillClock()
+        self.sender = AlertmanagerSender(_URL, self._post, lambda: self.outgoing, self.clock)
 
     async def _post(self, url: str, document: bytes) -> tuple[int, int | None]:
         """The first post brings nothing but a look at the clock: it is only kept if it fails."""
@@ -217,3 +219,26 @@ async def test_a_refused_post_holds_back_no_other(autojump_clock: object) -> Non
         alertmanager.sender.poke()
         await trio.testing.wait_all_tasks_blocked()
     assert [len(alerts) for _, _, alerts in alertmanager.posts] == [256, 44]
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("change", ["the wall clock is set back", "the wall clock is set ahead", "the machine slept"])
+async def test_neither_a_wall_clock_that_is_set_nor_a_sleep_ends_an_alert(change: str, autojump_clock: object) -> None:
+    alertmanager = _Alertmanager()
+    async with _running(alertmanager):
+        alertmanager.fire()
+        alertmanager.sender.poke()
+        await trio.sleep(1)
+        match change:
+            case "the wall clock is set back":
+                alertmanager.clock.ahead_ms = -3_600_000
+            case "the wall clock is set ahead":
+                alertmanager.clock.ahead_ms = 3_600_000
+            case _:
+                alertmanager.clock.now_ms = alertmanager.ahead_ms = 7_200_000
+        now_ms = alertmanager.clock.wall_ms()
+        alertmanager.outgoing = [Outgoing(incident("web0"), now_ms, now_ms + 120_000)]
+        alertmanager.sender.poke()
+        await trio.sleep(1)
+    before, after = (datetime.fromisoformat(alerts[0]["endsAt"]) for _, _, alerts in alertmanager.posts)
+    assert after - before == timedelta(milliseconds=alertmanager.ahead_ms)

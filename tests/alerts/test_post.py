@@ -12,7 +12,7 @@ from demesh.alerts.alertmanager import AlertmanagerSender
 from demesh.alerts.outbox import Outgoing
 from demesh.alerts.post import curl_post
 from demesh.errors import NetworkError
-from tests.alerts.build import WALL_MS, incident
+from tests.alerts.build import WALL_MS, StillClock, incident
 from tests.test_curl import OK, Server, running, serving
 
 pytestmark = pytest.mark.trio
@@ -77,7 +77,7 @@ async def _sending(server: Server, path: Path) -> AsyncGenerator[AlertmanagerSen
         return [Outgoing(incident("web"), WALL_MS, WALL_MS + 120_000)]
 
     async with running() as curl, trio.open_nursery() as nursery:
-        sender = AlertmanagerSender(server.url, curl_post(curl, lambda: path), outgoing, lambda: WALL_MS)
+        sender = AlertmanagerSender(server.url, curl_post(curl, lambda: path), outgoing, StillClock())
         nursery.start_soon(sender.run)
         yield sender
         nursery.cancel_scope.cancel()
