@@ -51,6 +51,7 @@ def test_a_mesh_in_which_everything_fails_keeps_its_promises() -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sim
 def test_wall_clocks_that_jump_change_nothing_that_is_told() -> None:
     usual = replace(scenario(5, 4, 15, frozenset()), faults={"kill": 100, "unreachable": 100})
     jumping = replace(usual, faults={**usual.faults, "wall-step": 20, "wall-years": 40, "wall-frozen": 100})
@@ -65,6 +66,7 @@ def _told(report: Report) -> set[str]:
 
 
 @pytest.mark.slow
+@pytest.mark.sim
 @pytest.mark.parametrize("seed", range(1, _RUNS + 1))
 def test_no_promise_is_broken(seed: int) -> None:
     report = play(seed, _NODES, _MINUTES, None)
@@ -72,6 +74,7 @@ def test_no_promise_is_broken(seed: int) -> None:
 
 
 @pytest.mark.slow
+@pytest.mark.sim
 @pytest.mark.parametrize("name", MUTANTS)
 def test_the_simulation_notices_a_broken_rule(name: str) -> None:
     mutant = MUTANTS[name]
