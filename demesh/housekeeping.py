@@ -95,8 +95,10 @@ class Housekeeper:
         rules = self._retention
         old = await self._superseded()
         for state in self._logs.states():
-            raw_ms = 0 if state.log in old else rules.raw_ms if self._is_summed(state, now_ms) else 2 * rules.raw_ms
-            await self._shorten(state, Terms(now_ms - raw_ms, now_ms - rules.hours_ms))
+            before_ms = now_ms - (rules.raw_ms if self._is_summed(state, now_ms) else 2 * rules.raw_ms)
+            if state.log in old:
+                before_ms = max(before_ms, self._summed_until_ms(state))
+            await self._shorten(state, Terms(before_ms, now_ms - rules.hours_ms))
         await self._books.forget(now_ms - 2 * rules.raw_ms, now_ms - rules.hours_ms)
         await self._clear()
         await self._press(now_ms)
@@ -153,6 +155,11 @@ class Housekeeper:
             return False
         holding, living = self._holders(checkpoint.log, checkpoint.head.seq)
         return holding >= min(_WITNESSES, living)
+
+    def _summed_until_ms(self, state: LogState) -> int:
+        """Until when (Unix) the log's owner has summed all days, whichever of its logs they are in."""
+        checkpoint = self._books.checkpoint(state.public_key)
+        return (checkpoint.day + 1) * DAY_MS if checkpoint else 0
 
     async def _superseded(self) -> set[bytes]:
         states = self._logs.states()

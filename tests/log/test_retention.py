@@ -7,7 +7,7 @@ from typing import cast
 
 import pytest
 
-from demesh import limits
+from demesh import housekeeping, limits
 from demesh.housekeeping import Housekeeper, Retention
 from demesh.log.bye import Bye
 from demesh.log.chain import LogState
@@ -234,6 +234,18 @@ async def test_results_go_at_twice_their_age_whatever_others_hold() -> None:
     await house.keeper.tidy()
     assert house.oldest_days() == 20
     assert house.books.forgotten_before_ms == house.clock.wall_ms() - 90 * DAY_MS
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize(("checkpoint", "oldest"), [(None, _DAYS), (_YESTERDAY, 1), (_YESTERDAY - 5, 6)])
+async def test_results_of_a_superseded_epoch_stay_until_their_day_is_summed(
+    checkpoint: int | None, oldest: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(housekeeping, "superseded", lambda states: {state.log for state, _ in states})
+    house = _House(_Diary())
+    house.books.day, house.holding = checkpoint, (1, 9)
+    await house.keeper.tidy()
+    assert house.oldest_days() == pytest.approx(oldest, abs=1)
 
 
 @pytest.mark.trio
