@@ -49,9 +49,10 @@ def mesh() -> Generator[Mesh]:
 
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
-    """An eighth of the epochs that there may be in life."""
+    """An eighth of the epochs that there may be in life. Of those, two are less than the day that is not summed yet."""
     for name in ("EPOCHS_WHOLE_MAX", "EPOCHS_OVER_MAX", "EPOCHS_PRESSING_MAX", "EPOCHS_PER_KEY_MAX"):
         monkeypatch.setattr(limits, name, getattr(limits, name) // 8)
+    monkeypatch.setattr(housekeeping, "superseded", lambda states: set())
 
 
 def _member(mesh: Mesh, owner: str) -> Member:
