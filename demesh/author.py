@@ -144,9 +144,13 @@ class Author:
             self._plan_seq = known_plan
             await self._flush()
 
-    async def begin_anew(self, writer: Writer, hello: Hello, rows: Sequence[PlanRow]) -> None:
-        """Let the log end, and go on in the one that `writer` begins. What has been reported since goes there."""
+    async def begin_anew(self, end: Callable[[], tuple[Writer, Hello]], rows: Sequence[PlanRow]) -> None:
+        """Let the log end, and go on in the one that `end`, called between two entries, gives a writer and a hello for.
+
+        What has been reported since the last entry goes there. Raises StoreError.
+        """
         async with self._one_at_a_time:
+            writer, hello = end()
             self._writer = writer
             self._logs.begin_own(writer.log)
             self._told = [_Told() for _ in self._checks]

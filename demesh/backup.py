@@ -24,6 +24,7 @@ from demesh.home import Home
 from demesh.log.store import Store
 
 _STORE = "log.db"
+_DERIVED = "view.db"  # made anew from the store
 _STAGING = ".restoring"
 _LEFT_OUT_SUFFIXES = (".part", ".sock", ".marker")
 
@@ -91,14 +92,14 @@ def restore_backup(home: Home, source: Path) -> None:
 
 
 def _files(home: Home, skipped: list[Skipped]) -> Iterator[Path]:
-    """Directories and plain files but for the store and what belongs to a running node, in order."""
+    """Directories and plain files but for the databases and what belongs to a running node, in order."""
     for directory, names, files in os.walk(home.path):
         names.sort()
         for name in sorted((*names, *files)):
             path = Path(directory, name)
             mode = path.lstat().st_mode
-            is_store = directory == str(home.path) and name.startswith(_STORE)
-            if is_store or path == home.lock or name.endswith(_LEFT_OUT_SUFFIXES):
+            is_database = directory == str(home.path) and name.startswith((_STORE, _DERIVED))
+            if is_database or path == home.lock or name.endswith(_LEFT_OUT_SUFFIXES):
                 continue
             if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
                 yield path
@@ -113,6 +114,8 @@ def _extract(tar: tarfile.TarFile, to: Path) -> None:
             raise tarfile.TarError(f"it holds more than {limits.BACKUP_FILES_MAX} files")
         if where.is_absolute() or ".." in where.parts or not where.parts:
             raise tarfile.TarError(f"{member.name!r} leads out of the data directory")
+        if where.name.startswith(_DERIVED):
+            continue  # an earlier version saved it
         if member.isdir():
             (to / where).mkdir(mode=0o700, parents=True, exist_ok=True)
             continue

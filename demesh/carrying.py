@@ -30,7 +30,6 @@ from demesh.log.sums import CONTENT_BYTES_MAX, DAY_MS, Sums
 _ROWS_BYTES_MAX = (limits.CARRY_PARTS_WRITTEN_MAX - 8) * (
     CONTENT_BYTES_MAX - 1_024
 )  # the rest for nonces, and ends of parts
-_SETTLED_MS = 3_600_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,4 +106,4 @@ def carry(epochs: Sequence[Epoch], days: Mapping[bytes, Sequence[CarriedRow]], c
 
 
 def _is_whole(named_seq: int | None, state: LogState, ran_ms: int) -> bool:
-    return ran_ms >= _SETTLED_MS if named_seq is None else state.head.seq >= named_seq
+    return ran_ms >= limits.PAST_SETTLED_MS if named_seq is None else state.head.seq >= named_seq

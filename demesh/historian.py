@@ -175,6 +175,8 @@ class Historian:
                 due += ((Kind.ROLLUP, payload) for payload in rollup_payloads(hour, rows))
         if due:
             return due  # a day is summed from hours that are in the log
+        if not await self._knows_its_past(own_log):
+            return []  # a day that is signed now would lack what is still to come, or sum what was summed before
         last_day = (wall_ms - 2 * _LATE_RESULTS_MS) // DAY_MS - 1
         held, known = self._logs.states(), self._history.checkpoints.get(self._own_key)
         days = await self._days_due(own_log, last_day)
@@ -185,6 +187,20 @@ class Historian:
         day = min(days)  # one at a time: the next one names this one as its predecessor
         previous = (known.log, known.head) if known else None
         return [(Kind.CHECKPOINT, payload) for payload in checkpoint_payloads(day, previous, days[day], held)]
+
+    async def _knows_its_past(self, own_log: bytes) -> bool:
+        """Whether this node holds all of its earlier epochs, and has folded them: a store that was lost comes back from peers.
+
+        When it has run for an hour it takes what it has for all there is.
+        """
+        ran_ms = self._clock.monotonic_ms() - self._began_ms
+        if ran_ms >= limits.PAST_SETTLED_MS:
+            return True
+        mine = [state for state in self._logs.states() if state.public_key == self._own_key]
+        if len(mine) < 2 or any(self._applied(state) < state.head.seq for state in mine):
+            return False
+        epochs = await self._storage.call(lambda store: earlier_epochs(store, mine, own_log, ran_ms))
+        return all(epoch.is_whole for epoch in epochs)
 
     async def _checks_nothing(self, own_log: bytes, last_day: int) -> bool:
         """Whether `last_day` has no checkpoint although this node was there: one without rows is a witness all the same."""

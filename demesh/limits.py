@@ -51,6 +51,7 @@ STORE_WAL_BYTES_KEPT_MAX = 16 * 1_048_576  # what stays of the store's WAL once 
 RETENTION_ROWS_MAX = 2_500  # forgotten in one transaction
 RETENTION_PAGES_MAX = 1_000  # given back to the file system in one transaction
 RETENTION_RAW_MS_MIN = 6 * 3_600_000  # what the size budget leaves at least: longer than it takes until they are summed
+PAST_SETTLED_MS = 3_600_000  # a node that has run for so long has got back what others hold of its earlier epochs
 EPOCHS_WHOLE_MAX = 16  # of one key; of those before, only sums are kept
 EPOCHS_OVER_MAX = 32  # earlier epochs that are over; when there are more, all but EPOCHS_WHOLE_MAX are carried at once
 EPOCHS_PRESSING_MAX = 64  # earlier epochs; when there are more, they are over sooner
@@ -74,7 +75,9 @@ SYNC_PAGE_ENTRIES_MAX = 4_096  # wire
 SYNC_FRAME_BYTES_MAX = SYNC_PAGE_BYTES_MAX + 65_536
 ADOPTION_BYTES_MAX = 128 * 1_048_576  # of what is kept of one shortened log, the newest first
 SYNC_SESSIONS_INBOUND_MAX = 16
-SYNC_SESSION_SECONDS_MAX = 60
+SYNC_SESSION_SECONDS_MAX = (
+    600  # while it makes progress: a log whose beginning is forgotten is taken in one session, or not at all
+)
 SYNC_IDLE_SECONDS_MAX = 10
 SYNC_PULLS_MAX = 4
 REFUSALS_TOLD_MAX = 256  # log and reason, told once each

@@ -240,6 +240,7 @@ class Node:
         self._syncer.pull_from(peer)
 
     def peer_lost(self, peer: bytes) -> None:
+        self._syncer.forget(peer)
         PEERS.set(len(self._edges.network.peers()))
 
     def message(self, forwarder: bytes, data: bytes) -> None:

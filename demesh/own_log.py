@@ -9,6 +9,7 @@ import logging
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
+from functools import partial
 
 import trio
 from nacl.signing import SigningKey
@@ -86,7 +87,6 @@ class OwnLog:
         decision = await self.witnesses.settle(self._opened.decision, stop)
         if decision is None:
             return False
-        await self._edges.storage.call(lambda store: store.settle(store.place(self._edges.machine)))
         writer = self._writer(decision)
         known = self._opened.view.log(writer.log)
         plan = known.plan if known else None
@@ -110,7 +110,11 @@ class OwnLog:
             self._duty.rows,
             plan.seq if plan and list(plan.rows) == self._duty.rows else None,
         )
+        # Only now: a copy that ends before its new epoch is on the disk must begin one at its next start, too.
+        await self._edges.storage.call(lambda store: store.settle(store.place(self._edges.machine)))
         self._begun.set()
+        carried = await self._edges.storage.call(lambda store: store.carried())
+        self.gone([log for logs in carried.values() for log in logs])
         return True
 
     async def run(self) -> None:
@@ -174,9 +178,13 @@ class OwnLog:
             REFUSED.labels("chain", "own_log_contradicted").inc()
             log.error("%s It ends here, and a new epoch begins.", why)
             async with self._changing:
-                state = self._logs.get(self._epoch.log)
-                writer = self._writer(NewEpoch(why, (state.log, state.head) if state else None))
-                await self._author.begin_anew(writer, self._hello(), self._duty.rows)
+                await self._author.begin_anew(partial(self._end_epoch, why), self._duty.rows)
+
+    def _end_epoch(self, why: str) -> tuple[Writer, Hello]:
+        """Who writes from now on, and how the new log begins. Called while nothing is being written."""
+        state = self._logs.get(self._epoch.log)
+        writer = self._writer(NewEpoch(why, (state.log, state.head) if state else None))
+        return writer, self._hello()
 
     async def _keep_books(self) -> None:
         """Write the sums of hours and days that are over."""

@@ -106,11 +106,15 @@ async def refuse(stream: Stream, code: Refused, sentence: str) -> None:
     await Frames(stream).send(refusal(code, sentence))
 
 
-async def pull(stream: Stream, puller: Puller, adopt: Adopt, take: TakePage) -> None:
+async def pull(
+    stream: Stream, puller: Puller, adopt: Adopt, take: TakePage, greeted: Greeted = lambda writes: None
+) -> None:
     """Get from the peer what the puller lacks, page by page. Raises NetworkError, SyncError, EntryError."""
     frames = Frames(stream)
     await frames.send(puller.hello())
-    if puller.greeted(await frames.expect()):
+    is_different = puller.greeted(await frames.expect())
+    greeted(puller.server_writes)
+    if is_different:
         puller.offered(await frames.expect())
         while (message := puller.next_pull()) is not None:
             await frames.send(message)

@@ -82,6 +82,10 @@ class Puller:
                 self._wants.append(Want(row.log, first, row.head_seq))
                 if first > (state.head.seq + 1 if state else 0):
                     self._jumps[row.log] = _Jump()
+        # What the server writes itself comes first, or a long history would make it look silent; what takes longest, last.
+        self._wants = deque(
+            sorted(self._wants, key=lambda want: (want.log != self.server_writes, want.log in self._jumps))
+        )
 
     @property
     def held(self) -> Mapping[bytes, Row]:
@@ -127,8 +131,10 @@ class Puller:
                 raise SyncError("the peer sent entries that were not asked for")
             asked = WantKept(asked.log, entry.seq)
             jump.size += entry.size
-        jump.kept += entries
-        if entries and asked.below and jump.size < limits.ADOPTION_BYTES_MAX:
+        # Beyond the bound only hellos are kept: the oldest entry of all says whose log it is.
+        is_full = jump.size > limits.ADOPTION_BYTES_MAX
+        jump.kept += [entry for entry in entries if entry.kind == Kind.HELLO or not is_full]
+        if entries and asked.below:
             self._wants.appendleft(asked)
             return Answer()
         del self._jumps[asked.log]

@@ -72,6 +72,10 @@ class Syncer:
         """The peers that were seen to hold a log up to entry `seq`, in the last sync with each."""
         return {peer for peer, held in self._held.items() if log in held and held[log].head_seq >= seq}
 
+    def forget(self, peer: bytes) -> None:
+        """It is connected no more: what it held is not known any longer."""
+        self._held.pop(peer, None)
+
     def pull_from(self, peer: bytes) -> None:
         """Ask for a pull from `peer` soon; asking again before it began changes nothing."""
         self._wanted[peer] = None
@@ -178,14 +182,13 @@ class Syncer:
         puller = Puller(self._mesh_id, self._logs.states(), self._logs.writes, self._logs.is_gone)
         stream = await self._network.open_stream(peer)
         try:
-            await session.pull(stream, puller, self._intake.adopt, take)
+            await session.pull(stream, puller, self._intake.adopt, take, partial(self._greeted, peer))
         finally:
             await stream.close()
         self._held[peer] = puller.held
         for conflict in puller.conflicts:
             REFUSED.labels("chain", "fork").inc()
             log.error("%s holds another entry than this node at the head of log %s", peer_id(peer), conflict.hex()[:8])
-        self._greeted(peer, puller.server_writes)
         self._pulled(peer, puller.held)
         return "done"
 

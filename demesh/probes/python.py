@@ -27,7 +27,7 @@ from demesh.outcome import Outcome, ProbeResult
 from demesh.plugin import Answer
 from demesh.probes.answers import clean_line, in_time, read_answer
 from demesh.probes.base import ProbeSpec, PythonOptions
-from demesh.probes.threads import NoThread, Threads
+from demesh.probes.threads import NoThread, StillHangs, Threads
 
 GROUP = "demesh.checks"
 """The group of entry points that a distribution names its checks in."""
@@ -52,6 +52,9 @@ class PythonProbe:
                 said = await self._threads.run(key, lambda: self._call(options, seconds))
                 if said is not _LATE:
                     return in_time(_result(said, round((trio.current_time() - began) * 1_000_000)), spec.expect)
+        except StillHangs:
+            # It does not answer now either, which is what the check asks.
+            return ProbeResult(Outcome.TIMEOUT, detail="the plug-in still hangs in an earlier run")
         except NoThread as error:
             return _error(f"the plug-in was not run: {error}")
         except UsageError as error:

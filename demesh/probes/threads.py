@@ -27,6 +27,10 @@ class NoThread(DemeshError):
     """A call was not made. The message is a phrase without a full stop."""
 
 
+class StillHangs(NoThread):
+    """An earlier run of the same call has not ended yet."""
+
+
 @dataclass(slots=True)
 class _Call:
     begun: bool = False
@@ -49,10 +53,10 @@ class Threads:
         When cancelled it goes on by itself, and its answer is lost.
         """
         if key in self._left_behind:
-            await _refuse("hanging", "an earlier run of it still hangs")
+            await _refuse("hanging", StillHangs("an earlier run of it still hangs"))
         most = self._limiter.total_tokens if key in self._proven else self._unproven_most
         if self._limiter.borrowed_tokens >= most:
-            await _refuse("threads", "others that hang take up all threads there are")
+            await _refuse("threads", NoThread("others that hang take up all threads there are"))
         call = _Call()
 
         def in_thread() -> T:
@@ -78,7 +82,7 @@ class Threads:
         return returned
 
 
-async def _refuse(reason: str, phrase: str) -> None:
+async def _refuse(reason: str, error: NoThread) -> None:
     REFUSED.labels("probes", reason).inc()
     await trio.lowlevel.checkpoint()
-    raise NoThread(phrase)
+    raise error

@@ -6,6 +6,7 @@ nothing but the log's position; `skipped` counts those of known kinds.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import replace
 
 from demesh.errors import EntryError
 from demesh.log.bye import read_bye
@@ -107,7 +108,7 @@ class View:
             if member.public_key != self._own_key and member.current.newest is not None:
                 member.current.clock.lose()
                 if self.presence(member, heard_until_ms) != Presence.SILENT:
-                    member.sign = _sign(member.current, member.current.newest, now_ms)
+                    member.sign = _unheard(member.current, member.current.newest, now_ms)
 
     def tick(self, now_ms: int) -> None:
         """Let the logs of silent members prove anew that they are live before they count again."""
@@ -164,7 +165,7 @@ class View:
             view = self._logs[entry.log] = LogView(entry.log, public_key)
             if public_key not in self._members:
                 # Nobody is silent before having had the time to speak to us.
-                self._members[public_key] = Member(public_key, view, LastSign(seen_ms, entry.next_ms))
+                self._members[public_key] = Member(public_key, view, _unheard(view, entry, seen_ms))
         view.newest = entry
         try:
             _fold_payload(view, entry)
@@ -189,7 +190,7 @@ class View:
         """A member known from the store alone gets the time it last asked for, from when we began to listen."""
         member = self._members.get(public_key)
         if member and member.current.newest:
-            member.sign = _sign(member.current, member.current.newest, self._listening_since_ms)
+            member.sign = _unheard(member.current, member.current.newest, self._listening_since_ms)
 
 
 def _learn_at_second_hand(member: Member, entry: Entry, received_ms: int) -> None:
@@ -197,10 +198,17 @@ def _learn_at_second_hand(member: Member, entry: Entry, received_ms: int) -> Non
     view = member.current
     if member.sign.back_by_ms is not None and view.bye is None:
         # It came back, and may be gone again: it is away no more, and has the time it asked for to speak to us.
-        member.sign = _sign(view, entry, received_ms)
+        member.sign = _unheard(view, entry, received_ms)
     elif not member.heard:
         # What others passed on is all we know: its newest entry counts.
-        member.sign = _sign(view, entry, member.sign.at_ms)
+        member.sign = _unheard(view, entry, member.sign.at_ms)
+
+
+def _unheard(view: LogView, entry: Entry, at_ms: int) -> LastSign:
+    """For who was not heard yet since `at_ms`: it has twice the time it last asked for. Of a log that comes through others three
+    entries must arrive before it is live, and that may take longer than one promise."""
+    sign = _sign(view, entry, at_ms)
+    return replace(sign, next_ms=2 * sign.next_ms)
 
 
 def _sign(view: LogView, entry: Entry, at_ms: int) -> LastSign:

@@ -19,6 +19,7 @@ from typing import Self, cast
 
 import apsw
 
+from demesh import limits
 from demesh.errors import EntryError, HistoryError
 from demesh.log.carry import CarriedRow
 from demesh.log.codec import decode, encode
@@ -63,6 +64,7 @@ class HistoryStore:
         try:
             self._db = apsw.Connection(str(path), flags=flags)
             if not readonly:
+                self._db.pragma("auto_vacuum", 2)  # INCREMENTAL; of effect in a new file only
                 self._db.pragma("journal_mode", "wal")
                 self._db.pragma("synchronous", 1)  # NORMAL: what is lost is folded again
             version = cast(int, self._db.pragma("user_version"))
@@ -88,8 +90,11 @@ class HistoryStore:
         self._db.close()
 
     def size(self) -> int:
-        """Bytes of the file."""
-        return self.path.stat().st_size if self.path.exists() else 0
+        """Bytes of the file that hold something: what forgetting frees is used again, and goes back bit by bit."""
+        ((used,),) = self._rows(
+            "SELECT (page_count - freelist_count) * page_size FROM pragma_page_count, pragma_freelist_count, pragma_page_size"
+        )
+        return cast(int, used)
 
     def load(self, own_key: bytes) -> History:
         """The history as it was saved last. Raises HistoryError."""
@@ -162,6 +167,8 @@ class HistoryStore:
         try:
             with self._db:
                 self._db.execute("DELETE FROM sums WHERE period_ms = ? AND start_ms < ?", (HOUR_MS, hours_before_ms))
+            for _ in self._db.execute(f"PRAGMA incremental_vacuum({limits.RETENTION_PAGES_MAX})"):
+                pass  # each step gives one page back
         except apsw.Error as error:
             raise HistoryError(f"{self.path} could not be written: {error}.") from error
 
@@ -291,6 +298,8 @@ class HistoryStore:
             yield from self._db.execute(sql, cast(tuple[int, ...], bindings))
         except apsw.Error as error:
             raise HistoryError(f"{self.path} could not be read: {error}.") from error
+        except UnicodeDecodeError as error:
+            raise HistoryError(f"{self.path} is damaged: a text in it is none.") from error
 
 
 def open_history(path: Path, heads: Mapping[bytes, int]) -> HistoryStore:
@@ -307,8 +316,9 @@ def open_history(path: Path, heads: Mapping[bytes, int]) -> HistoryStore:
                 store.close()
                 raise HistoryError(f"{path} tells of entries that the store does not hold.")
         store.forget_logs({*folded, *(log_id for log_id, _ in store.voted())} - heads.keys())
-    except HistoryError as error:
-        log.warning("%s It is derived from the logs and made anew.", error)
+    except (HistoryError, TypeError, ValueError, AttributeError) as error:  # a flipped bit can make any column anything
+        said = str(error) if isinstance(error, HistoryError) else f"{path} is damaged."
+        log.warning("%s It is derived from the logs and made anew.", said)
         return make_anew(path)
     return store
 

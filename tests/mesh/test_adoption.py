@@ -206,12 +206,15 @@ def test_kept_page_that_is_not_what_was_asked_for_is_refused(page: list[Entry]) 
         puller.answer(Server.page(want, page))
 
 
-def test_what_is_kept_is_asked_for_up_to_a_bound_only(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_what_is_kept_is_taken_up_to_a_bound_only(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "ADOPTION_BYTES_MAX", 2 * _LOG[4].size)
     puller, want = _asking_for_kept()
-    answer = puller.answer(Server.page(want, [_LOG[12], _LOG[8]]))
+    for page in ([_LOG[12], _LOG[8]], [_LOG[4]]):
+        assert puller.answer(Server.page(want, page)).adoption is None
+        assert puller.next_pull() is not None
+    answer = puller.answer(Server.page(want, [_LOG[0]]))
     assert answer.adoption is not None
-    assert answer.adoption.kept == (_LOG[8], _LOG[12])
+    assert answer.adoption.kept == (_LOG[0], _LOG[8], _LOG[12]), "but for the hello, which says whose log it is"
 
 
 def test_state_of_an_adopted_log_says_where_it_begins() -> None:

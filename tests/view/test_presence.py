@@ -94,12 +94,23 @@ def test_a_silent_member_heard_through_others_lives_again_after_two_advances() -
         assert presence_of(view, a, at_ms) == state
 
 
-def test_a_member_known_from_the_store_only_gets_the_time_it_last_asked_for() -> None:
+def test_a_member_known_from_the_store_only_gets_twice_the_time_it_last_asked_for() -> None:
     view, a = new_view(now_ms=500_000), MemberLog("a")
     view.load(a.key, [*a.start(0, row()), a.results(10_000, next_ms=40_000)])
-    assert presence_of(view, a, 500_000 + 40_000) == "alive"
-    assert presence_of(view, a, 500_000 + 40_001) == "suspect"
-    assert presence_of(view, a, 500_000 + 50_001) == "silent"
+    assert presence_of(view, a, 500_000 + 80_000) == "alive"
+    assert presence_of(view, a, 500_000 + 80_001) == "suspect"
+    assert presence_of(view, a, 500_000 + 90_001) == "silent"
+
+
+@pytest.mark.parametrize("flush_ms", [1_000, 10_000, 60_000, 300_000])
+def test_a_member_heard_through_others_alone_is_live_before_it_could_be_silent(flush_ms: int) -> None:
+    view, a = new_view(now_ms=500_000), MemberLog("a")
+    promise_ms = 2 * flush_ms + 5_000
+    view.load(a.key, [*a.start(0, row()), a.results(10_000, next_ms=promise_ms)])
+    for now_ms in range(500_000 + flush_ms - 1, 500_000 + 10 * flush_ms, flush_ms):
+        assert presence_of(view, a, now_ms) in ("alive", "suspect")
+        deliver(view, a, a.results(now_ms - 480_000, next_ms=promise_ms), now_ms, first_hand=False)
+        assert presence_of(view, a, now_ms) == "alive"
 
 
 def test_a_member_that_took_leave_before_the_start_is_still_away() -> None:
@@ -113,7 +124,7 @@ def test_a_member_first_heard_of_through_history_is_not_silent_at_once_but_soon(
     view, a = new_view(), MemberLog("a")
     deliver(view, a, [*a.start(0, row()), a.results(10_000), a.results(20_000)], 5_000_000, first_hand=False)
     assert presence_of(view, a, 5_000_000) == "alive"
-    assert presence_of(view, a, 5_000_000 + _SILENT_MS + 1) == "silent"
+    assert presence_of(view, a, 5_000_000 + _SILENT_MS + NEXT_MS + 1) == "silent"
 
 
 def test_a_member_that_took_leave_before_we_knew_it_is_away_and_not_missed() -> None:
@@ -127,7 +138,7 @@ def test_leave_that_a_member_took_and_came_back_from_before_we_knew_it_means_not
     view, a = new_view(), MemberLog("a")
     deliver(view, a, [*a.start(0, row()), a.bye(10_000), a.results(20_000)], 5_000_000, first_hand=False)
     assert presence_of(view, a, 5_000_000) == "alive"
-    assert presence_of(view, a, 5_000_000 + _SILENT_MS + 1) == "silent"
+    assert presence_of(view, a, 5_000_000 + _SILENT_MS + NEXT_MS + 1) == "silent"
 
 
 def test_late_history_revives_nobody_whom_we_heard_fall_silent() -> None:
