@@ -21,7 +21,7 @@ import trio
 from demesh import limits
 from demesh.clock import Clock
 from demesh.log.chain import Logs, LogState
-from demesh.log.retention import Terms, shorten, superseded
+from demesh.log.retention import Terms, halve, shorten, superseded
 from demesh.log.storage import Storage
 from demesh.log.store import Store
 from demesh.log.sums import DAY_MS
@@ -126,6 +126,12 @@ class Housekeeper:
             size = await self._size()
             if size <= size_max * _PRESSURE_GOAL:
                 return
+        # What is left is dated ahead: of an author whose clock is wrong the older half goes, however old it says that it is.
+        while size > size_max and (longest := max(self._logs.states(), key=_whole, default=None)) is not None:
+            if _whole(longest) < limits.RETENTION_ENTRIES_MIN:
+                break
+            await self._forget_of(longest, lambda store, state=longest: halve(store, state))
+            size = await self._size()
         if size > size_max:
             log.error("The store takes %d bytes, and there is nothing left to forget.", size)
 
@@ -140,8 +146,12 @@ class Housekeeper:
             yield raw_ms, hours_ms
 
     async def _shorten(self, state: LogState, terms: Terms) -> None:
+        await self._forget_of(state, lambda store: shorten(store, state, terms))
+
+    async def _forget_of(self, state: LogState, forget: Callable[[Store], int]) -> None:
+        """Call `forget` until it forgets nothing more of a log."""
         removed = 0
-        while forgotten := await self._storage.call(lambda store: shorten(store, state, terms)):
+        while forgotten := await self._storage.call(forget):
             removed += forgotten
         if removed:
             pruned_to = await self._storage.call(lambda store: store.pruned_to(state.log))
@@ -182,3 +192,8 @@ class Housekeeper:
             expected_ms = wall_ms
         self._date_ms, self._looked_ms = min(wall_ms, expected_ms), now_ms
         return self._date_ms
+
+
+def _whole(state: LogState) -> int:
+    """How many entries of a log are held without a gap."""
+    return state.head.seq - state.pruned_to

@@ -50,6 +50,7 @@ STORE_WAL_BYTES_KEPT_MAX = 16 * 1_048_576  # what stays of the store's WAL once 
 # Retention
 RETENTION_ROWS_MAX = 2_500  # forgotten in one transaction
 RETENTION_PAGES_MAX = 1_000  # given back to the file system in one transaction
+RETENTION_ENTRIES_MIN = 2_048  # of each log, that stay where its dates do not say what is old
 RETENTION_RAW_MS_MIN = 6 * 3_600_000  # what the size budget leaves at least: longer than it takes until they are summed
 PAST_SETTLED_MS = 3_600_000  # a node that has run for so long has got back what others hold of its earlier epochs
 EPOCHS_WHOLE_MAX = 16  # of one key; of those before, only sums are kept

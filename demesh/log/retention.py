@@ -57,6 +57,12 @@ def shorten(store: Shortened, state: LogState, terms: Terms) -> int:
     return 0
 
 
+def halve(store: Shortened, state: LogState) -> int:
+    """Forget at most RETENTION_ROWS_MAX of the older half of what is whole of a log, whatever its dates say; returns how many."""
+    below = state.pruned_to + (state.head.seq - state.pruned_to) // 2
+    return store.prune(state.log, below, _KEPT, rows_max=limits.RETENTION_ROWS_MAX)
+
+
 def first_since(store: Shortened, state: LogState, time_ms: int) -> int:
     """The sequence number of a log's first entry that is dated `time_ms` or later; the head's if there is none."""
     low, high = 0, state.head.seq

@@ -15,10 +15,12 @@ from demesh.log.checkpoint import checkpoint_payloads
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
 from demesh.log.plan import PlanPart
+from demesh.log.results import Result
 from demesh.log.retention import Terms, first_since, shorten, superseded
 from demesh.log.rollup import rollup_payloads
 from demesh.log.store import Store
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
+from demesh.outcome import Outcome
 from demesh.view.history import Checkpointed
 from tests.log.builders import MESH, START_WALL_MS, DirectStorage, FakeClock, Pen, Shelf, bodies, put
 
@@ -327,3 +329,21 @@ async def test_space_goes_back_to_the_file_system(tmp_path: Path) -> None:
         await house.keeper.tidy()
         used = store.used_bytes()
     assert path.stat().st_size < 1.1 * used + 65_536
+
+
+@pytest.mark.trio
+async def test_size_wins_over_a_member_whose_clock_is_ahead(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "RETENTION_ENTRIES_MIN", 50)
+
+    def house(**retention: int) -> _House:
+        ahead = _Diary("ann", days=0)
+        ahead.clock.ahead_ms = 400 * DAY_MS
+        for _ in range(2_000):
+            ahead.results(Result(0, ahead.clock.up_ms(), Outcome.TIMEOUT, 0, "x" * 150))
+        return _House(ahead, days=10, **retention)
+
+    whole = house().storage.store.used_bytes()
+    pressed = house(size_max=whole // 3)
+    await pressed.keeper.tidy()
+    assert pressed.storage.store.used_bytes() <= whole // 3
+    assert len(pressed.results()) > 50, "no more than is needed"
