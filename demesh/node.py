@@ -8,6 +8,7 @@ service that fails ends the node: a supervisor restarts it, and the log is built
 """
 
 import logging
+import math
 import random
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import suppress
@@ -18,7 +19,7 @@ import trio
 from nacl.signing import SigningKey
 
 from demesh import __version__, limits
-from demesh.address import is_routable, multiaddr
+from demesh.address import multiaddr
 from demesh.alerts.alertmanager import Post
 from demesh.author import Assignment, Author
 from demesh.checks.check import Check, with_actual_key
@@ -31,7 +32,9 @@ from demesh.errors import EntryError, HistoryError, StoreError, UsageError
 from demesh.historian import Historian, HistoryStorage
 from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
-from demesh.log.bye import Bye
+from demesh.interfaces import OwnAddress
+from demesh.log.admission import Admission
+from demesh.log.bye import LEFT, Bye
 from demesh.log.chain import Gap, Logs, LogState
 from demesh.log.codec import Value
 from demesh.log.entry import Entry, Kind
@@ -42,10 +45,12 @@ from demesh.log.replay import startup_entries
 from demesh.log.storage import Storage
 from demesh.log.store import Store
 from demesh.lookout import Lookout
+from demesh.membership import Membership
 from demesh.mesh.dialer import keep_dialling
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import Network, Stream
+from demesh.mesh.reach import keep_reaching
 from demesh.mesh.syncer import Syncer
 from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
@@ -61,7 +66,7 @@ _VANTAGES_KEPT_MS = 10_000
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
 
 
-_LIVE = frozenset({"tags", "advertise", "alertmanagers", "alert_labels", "checks", "not_yet"})
+_LIVE = frozenset({"tags", "advertise", "policy", "alertmanagers", "alert_labels", "checks", "not_yet"})
 """The settings that change while a node runs; for the others it must be started anew."""
 
 
@@ -87,6 +92,8 @@ class Edges:
     """Reads the configuration anew. Raises UsageError, with every problem, for a bad one."""
     epoch_nonce: bytes
     """Eight fresh random bytes, used up if a new epoch begins."""
+    own_addresses: Callable[[], list[OwnAddress]] = list
+    """Looks at the machine's interfaces; none by default."""
 
 
 class Node:
@@ -104,7 +111,9 @@ class Node:
         )
         self.view, writer = opened.view, opened.writer
         self._previous, self._nonce = opened.previous, opened.nonce
-        self.logs = Logs(mesh_id, writer.log, edges.store.logs())
+        self._admission = Admission(self.key, self.settings.policy)
+        self.logs = Logs(mesh_id, writer.log, edges.store.logs(), self._admission)
+        self.view.bars = lambda key: not self._admission.allows(key)
         self.historian = Historian(
             opened.history,
             edges.history_storage,
@@ -142,6 +151,18 @@ class Node:
         self._begun = trio.Event()
         self._intake = Intake(self.logs, edges.storage, edges.clock, self._show, self._show_adopted, self._on_gaps)
         self._syncer = Syncer(mesh_id, self.logs, edges.storage, self._intake, edges.network, edges.clock, edges.rng)
+        self._membership = Membership(
+            self.view,
+            self.logs,
+            edges.storage,
+            edges.network,
+            edges.clock,
+            self.key,
+            self._syncer.furthest,
+            edges.own_addresses,
+        )
+        self._bye = Bye("stopped")
+        self._stop = trio.Event()
         self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some)
         self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
         self._housekeeper = Housekeeper(
@@ -159,19 +180,22 @@ class Node:
 
         Raises DemeshError (perhaps in a group) when something without which there is no node fails.
         """
+        self._stop = stop
+        self._edges.network.admit(self._admission.allows)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._edges.network.run, self)
             for task in (self._intake.run, self._syncer.run, self._lookout.run, self._end_with_the_store):
                 nursery.start_soon(task)
             for task in (self.historian.run, self._housekeeper.run):
                 nursery.start_soon(task)
-            nursery.start_soon(keep_dialling, self.settings.peers, self._edges.network, self.key, self._edges.rng)
+            self._keep_connected(nursery)
             hello = self._hello()
             await self._author.begin(hello, self._known_hello, self._rows, self._known_plan)
             self._known_hello = hello
             self._begun.set()
             nursery.start_soon(self._author.run)
-            nursery.start_soon(self._keep_books)
+            for task in (self._keep_books, self._membership.run, self._keep_addresses):
+                nursery.start_soon(task)
             for service in services:
                 await nursery.start(service, self)
             async with trio.open_nursery() as checking:
@@ -180,7 +204,7 @@ class Node:
                 self.ready.set()
                 await stop.wait()
                 checking.cancel_scope.cancel()
-            await self._author.say_bye(Bye("stopped"))
+            await self._author.say_bye(self._bye)
             await trio.sleep(_FAREWELL_SECONDS)
             nursery.cancel_scope.cancel()
 
@@ -193,6 +217,20 @@ class Node:
     def heads(self) -> list[dict[str, Any]]:
         """The answer of `demesh log heads --json`."""
         return report.heads(self.view, self.logs.states())
+
+    def members(self) -> list[dict[str, Any]]:
+        """The answer of `demesh members --json`."""
+        return self._membership.told()
+
+    async def forget(self, wanted: str) -> None:
+        """Tell the mesh that a member, by name or peer id, is none any more. Raises UsageError, StoreError."""
+        await self._begun.wait()
+        await self._author.say_event(self._membership.forget(wanted))
+
+    def leave(self) -> None:
+        """Stop, and be no member any more until this node is started again."""
+        self._bye = Bye(LEFT, limits.TIME_MS_MAX)
+        self._stop.set()
 
     async def reload(self) -> None:
         """Take up the configuration anew. Raises UsageError for a bad one; then the last good one stays in force."""
@@ -227,15 +265,15 @@ class Node:
             def prepare() -> Assignment:
                 votes = self._votes(rows)
                 self.settings, self._rows = settings, rows
+                self._admission.policy = settings.policy
                 self._vantages_until_ms = 0
                 self._runner.set_checks(self._running())
                 return Assignment(settings.checks, votes, parts)
 
             await self._author.replan(prepare)
-            hello = self._hello()
-            if hello != self._known_hello:
-                await self._author.say_hello(hello)
-                self._known_hello = hello
+            await self._say_hello_anew()
+            self._edges.network.admit(self._admission.allows)
+            self._lookout.look_soon()
             self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
             return changed
 
@@ -274,18 +312,42 @@ class Node:
 
     def _hello(self) -> Hello:
         said = [multiaddr(host, port) for host, port in self.settings.advertise]
-        heard = [each for each in self._edges.network.listen_addresses() if is_routable(each)]
         return Hello(
             public_key=self.key,
             epoch_nonce=self._nonce,
             name=self.settings.name,
             version=__version__,
             tags=self.settings.tags,
-            addresses=tuple(said or heard)[: limits.ADDRESSES_MAX],
+            addresses=tuple(said or self._membership.own_addresses())[: limits.ADDRESSES_MAX],
             previous=self._previous,
         )
 
+    def _keep_connected(self, nursery: trio.Nursery) -> None:
+        network, rng = self._edges.network, self._edges.rng
+        nursery.start_soon(keep_dialling, self.settings.peers, network, self.key, rng, self._admission.allows)
+        nursery.start_soon(keep_reaching, self._membership.candidates, network, rng)
+
     # Running
+
+    async def _keep_addresses(self) -> None:
+        """Tell the mesh when this node can be dialled at other addresses, not too often."""
+        told_at = -math.inf
+        while True:
+            await trio.sleep(limits.ADDRESSES_LOOK_SECONDS)
+            await self._membership.look_outside()
+            if trio.current_time() - told_at >= limits.ADDRESSES_TOLD_SECONDS_MIN:
+                async with self._reloading:
+                    if await self._say_hello_anew():
+                        told_at = trio.current_time()
+
+    async def _say_hello_anew(self) -> bool:
+        """Write the hello if it has changed; returns whether it has. To be called with `_reloading` held."""
+        hello = self._hello()
+        if hello == self._known_hello:
+            return False
+        await self._author.say_hello(hello)
+        self._known_hello = hello
+        return True
 
     def _plan_rows(self, settings: Settings) -> list[PlanRow]:
         return [check.row(self._mesh_id, check.runs_on(settings.name, settings.tags)) for check in settings.checks]
@@ -333,6 +395,7 @@ class Node:
     async def _show_adopted(self, state: LogState) -> None:
         before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
         self.view.load(state.public_key, [*before, *tail])
+        self.view.heed_forgets()
 
     def _holders(self, log_id: bytes, seq: int) -> tuple[int, int]:
         now_ms = self._clock.monotonic_ms()

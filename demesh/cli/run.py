@@ -37,6 +37,7 @@ from demesh.identity import (
     read_swarm_key,
     write_secret,
 )
+from demesh.interfaces import this_machines_addresses
 from demesh.lateness import Lateness
 from demesh.limits import ALERT_POST_SECONDS_MAX, SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
@@ -124,7 +125,7 @@ async def _run(
 ) -> None:
     curl, lateness = CurlEngine(), Lateness(clock)
     marker = MarkerFile(make_runtime_directory(), home)
-    listen = settings.listen or _default_listen()
+    listen = (settings.listen or _default_listen()) if settings.listens else ()
 
     async def post(url: str, document: bytes) -> tuple[int, int | None]:
         answer = await fetch(curl, url, timeout_ms=ALERT_POST_SECONDS_MAX * 1_000, json=document)
@@ -144,6 +145,7 @@ async def _run(
         rng=random.Random(secrets.randbits(64)),
         load_settings=partial(trio.to_thread.run_sync, source.load),
         epoch_nonce=secrets.token_bytes(8),
+        own_addresses=this_machines_addresses,
     )
     node = Node(settings, key, mesh_id, edges)
     stop = trio.Event()
@@ -191,7 +193,7 @@ async def _greet(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey
 def _tell(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> None:
     click.echo(f"demesh {__version__}: node {settings.name} ({peer_id(node.key)}) in mesh {node.mesh}")
     click.echo(f"  home       {home.path} (swarm key {swarm_key.fingerprint})")
-    click.echo(f"  swarm      {', '.join(node.listening())}")
+    click.echo(f"  swarm      {', '.join(node.listening()) or 'does not listen, only dials'}")
     click.echo(f"  API        {_url(settings.api) if settings.api else 'on the Unix socket only'}")
     click.echo(f"  checks     {len(settings.checks)}; ask with: demesh status")
     told = ", ".join(map(public_target, settings.alertmanagers))

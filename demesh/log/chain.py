@@ -5,7 +5,8 @@
 Guarantees: a log only ever grows by entries that its owner signed for this mesh, each linked to the one before; so two
 nodes that hold the same head hold the same log. Entries for an unknown log are taken from its first one on, a hello that
 proves which key owns the log. A signature that is there is always verified; it may be missing only on results and rollups
-in front of a signed entry of the same offer, which vouches for them through the links.
+in front of a signed entry of the same offer, which vouches for them through the links. Of a key that is not admitted
+(`demesh.log.admission`) nothing is taken, and nothing is missed.
 
 Where the holders of a log have forgotten its beginning (docs/protocol.md, "What is forgotten"), it is adopted: taken up behind
 the forgotten part, with what was kept of it, each piece signed.
@@ -21,6 +22,7 @@ from dataclasses import dataclass, field, replace
 
 from demesh import limits
 from demesh.errors import EntryError
+from demesh.log.admission import Admission
 from demesh.log.codec import Value, encode
 from demesh.log.entry import KINDS_UNSIGNED, Entry, Kind, verify
 from demesh.log.head import Head
@@ -70,10 +72,14 @@ class Taken:
 class Logs:
     """The heads of all logs that this node holds."""
 
-    def __init__(self, mesh_id: bytes, own_log: bytes, known: Iterable[LogState] = ()) -> None:
+    def __init__(
+        self, mesh_id: bytes, own_log: bytes, known: Iterable[LogState] = (), admission: Admission | None = None
+    ) -> None:
         """`own_log` grows by `append_own` only: from elsewhere nothing can be new in it."""
         self._mesh_id = mesh_id
         self._own_log = own_log
+        self._admission = admission or Admission()
+        self._turned_away: OrderedDict[bytes, bytes] = OrderedDict()  # the owners of logs that were refused
         self._states: dict[bytes, LogState] = {state.log: state for state in known}
         self._recent: dict[bytes, OrderedDict[int, bytes]] = {}
         for state in self._states.values():
@@ -88,6 +94,18 @@ class Logs:
     def states(self) -> list[LogState]:
         return sorted(self._states.values(), key=lambda state: state.log)
 
+    def offered(self) -> list[LogState]:
+        """The logs that this node offers on and asks others for: all but those of keys that are not admitted."""
+        return [state for state in self.states() if self._admission.allows(state.public_key)]
+
+    def refusal(self, log: bytes, now_ms: int) -> str:
+        """Why nothing of a log would be taken now, for all that is known of it; empty if something might be."""
+        state = self._states.get(log)
+        if state is not None:
+            return self._admission.refusal(state.public_key)
+        owner = self._turned_away.get(log)
+        return self._refusal_of_owner(owner, now_ms) if owner else ""
+
     def append_own(self, entries: Sequence[Entry]) -> None:
         """Take note of entries that this node wrote and stored itself."""
         for entry in entries:
@@ -100,44 +118,52 @@ class Logs:
         """Take note that the store holds a log from `pruned_to` on only."""
         self._states[log] = replace(self._states[log], pruned_to=pruned_to)
 
-    def offer(self, entries: Sequence[Entry]) -> Taken:
-        """Take what can be taken of `entries`, which came from elsewhere: any logs, each log's entries in order."""
+    def offer(self, entries: Sequence[Entry], now_ms: int = 0) -> Taken:
+        """Take what can be taken of `entries`, which came from elsewhere: any logs, each log's entries in order.
+
+        `now_ms` is monotonic: so many new members a time.
+        """
         taken = Taken()
         by_log: dict[bytes, list[Entry]] = {}
         for entry in entries:
             by_log.setdefault(entry.log, []).append(entry)
         for log, run in by_log.items():
-            self._offer_run(log, run, taken)
+            self._offer_run(log, run, taken, now_ms)
         return taken
 
-    def adopt(self, log: bytes, before: Head, kept: Sequence[Entry], following: Sequence[Entry]) -> LogState | None:
+    def adopt(
+        self, log: bytes, before: Head, kept: Sequence[Entry], following: Sequence[Entry], now_ms: int = 0
+    ) -> LogState | None:
         """Take a log up behind `before`, as nobody has what was there but for `kept`; `following` is offered after this.
 
         Returns its state, or None if this node has come that far already. Raises EntryError: "own_log", "too_many_logs",
-        "no_hello", "bad_signature", and what `read_hello` raises; then nothing has changed.
+        "no_hello", "bad_signature", what `read_hello` raises, and why a key is not admitted; then nothing has changed.
         """
         state = self._states.get(log)
         if log == self._own_log:
             raise EntryError("own_log", "a log of this node's own")
         if state is not None and state.head.seq >= before.seq:
             return None
-        public_key = state.public_key if state else self._owner_among(kept)
+        if refusal := self.refusal(log, now_ms):
+            raise EntryError(refusal, "a log of a key that is not admitted")
+        public_key = state.public_key if state else self._owner_among(kept, now_ms)
         taken = Taken()
         signed = self._signed(public_key, self._linked(before, list(following), taken), taken)
         vouched = all(entry.log == log and entry.seq <= before.seq and entry.signature for entry in kept)
         if not signed or not vouched or not all(verify(public_key, self._mesh_id, entry) for entry in kept):
             raise EntryError("bad_signature", "what is kept, or what follows it, is not signed by the log's owner")
+        self._let_in(public_key)
         adopted = LogState(log, public_key, before, before.seq + 1)
         self._advance(adopted)
         return adopted
 
-    def _owner_among(self, kept: Sequence[Entry]) -> bytes:
+    def _owner_among(self, kept: Sequence[Entry], now_ms: int) -> bytes:
         hello = next((entry for entry in kept if entry.kind == Kind.HELLO), None)
         if hello is None:
             raise EntryError("no_hello", "no hello is kept of a log that is not known")
-        return self._owner_of_new_log(hello)
+        return self._owner_of_new_log(hello, now_ms)
 
-    def _offer_run(self, log: bytes, run: list[Entry], taken: Taken) -> None:
+    def _offer_run(self, log: bytes, run: list[Entry], taken: Taken, now_ms: int) -> None:
         new = self._skip_known(log, run, taken)
         if not new:
             return
@@ -146,18 +172,23 @@ class Logs:
         if log == self._own_log:
             taken.refusals.append(Refusal(log, first.seq, "own_log"))
             return
+        if refusal := self.refusal(log, now_ms):
+            taken.refusals.append(Refusal(log, first.seq, refusal))
+            return
         expected = state.head.seq + 1 if state else 0
         if first.seq > expected:
             taken.gaps.append(Gap(log, expected, first.seq - 1))
             return
         try:
-            public_key = state.public_key if state else self._owner_of_new_log(first)
+            public_key = state.public_key if state else self._owner_of_new_log(first, now_ms)
         except EntryError as error:
             taken.refusals.append(Refusal(log, first.seq, error.reason))
             return
         linked = self._linked(state.head if state else None, new, taken)
         accepted = self._signed(public_key, linked, taken)
         pruned_to = state.pruned_to if state else 0
+        if accepted and state is None:
+            self._let_in(public_key)
         for entry in accepted:
             self._advance(LogState(log, public_key, entry.head, pruned_to))
         taken.accepted.extend(accepted)
@@ -179,16 +210,37 @@ class Logs:
                 return []
         return new
 
-    def _owner_of_new_log(self, first: Entry) -> bytes:
+    def _owner_of_new_log(self, first: Entry, now_ms: int) -> bytes:
         if len(self._states) - (self._own_log in self._states) >= limits.LOGS_MAX:
             raise EntryError("too_many_logs", f"this node holds {limits.LOGS_MAX} logs already")
         public_key = read_hello(first).public_key
+        if refusal := self._refusal_of_owner(public_key, now_ms):
+            self._turn_away(first.log, public_key)
+            raise EntryError(refusal, "the log's owner is not admitted")
         if sum(state.public_key == public_key for state in self._states.values()) >= limits.EPOCHS_PER_KEY_MAX:
             # Whoever begins epochs without end shuts out nobody but itself.
             raise EntryError(
                 "too_many_epochs", f"this node holds {limits.EPOCHS_PER_KEY_MAX} epochs of that member already"
             )
         return public_key
+
+    def _refusal_of_owner(self, public_key: bytes, now_ms: int) -> str:
+        if self._is_known(public_key):
+            return self._admission.refusal(public_key)
+        return self._admission.refusal_of_new(public_key, now_ms)
+
+    def _is_known(self, public_key: bytes) -> bool:
+        return any(state.public_key == public_key for state in self._states.values())
+
+    def _let_in(self, public_key: bytes) -> None:
+        if not self._is_known(public_key):
+            self._admission.let_in(public_key)
+
+    def _turn_away(self, log: bytes, public_key: bytes) -> None:
+        """Remember whose log it is: what is known to be refused is neither missed nor asked for."""
+        self._turned_away[log] = public_key
+        if len(self._turned_away) > limits.TURNED_AWAY_MAX:
+            self._turned_away.popitem(last=False)
 
     @staticmethod
     def _linked(head: Head | None, new: list[Entry], taken: Taken) -> list[Entry]:

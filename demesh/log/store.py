@@ -125,6 +125,16 @@ class Store:
                 self._append(entry, numbers, public_keys)
         self._numbers = numbers
 
+    def note(self, name: str) -> bytes:
+        """What this node noted for itself under `name`; empty if nothing."""
+        rows = self._query("SELECT CAST(value AS BLOB) FROM meta WHERE key = ?", (f"note/{name}",))
+        return cast(bytes, rows[0][0]) if rows else b""
+
+    def set_note(self, name: str, value: bytes) -> None:
+        """Raises StoreError."""
+        with self._writing(durable=False):
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"note/{name}", value))
+
     def make_durable(self) -> None:
         """Everything committed so far, peers' entries too, is on the disk when this returns. Raises StoreError."""
         with self._writing(durable=True):

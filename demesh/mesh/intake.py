@@ -70,7 +70,7 @@ class Intake:
     ) -> Taken:
         """Check, store and show `entries`. `first_hand(entry, owner)` tells whether it came fresh from its author."""
         async with self._one_at_a_time:
-            taken = self._logs.offer(entries)
+            taken = self._logs.offer(entries, self._clock.monotonic_ms())
             if taken.accepted:
                 owners = {entry.log: self._owner(entry.log) for entry in taken.accepted}
                 with trio.CancelScope(shield=True):  # the heads have moved on: what they stand for is stored
@@ -85,7 +85,8 @@ class Intake:
         """Take up a log whose beginning the peer has forgotten; whether that may go on with what follows."""
         async with self._one_at_a_time:
             try:
-                state = self._logs.adopt(adoption.log, adoption.before, adoption.kept, adoption.following)
+                now_ms = self._clock.monotonic_ms()
+                state = self._logs.adopt(adoption.log, adoption.before, adoption.kept, adoption.following, now_ms)
             except EntryError as error:
                 self._refuse(Refusal(adoption.log, adoption.before.seq, error.reason))
                 return False

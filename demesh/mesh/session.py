@@ -19,6 +19,9 @@ where the page is full."""
 Adopt = Callable[[Adoption], Awaitable[bool]]
 """Whether a log is taken up from where the peer still has it."""
 
+Unwanted = Callable[[bytes], bool]
+"""Whether nothing of a log would be taken, so that it is not asked for."""
+
 TakePage = Callable[[Sequence[Entry], int], Awaitable[bool]]
 """(entries, the log's head at the peer) -> false if the rest of that log is not worth asking for."""
 
@@ -84,13 +87,22 @@ async def refuse(stream: Stream, code: Refused, sentence: str) -> None:
     await Frames(stream).send(refusal(code, sentence))
 
 
-async def pull(stream: Stream, mesh_id: bytes, states: Iterable[LogState], adopt: Adopt, take: TakePage) -> Puller:
+async def pull(
+    stream: Stream,
+    mesh_id: bytes,
+    states: Iterable[LogState],
+    adopt: Adopt,
+    take: TakePage,
+    unwanted: Unwanted = lambda log: False,
+) -> Puller:
     """Get from the peer what `states` lack, page by page. Raises NetworkError, SyncError, EntryError."""
     frames = Frames(stream)
     puller = Puller(mesh_id, states)
     await frames.send(puller.hello())
     if puller.greeted(await frames.expect()):
         puller.offered(await frames.expect())
+        for log in filter(unwanted, puller.held):
+            puller.skip(log)
         while (message := puller.next_pull()) is not None:
             await frames.send(message)
             answer = puller.answer(await frames.expect())

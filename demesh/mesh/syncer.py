@@ -58,6 +58,10 @@ class Syncer:
         """The peers that were seen to hold a log up to entry `seq`, in the last sync with each."""
         return {peer for peer, heads in self._held.items() if heads.get(log, -1) >= seq}
 
+    def furthest(self, log: bytes) -> int:
+        """The furthest that any peer was seen to hold a log, in the last sync with each; -1 if none was."""
+        return max((heads.get(log, -1) for heads in self._held.values()), default=-1)
+
     def pull_from(self, peer: bytes) -> None:
         """Ask for a pull from `peer` soon; asking again before it began changes nothing."""
         self._wanted[peer] = None
@@ -96,7 +100,7 @@ class Syncer:
                     REFUSED.labels("sync", "busy").inc()
                     await session.refuse(stream, Refused.BUSY, "this node serves enough peers at the moment; try later")
                 else:
-                    await session.serve(stream, self._mesh_id, self._logs.states(), self._read_page)
+                    await session.serve(stream, self._mesh_id, self._logs.offered(), self._read_page)
         except NetworkError as error:
             log.info("A sync session of %s broke off: %s", peer_id(stream.peer), error)
         except (SyncError, EntryError) as error:
@@ -142,7 +146,9 @@ class Syncer:
 
         stream = await self._network.open_stream(peer)
         try:
-            puller = await session.pull(stream, self._mesh_id, self._logs.states(), self._intake.adopt, take)
+            puller = await session.pull(
+                stream, self._mesh_id, self._logs.offered(), self._intake.adopt, take, self._is_unwanted
+            )
         finally:
             await stream.close()
         self._held[peer] = puller.held
@@ -150,6 +156,9 @@ class Syncer:
             REFUSED.labels("chain", "fork").inc()
             log.error("%s holds another entry than this node at the head of log %s", peer_id(peer), conflict.hex()[:8])
         return "done"
+
+    def _is_unwanted(self, log: bytes) -> bool:
+        return bool(self._logs.refusal(log, self._clock.monotonic_ms()))
 
     async def _read_page(self, want: Want | WantKept, bytes_max: int) -> Sequence[Entry]:
         if isinstance(want, WantKept):
