@@ -19,6 +19,7 @@ from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec
 from demesh.tokens import TokenCheck
 from demesh.view import report
+from demesh.view.members import members_told
 from tests.log.builders import MESH, TrioClock
 from tests.view.build import OWN, PASS, View, deliver, new_view, row, three_vantages
 
@@ -49,6 +50,8 @@ class Node:
     error: Exception | None = None
     """What taking up the configuration anew raises."""
     reloads: int = 0
+    leaves: int = 0
+    forgotten: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         self.settings = Settings("a", checks=tuple(self.checks))
@@ -67,6 +70,18 @@ class Node:
 
     def store_bytes(self) -> int:
         return 4_096
+
+    def members(self) -> list[dict[str, Any]]:
+        return members_told(self.view, OWN.key, {}, lambda log: 1, lambda log: 3, 2_000, 1_700_000_002_000)
+
+    async def forget(self, wanted: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.error:
+            raise self.error
+        self.forgotten.append(wanted)
+
+    def leave(self) -> None:
+        self.leaves += 1
 
     async def reload(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -95,6 +110,7 @@ async def ask(
     *,
     host: str | None = "127.0.0.1:8470",
     method: str = "GET",
+    query: str = "",
     client: tuple[str, int] | None = ("127.0.0.1", 50_000),
     token: str | None = None,
     headers: Sequence[tuple[str, str]] = (),
@@ -123,7 +139,7 @@ async def ask(
         "method": method,
         "path": path,
         "raw_path": path.encode(),
-        "query_string": b"",
+        "query_string": query.encode(),
         "root_path": "",
         "scheme": "http",
         "client": client,

@@ -406,8 +406,8 @@ def test_node_run_says_what_has_no_effect_yet(tmp_path: Path) -> None:
     from demesh.cli.run import Overrides, _source
     from demesh.home import Home
 
-    (tmp_path / "demesh.toml").write_text('[mesh]\ntrust = "listed"\n')
+    (tmp_path / "demesh.toml").write_text('[mesh]\nadopt_checks = ["a"]\n')
     found = _source(Home(tmp_path), Overrides()).load()
     assert found.not_yet == (
-        f"{tmp_path}/demesh.toml:2: mesh.trust: has no effect yet: this version takes in every node that has the swarm key.",
+        f"{tmp_path}/demesh.toml:2: mesh.adopt_checks: has no effect yet: this version runs the checks of its own files only.",
     )

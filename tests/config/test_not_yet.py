@@ -11,9 +11,6 @@ _ID = "12D3KooWQYV9dGMFoRzNStwpXztXaBUjtPqi6aU76ZgUriHhKust"
 _CHECK = '[[check]]\nname = "a"\ntarget = "https://a"\n'
 
 _LATER = {
-    'mesh.trust = "listed"': "mesh.trust",
-    f'mesh.members = {{ a = "{_ID}" }}': "mesh.members",
-    f'mesh.deny = ["{_ID}"]': "mesh.deny",
     'mesh.adopt_checks = ["a"]': "mesh.adopt_checks",
     'alerts.token_file = "secret"': "alerts.token_file",
     "alerts.watchdog = true": "alerts.watchdog",
@@ -39,7 +36,7 @@ def test_a_key_that_has_no_effect_yet_is_named(text: str, place: str, tmp_path: 
     assert f": {place}: has no effect yet: " in said
 
 
-_NOW = """
+_NOW = f"""
 [node]
 name = "nas"
 tags = ["a"]
@@ -49,11 +46,12 @@ peers = ["a:1"]
 listen = ["a:1"]
 advertise = ["a:1"]
 swarm_key_file = "k"
-trust = "swarm"
-members = {}
+trust = "listed"
+members = {{ a = "{_ID}" }}
+deny = []
 [alerts]
 alertmanager = "http://a"
-labels = { a = "b" }
+labels = {{ a = "b" }}
 watchdog = false
 [api]
 listen = "127.0.0.1:1"

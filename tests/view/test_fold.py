@@ -94,12 +94,12 @@ def test_what_a_restart_reads_from_the_store_is_what_was_heard(story: _Story, re
 def test_an_unknown_kind_changes_nothing_and_is_not_counted() -> None:
     view = new_view()
     a, *_ = three_vantages(view, row())
-    deliver(view, a, [a.outcomes(0, PASS), a.entry(999, [1, b"x"], 0), a.entry(Kind.EVENT, [], 0)], 0)
+    deliver(view, a, [a.outcomes(0, PASS), a.entry(999, [1, b"x"], 0)], 0)
     assert votes_of(view, 0)["a"] == "pass"
     assert view.skipped == 0
 
 
-@pytest.mark.parametrize("kind", [Kind.HELLO, Kind.PLAN, Kind.RESULTS, Kind.BYE])
+@pytest.mark.parametrize("kind", [Kind.HELLO, Kind.PLAN, Kind.RESULTS, Kind.BYE, Kind.EVENT])
 @pytest.mark.parametrize("payload", [[], [1, 2, 3], ["text"], [0, [[]], [0], b"\0", [0], []]], ids=repr)
 def test_a_payload_that_is_not_of_its_kind_is_skipped_and_counted(kind: Kind, payload: list[object]) -> None:
     view = new_view()
