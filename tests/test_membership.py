@@ -24,7 +24,7 @@ from tests.log.builders import counted
 from tests.test_node import _check, _Member, _Mesh, _running
 
 pytestmark = pytest.mark.trio
-_HOUR = 3_600
+_HOUR, _MINUTE = 3_600, 60
 
 
 class _Dialling(MemoryNetwork):
@@ -176,7 +176,7 @@ async def test_a_node_that_leaves_is_no_members_trouble(autojump_clock: MockCloc
             await trio.sleep(1)
             assert set(_shown(ann)) == {"ann"}
         mesh.swarm.cut(ann.key, ben.key)
-        await trio.sleep(_HOUR)
+        await trio.sleep(20 * _MINUTE)
         assert ann.incidents() == []
         assert _vantages(ann) == {"ann"}
         assert _told(ann)["ben"]["presence"] == "left"
@@ -270,19 +270,19 @@ async def test_of_two_of_one_name_the_dead_one_is_forgotten_by_its_longer_name(
 async def test_a_dead_member_leaves_after_its_time_though_the_node_is_restarted_meanwhile(
     autojump_clock: MockClock, mesh: _Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(limits, "LEFT_AFTER_MS", 3 * _HOUR * 1_000)  # a week in seconds would take minutes
+    monkeypatch.setattr(limits, "LEFT_AFTER_MS", 40 * _MINUTE * 1_000)  # a week in seconds would take minutes
     ann, ben = mesh.member("ann", flush_seconds=300), mesh.member("ben")
     async with _running(ann, ben):
         mesh.connect(ann, ben)
         await trio.sleep(10)
     mesh.swarm.networks[ann.key].part(ben.key)
     async with _running(ann, seconds=9 * _HOUR):
-        await trio.sleep(2 * _HOUR)
+        await trio.sleep(35 * _MINUTE)  # ten of them away, as its bye said
         assert ann.presence_of(ben) == Presence.SILENT
     async with _running(ann, seconds=9 * _HOUR):
-        await trio.sleep(0.9 * _HOUR)
+        await trio.sleep(25 * _MINUTE)
         assert ann.presence_of(ben) == Presence.SILENT
-        await trio.sleep(0.4 * _HOUR)
+        await trio.sleep(10 * _MINUTE)
         assert ann.presence_of(ben) == Presence.LEFT
         assert ann.incidents() == []
     async with _running(ann):
