@@ -92,6 +92,7 @@ MEMBER_ADDRESSES_TRIED_MAX = 8  # of one member, in one attempt
 MEMBER_DIAL_SECONDS_MAX = 30  # one attempt, all addresses
 MEMBER_DIAL_BACKOFF_SECONDS_MAX = 900
 SEEN_AT_SECONDS_MAX = 5
+MDNS_FOUND_MAX = 256  # nodes in the local network
 ADDRESSES_LOOK_SECONDS = 60  # how often what is said of the own addresses is looked at
 ADDRESSES_TOLD_SECONDS_MIN = 600  # between two hellos that only tell other addresses
 

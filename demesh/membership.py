@@ -3,11 +3,12 @@
 It puts together what the view knows of members, what the network knows of connections and what sync saw of heads.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import trio
 
+from demesh import limits
 from demesh.address import address_text, may_be_dialled
 from demesh.clock import Clock
 from demesh.errors import NetworkError, UsageError
@@ -56,6 +57,7 @@ class Membership:
         self._contacts: dict[bytes, Contact] = {}
         self._sightings = Sightings()
         self._noted: bytes | None = None
+        self._found: dict[bytes, Sequence[str]] = {}
 
     async def run(self) -> None:
         """Keep noting how long others were silent and who has left, until cancelled. Raises StoreError."""
@@ -96,12 +98,22 @@ class Membership:
         return Event(FORGET, peer_id(member.public_key), {"log": log.hex(), "seq": str(self._head_seq(log))})
 
     def candidates(self) -> Candidates:
-        """Where the members can be dialled, by what they say."""
-        return {
-            member.public_key: member.current.hello.addresses
-            for member in self._view.members()
-            if member.public_key != self._own_key and member.current.hello and member.current.hello.addresses
+        """Where the members can be dialled, by what they say, and those that were found in the local network: these first."""
+        left = {each.public_key for each in self._view.everyone() if each.left}
+        found = {
+            key: tuple(addresses)
+            for key, addresses in self._found.items()
+            if key not in left and not self._view.bars(key)
         }
+        for member in self._view.members():
+            if member.public_key != self._own_key and member.current.hello and member.current.hello.addresses:
+                found[member.public_key] = (*found.get(member.public_key, ()), *member.current.hello.addresses)
+        return found
+
+    def found(self, key: bytes, addresses: Sequence[str]) -> None:
+        """A node was found in the local network, and whose it claims to be."""
+        if key != self._own_key and (key in self._found or len(self._found) < limits.MDNS_FOUND_MAX):
+            self._found[key] = addresses
 
     def own_addresses(self) -> list[str]:
         """The multiaddrs to tell others to dial, the most useful ones first."""

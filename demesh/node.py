@@ -285,6 +285,14 @@ class Node:
         """What the store takes on disk. Looks there; may be called in any thread."""
         return bytes_on_disk(self._edges.store.path)
 
+    def dialable(self) -> Sequence[str]:
+        """The multiaddrs of this machine at which others may reach this node."""
+        return self._edges.network.dialable_addresses()
+
+    def found(self, key: bytes, addresses: Sequence[str]) -> None:
+        """Something outside found a node with this key at these multiaddrs."""
+        self._membership.found(key, addresses)
+
     def listening(self) -> Sequence[str]:
         """The multiaddrs at which peers can connect."""
         return self._edges.network.listen_addresses()

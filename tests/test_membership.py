@@ -49,7 +49,8 @@ class _Dialling(MemoryNetwork):
 
     async def broadcast(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
-        reached, waiting = {self._own}, [self]
+        reached = {self._own}
+        waiting: list[_Dialling] = [self]
         while waiting:
             passing_on = waiting.pop(0)
             for peer in sorted(passing_on.peers() - reached):

@@ -42,6 +42,7 @@ from demesh.lateness import Lateness
 from demesh.limits import ALERT_POST_SECONDS_MAX, SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
+from demesh.mdns import LocalDiscovery, mark_of
 from demesh.mesh.gossip import topic
 from demesh.mesh.libp2p.host import Libp2pNetwork
 from demesh.node import Edges, Node
@@ -157,7 +158,8 @@ async def _run(
         if statistics:
             nursery.start_soon(tell_statistics, clock, lateness, node.store_bytes)
         nursery.start_soon(_greet, node, settings, home, swarm_key)
-        await node.run(stop, [api.run])
+        local = [LocalDiscovery(mark_of(swarm_key, mesh_id)).run] if settings.mdns else []
+        await node.run(stop, [api.run, *local])
         nursery.cancel_scope.cancel()
 
 

@@ -45,6 +45,7 @@ class Settings:
     listens: bool = True
     """False: this node only dials."""
     advertise: tuple[tuple[str, int], ...] = ()
+    mdns: bool = False
     policy: Policy = field(default_factory=Policy)
     swarm_key_file: Path | None = None
     api: tuple[str, int] | None = ("127.0.0.1", 8470)
@@ -112,6 +113,7 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         peers=tuple(map(parse_peer, config.mesh.peers)),
         listen=parse_listen(config.mesh.listen),
         listens=config.mesh.listen != ["none"],
+        mdns=config.mesh.mdns,
         policy=_policy(config.mesh),
         advertise=tuple(map(parse_host_port, config.mesh.advertise)),
         swarm_key_file=path(config.mesh.swarm_key_file),

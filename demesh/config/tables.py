@@ -51,6 +51,7 @@ class MeshTable(Table):
     swarm_key_file: FileName | None = None
     trust: Literal["swarm", "listed"] = "swarm"
     members: Annotated[dict[Name, PeerId], Field(max_length=limits.LOGS_MAX)] = {}
+    mdns: bool = False
     deny: Annotated[list[PeerId], Field(max_length=limits.DENIED_MAX)] = []
     adopt_checks: list[Name] = []
 

@@ -27,20 +27,20 @@ async def test_a_peer_that_is_not_allowed_is_refused_once_its_key_is_proven() ->
         assert ann.handler.events == []
         assert ann.network.peers() == frozenset()
         await cat.dial(ann)
-        await eventually(lambda: ann.network.peers() == {cat.key})
+        await eventually(lambda: ann.network.peers() == frozenset({cat.key}))
 
 
 async def test_who_is_denied_later_is_sent_away_and_let_in_again_when_it_is_not() -> None:
     async with mesh() as nodes:
         ann, bob = await nodes.start("ann"), await nodes.start("bob")
         await bob.dial(ann)
-        await eventually(lambda: ann.network.peers() == {bob.key})
+        await eventually(lambda: ann.network.peers() == frozenset({bob.key}))
         _deny(ann, bob)
         await eventually(lambda: not ann.network.peers() and not bob.network.peers())
         assert ann.handler.events == [("connected", bob.key), ("lost", bob.key)]
         _deny(ann)
         await bob.dial(ann)
-        await eventually(lambda: ann.network.peers() == {bob.key})
+        await eventually(lambda: ann.network.peers() == frozenset({bob.key}))
 
 
 async def test_what_a_denied_peer_says_is_not_passed_on_by_others_way() -> None:
@@ -91,7 +91,7 @@ async def test_a_peer_says_where_it_sees_this_node_and_a_stranger_does_not() -> 
         await bob.dial(ann)
         with trio.fail_after(8):
             assert await bob.network.seen_at(ann.key) == "127.0.0.1"
-            await eventually(lambda: ann.network.peers() == {bob.key})
+            await eventually(lambda: ann.network.peers() == frozenset({bob.key}))
             assert await ann.network.seen_at(bob.key) == "127.0.0.1"
             with pytest.raises(NetworkError):
                 await bob.network.seen_at(bytes(32))

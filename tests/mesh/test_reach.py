@@ -2,7 +2,7 @@
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from itertools import pairwise
 
 import pytest
@@ -46,7 +46,7 @@ class _Network(MemoryNetwork):
         return found
 
 
-async def _reaching(network: _Network, told: dict[bytes, Sequence[str]], seconds: float) -> None:
+async def _reaching(network: _Network, told: Mapping[bytes, Sequence[str]], seconds: float) -> None:
     with trio.move_on_after(seconds):
         await keep_reaching(lambda: told, network, random.Random(1))
 
