@@ -22,7 +22,7 @@ from demesh.mesh.reach import Candidates
 from demesh.mesh.seen import Sightings, addresses_to_tell
 from demesh.view.fold import View
 from demesh.view.member import Member
-from demesh.view.members import Contact, members_told
+from demesh.view.members import Contact, Outlook, members_told
 from demesh.view.names import name_of, names_of_everyone
 from demesh.view.presence import Presence
 from demesh.view.standing import NOTE, encode_standings
@@ -70,15 +70,9 @@ class Membership:
 
     def told(self) -> list[dict[str, Any]]:
         """The answer of `demesh members --json`."""
-        return members_told(
-            self._view,
-            self._own_key,
-            self._look(),
-            self._head_seq,
-            self._furthest,
-            self._clock.monotonic_ms(),
-            self._clock.wall_ms(),
-        )
+        now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.wall_ms()
+        outlook = Outlook(self._view, self._own_key, self._look(), self._head_seq, self._furthest, now_ms, wall_ms)
+        return members_told(outlook)
 
     def forget(self, wanted: str) -> Event:
         """The event that makes a member, by name or peer id, one that has left. Raises UsageError."""

@@ -11,7 +11,7 @@ from demesh.opening import load_log
 from demesh.view import report
 from demesh.view.fold import View
 from demesh.view.history_store import HistoryStore
-from demesh.view.members import members_told
+from demesh.view.members import Outlook, members_told
 from demesh.view.presence import Presence
 from demesh.view.standing import NOTE, decode_standings
 from demesh.view.uptime import OpenHistory, Past, look_back
@@ -57,7 +57,7 @@ class Stored:
     def members(self) -> list[dict[str, Any]]:
         """As `demesh members --json`; what was known last, so nobody's presence but of those that have left."""
         view, heads = self._view(None), {state.log: state.head.seq for state in self._states}
-        told = members_told(view, self._own_key(), {}, lambda log: heads.get(log, -1), lambda log: -1, 0, 0)
+        told = members_told(Outlook(view, self._own_key(), {}, lambda log: heads.get(log, -1), lambda log: -1, 0, 0))
         return [each if each["presence"] == Presence.LEFT else {**each, "presence": "unknown"} for each in told]
 
     def _own_key(self) -> bytes:

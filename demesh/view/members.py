@@ -1,7 +1,4 @@
-"""The members as `demesh members --json` and `GET /api/v1/members` tell them. Pure.
-
-`now_ms` is the observer's monotonic clock, `wall_ms` its wall clock at the same moment.
-"""
+"""The members as `demesh members --json` and `GET /api/v1/members` tell them. Pure."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,52 +23,49 @@ class Contact:
     rtt_ms: float | None = None
 
 
-def members_told(
-    view: View,
-    own_key: bytes,
-    contacts: Mapping[bytes, Contact],
-    head_seq: Callable[[bytes], int],
-    furthest: Callable[[bytes], int],
-    now_ms: int,
-    wall_ms: int,
-) -> list[Json]:
-    """Everyone, by name; who has left too. `head_seq` is what this node holds of a log, `furthest` what others do."""
-    names = names_of_everyone(view)
-    told = [
-        _member(view, each, names[each.public_key], own_key, contacts, head_seq, furthest, now_ms, wall_ms)
-        for each in view.everyone()
-    ]
+@dataclass(frozen=True, slots=True)
+class Outlook:
+    """What one node knows of the others at a moment: `now_ms` on its monotonic clock, `wall_ms` on its wall clock.
+
+    `head_seq` is what it holds of a log, `furthest` what any peer was seen to hold; -1 for nothing.
+    """
+
+    view: View
+    own_key: bytes
+    contacts: Mapping[bytes, Contact]
+    head_seq: Callable[[bytes], int]
+    furthest: Callable[[bytes], int]
+    now_ms: int
+    wall_ms: int
+
+
+def members_told(outlook: Outlook) -> list[Json]:
+    """Everyone, by name; who has left too."""
+    names = names_of_everyone(outlook.view)
+    told = [_member(outlook, each, names[each.public_key]) for each in outlook.view.everyone()]
     return sorted(told, key=lambda member: member["name"])
 
 
-def _member(
-    view: View,
-    member: Member,
-    name: str,
-    own_key: bytes,
-    contacts: Mapping[bytes, Contact],
-    head_seq: Callable[[bytes], int],
-    furthest: Callable[[bytes], int],
-    now_ms: int,
-    wall_ms: int,
-) -> Json:
+def _member(outlook: Outlook, member: Member, name: str) -> Json:
+    view, now_ms, wall_ms = outlook.view, outlook.now_ms, outlook.wall_ms
     current, hello = member.current, member.current.hello
-    contact = contacts.get(member.public_key)
-    head = head_seq(current.log)
+    contact = outlook.contacts.get(member.public_key)
+    head = outlook.head_seq(current.log)
     told = hello.addresses[0] if hello and hello.addresses else None
+    own = member.public_key == outlook.own_key
     return {
         "name": name,
         "peer_id": peer_id(member.public_key),
-        "self": member.public_key == own_key,
+        "self": own,
         "presence": str(view.presence(member, now_ms)),
         "seen_at": iso(seen_ms(view, member, now_ms, wall_ms)),
         "connected": contact is not None and contact.connected,
         "address": contact.address if contact else told,
         "rtt_ms": round(contact.rtt_ms, 1) if contact and contact.rtt_ms is not None else None,
-        "clock_skew_ms": None if member.public_key == own_key else _skew_ms(view, member, now_ms, wall_ms),
+        "clock_skew_ms": None if own else _skew_ms(view, member, now_ms, wall_ms),
         "log": current.log.hex(),
         "head_seq": head,
-        "lag_entries": max(0, furthest(current.log) - head),
+        "lag_entries": max(0, outlook.furthest(current.log) - head),
         "version": hello.version if hello else None,
         "tags": list(hello.tags) if hello else [],
         "addresses": list(hello.addresses) if hello else [],

@@ -19,7 +19,7 @@ from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec
 from demesh.tokens import TokenCheck
 from demesh.view import report
-from demesh.view.members import members_told
+from demesh.view.members import Outlook, members_told
 from tests.log.builders import MESH, TrioClock
 from tests.view.build import OWN, PASS, View, deliver, new_view, row, three_vantages
 
@@ -72,7 +72,7 @@ class Node:
         return 4_096
 
     def members(self) -> list[dict[str, Any]]:
-        return members_told(self.view, OWN.key, {}, lambda log: 1, lambda log: 3, 2_000, 1_700_000_002_000)
+        return members_told(Outlook(self.view, OWN.key, {}, lambda log: 1, lambda log: 3, 2_000, 1_700_000_002_000))
 
     async def forget(self, wanted: str) -> None:
         await trio.lowlevel.checkpoint()
