@@ -74,6 +74,8 @@ def forget(member: str, node_url: str | None, data_dir: str | None) -> None:
     It counts nowhere any more, and what was told of its silence ends. What it wrote is kept. If it is heard of again, it is a
     member again: `mesh.deny` in the configuration turns one away for good.
 
+    Exits 0 once the mesh is told, 2 if there is no such member, or it is alive.
+
     \b
     Examples:
       demesh members forget old-nas

@@ -6,8 +6,12 @@ from typing import Any
 
 import pytest
 
+from demesh.log.bye import LEFT, Bye
+from demesh.log.entry import Kind
+from demesh.log.store import Store
 from tests.cli.answering import node_answering, url_answering
 from tests.cli.harness import Ran, demesh
+from tests.view.build import MemberLog, row
 
 _ID = "12D3KooWQYV9dGMFoRzNStwpXztXaBUjtPqi6aU76ZgUriHhKust"
 
@@ -99,3 +103,16 @@ def test_leaving_asks_the_node(tmp_path: Path) -> None:
     with node_answering(tmp_path, {"/api/v1/leave": {"status": "leaving"}}):
         ran = demesh(tmp_path, "node", "leave")
     assert (ran.code, ran.out) == (0, "The node leaves the mesh and stops.\n")
+
+
+def test_without_a_node_the_store_tells_who_there_was_and_who_has_left(tmp_path: Path) -> None:
+    ann, ben = MemberLog("ann"), MemberLog("ben")
+    with Store(tmp_path / "log.db", mesh_id=bytes(16)) as store:
+        for author, entries in (
+            (ann, ann.start(0, row())),
+            (ben, [*ben.start(0, row()), ben.entry(Kind.BYE, Bye(LEFT, 0).payload(), 1_000)]),
+        ):
+            store.commit(entries, public_keys={author.log: author.key}, own=False)
+    ran = demesh(tmp_path, "members", "--all", "--json")
+    assert ran.err.startswith(f"No node is running on {tmp_path}.")
+    assert {each["name"]: each["presence"] for each in json.loads(ran.out)} == {"ann": "unknown", "ben": "left"}
