@@ -26,6 +26,7 @@ from demesh.log.hello import Hello
 from demesh.log.plan import PlanPart, PlanRow, split_plan
 from demesh.log.results import Result, Results
 from demesh.log.storage import Storage
+from demesh.log.store import Carried
 from demesh.log.writer import Writer
 from demesh.metrics import ENTRIES_WRITTEN, RESULTS
 from demesh.outcome import Outcome
@@ -69,9 +70,13 @@ class Author:
         store_file: str,
         shown: Shown,
         publish: Publish,
+        gone: Callable[[Sequence[bytes]], None],
         votes: Sequence[VoteState],
     ) -> None:
-        """`votes` are the states that the view already holds for `checks`, so that a restart forgets no failure."""
+        """`gone` is told which logs a carry of this node names.
+
+        `votes` are the states that the view already holds for `checks`, so that a restart forgets no failure.
+        """
         self._writer = writer
         self._checks = checks
         self._clock = clock
@@ -81,6 +86,7 @@ class Author:
         self._store_file = store_file
         self._shown = shown
         self._publish = publish
+        self._gone = gone
         self._votes = list(votes)
         self._told = [_Told() for _ in checks]
         self._batch = Batch(flush_interval_ms, clock.monotonic_ms())
@@ -133,6 +139,7 @@ class Author:
         self, hello: Hello, known_hello: Hello | None, rows: Sequence[PlanRow], known_plan: int | None
     ) -> None:
         """Write what the log needs before anything else: the hello unless it is known, the plan unless `known_plan` is it."""
+        self._logs.begin_own(self._writer.log)
         if hello != known_hello:
             await self._append([(Kind.HELLO, hello.payload())])
         if known_plan is None:
@@ -141,6 +148,16 @@ class Author:
         else:
             self._plan_seq = known_plan
             await self._flush()
+
+    async def begin_anew(self, writer: Writer, hello: Hello, rows: Sequence[PlanRow]) -> None:
+        """Let the log end, and go on in the one that `writer` begins. What has been reported since goes there."""
+        async with self._one_at_a_time:
+            self._writer = writer
+            self._logs.begin_own(writer.log)
+            self._told = [_Told() for _ in self._checks]
+            plan = [(Kind.PLAN, part.payload()) for part in split_plan(rows)]
+            self._plan_seq = writer.next_seq + 1
+            await self._write([(Kind.HELLO, hello.payload()), *plan])
 
     async def run(self) -> None:
         """Write entries as they fall due, until cancelled. Raises StoreError."""
@@ -198,13 +215,17 @@ class Author:
             payload = content.payload(up_ms) if isinstance(content, Results) else content
             next_ms = self._batch.promise_ms
             entries.append(self._writer.write(kind, payload, wall_ms=wall_ms, up_ms=up_ms, next_ms=next_ms))
+        carried: Carried = {}
         with trio.CancelScope(shield=True):  # once signed, an entry is stored
             owner = {self._writer.log: self._writer.public_key}
-            await self._storage.commit(entries, public_keys=owner, own=True)
+            carried = await self._storage.commit(entries, public_keys=owner, own=True)
             self._marker(Marker(self._clock.boot8, self._store_file, self._writer.log, entries[-1].head))
             self._logs.append_own(entries)
+            self._logs.end(carried)
         for entry in entries:
             self._shown(entry)
+        if carried:
+            self._gone([log for logs in carried.values() for log in logs])
         ENTRIES_WRITTEN.inc(len(entries))
         await self._publish(entries)
 

@@ -28,7 +28,7 @@ import trio
 from demesh import __version__
 from demesh.curl_failure import ENGINE_TROUBLE, explain_transfer
 from demesh.errors import NetworkError
-from demesh.limits import HTTP_BODY_BYTES_MAX, PROBES_IN_FLIGHT_MAX
+from demesh.limits import HTTP_BODY_BYTES_MAX, PROBE_PLACES_MAX
 from demesh.target import public_target
 from demesh.trust import trust
 
@@ -96,7 +96,7 @@ class CurlEngine:
                 handle.setopt(option, value)
             yield handle
         finally:
-            if self._closed or len(self._idle) >= PROBES_IN_FLIGHT_MAX:
+            if self._closed or len(self._idle) >= PROBE_PLACES_MAX:
                 handle.close()
             else:
                 handle.reset()  # lets go of URL, callbacks and bodies: an idle handle holds no secrets
@@ -232,10 +232,11 @@ async def fetch(
     *,
     timeout_ms: int,
     json: bytes | None = None,
+    bearer: str | None = None,
     ca_file: str | None = None,
     body_bytes_max: int = HTTP_BODY_BYTES_MAX,
 ) -> Answer:
-    """GETs `url`, or POSTs `json` (an encoded document) to it, and returns whatever status came.
+    """GETs `url`, or POSTs `json` (an encoded document) to it, and returns whatever status came. `bearer` is a token to show.
 
     Redirects are not followed, certificates are verified, connections are kept for the next request. Raises
     NetworkError, which shows nothing of the URL but its public part, when there was no complete answer in time.
@@ -263,10 +264,12 @@ async def fetch(
             handle.setopt(pycurl.TIMEOUT_MS, timeout_ms)
             handle.setopt(pycurl.WRITEFUNCTION, keep)
             handle.setopt(pycurl.HEADERFUNCTION, note)
+            headers = [f"Authorization: Bearer {bearer}"] if bearer else []
             if json is not None:
                 # The empty Expect spares a large document the second that libcurl waits for "100 Continue".
-                handle.setopt(pycurl.HTTPHEADER, ["Content-Type: application/json", "Expect:"])
+                headers += ["Content-Type: application/json", "Expect:"]
                 handle.setopt(pycurl.POSTFIELDS, json)
+            handle.setopt(pycurl.HTTPHEADER, headers)
             trust(handle, ca_file)
         except (pycurl.error, OSError, ValueError):
             raise NetworkError(f"{public_target(url)}: the URL or the CA file cannot be used.") from None

@@ -54,11 +54,14 @@ class NetworkError(DemeshError):
 
 
 class DialError(NetworkError):
-    """An address could not be dialled. `wrong_swarm_key`: something answered there, but the swarm keys seem to differ."""
+    """An address could not be dialled. `wrong_swarm_key`: something answered there, but the swarm keys seem to differ.
+    `ourselves`: this very node did.
+    """
 
-    def __init__(self, message: str, *, wrong_swarm_key: bool = False) -> None:
+    def __init__(self, message: str, *, wrong_swarm_key: bool = False, ourselves: bool = False) -> None:
         super().__init__(message)
         self.wrong_swarm_key = wrong_swarm_key
+        self.ourselves = ourselves
 
 
 class SyncError(DemeshError):
@@ -67,3 +70,7 @@ class SyncError(DemeshError):
     def __init__(self, message: str, code: int = 0) -> None:
         super().__init__(message)
         self.code = code
+
+
+class SyncDeclined(SyncError):
+    """The peer said no, in a sentence of its own. Every other SyncError is what this node makes of what a peer said."""

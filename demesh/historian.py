@@ -1,7 +1,7 @@
 """The historian: folds stored logs into history in the background, and keeps the result.
 
     log.db ─entries─> History (open hours) ─signed sums─> view.db ─┬─> Past of every check, for status
-                                                                  ╰─> rollups and checkpoints of the own log
+                                                                  ╰─> rollups, checkpoints and carries of the own log
 
 Guarantees: each log is folded from where it was saved, in order, without gaps but those of retention; what is lost with the
 process is folded again. It reads the store, not the news: nothing is summed that is not durable. `view.db` may be deleted
@@ -11,15 +11,18 @@ Not guaranteed: that the past is complete right after a start; `behind` says how
 """
 
 import logging
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Container, Iterable, Sequence
 from contextlib import suppress
+from itertools import chain
 from typing import Protocol
 
 import trio
 
 from demesh import limits
+from demesh.carrying import carry, earlier_epochs, over
 from demesh.clock import Clock
 from demesh.errors import HistoryError
+from demesh.log.carry import CarriedRow
 from demesh.log.chain import Logs, LogState
 from demesh.log.checkpoint import checkpoint_payloads
 from demesh.log.codec import Value
@@ -27,12 +30,13 @@ from demesh.log.entry import Kind
 from demesh.log.rollup import rollup_payloads
 from demesh.log.storage import Storage
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
-from demesh.view.history import Checkpointed, History, Signed
+from demesh.view.history import Checkpointed, History, Signed, behind
 from demesh.view.snapshot import Votes, encode_votes
 from demesh.view.uptime import OpenHistory, Past
 
 log = logging.getLogger(__name__)
 _FOLD_SECONDS = 5
+_CARRY_LOOK_MS = 600_000
 _SAVE_MS = 300_000
 _LOOK_BACK_MS_MIN = 30_000
 _LOOK_BACK_SHARE = 50  # looking back takes at most this fraction of the time
@@ -44,13 +48,17 @@ _LATE_RESULTS_MS = 600_000  # so long after an hour has ended it is summed: resu
 class HistoryStorage(Protocol):
     """The history's store for running tasks; see `demesh.view.history_store.HistoryStore`. Raises HistoryError."""
 
-    async def save(self, history: History, signed: Sequence[Signed], dirty: Sequence[bytes]) -> None: ...
+    async def save(
+        self, history: History, signed: Sequence[Signed], dirty: Sequence[bytes], gone: Sequence[bytes]
+    ) -> None: ...
 
     async def save_votes(self, rows: Sequence[tuple[bytes, int, bytes]]) -> None: ...
 
     async def look_back(self, open_: OpenHistory, now_ms: int) -> dict[str, Past]: ...
 
     async def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]: ...
+
+    async def days_in(self, logs: Sequence[bytes]) -> dict[bytes, list[CarriedRow]]: ...
 
     async def forget(self, hours_before_ms: int) -> None: ...
 
@@ -84,6 +92,8 @@ class Historian:
         self._own_key = own_key
         self._dirty: set[bytes] = set()
         self._unsaved: list[Signed] = []
+        self._gone: set[bytes] = set()
+        self._began_ms = self._carry_look_ms = clock.monotonic_ms()
         self._save_due_ms = clock.monotonic_ms() + _SAVE_MS
         self._look_due_ms = clock.monotonic_ms()
         self._one_at_a_time = trio.Lock()
@@ -91,7 +101,7 @@ class Historian:
     @property
     def behind(self) -> int:
         """Stored entries that are not folded yet."""
-        return sum(max(0, each.head.seq - self._applied(each)) for each in self._logs.states())
+        return behind(self._history.logs, self._logs.states())
 
     async def run(self) -> None:
         """Fold what is stored, and look back now and then, until cancelled. Raises StoreError."""
@@ -125,7 +135,7 @@ class Historian:
                 self._history.apply(state.public_key, entry)
                 if index % _ENTRIES_AT_ONCE == 0:
                     await trio.lowlevel.checkpoint()
-            self._unsaved += self._history.take_signed()
+            self._take()
             if len(self._unsaved) >= limits.HISTORY_UNSAVED_MAX:
                 await self._save()
             return bool(entries)
@@ -155,7 +165,7 @@ class Historian:
             await self._kept.forget(hours_before_ms)
 
     async def sums_due(self, own_log: bytes, wall_ms: int) -> list[tuple[Kind, Value]]:
-        """The rollups and checkpoints that the own log owes now. The caller lets nothing be appended meanwhile."""
+        """The rollups, checkpoints and carries that the own log owes now. The caller lets nothing be appended meanwhile."""
         await self.catch_up(own_log)
         due: list[tuple[Kind, Value]] = []
         last_hour = (wall_ms - _LATE_RESULTS_MS) // HOUR_MS - 1
@@ -171,7 +181,7 @@ class Historian:
         if not days and await self._checks_nothing(own_log, last_day):
             days[last_day] = {}
         if not days:
-            return []
+            return [(Kind.CARRY, payload) for payload in await self._carry_due(own_log, wall_ms, last_day)]
         day = min(days)  # one at a time: the next one names this one as its predecessor
         previous = (known.log, known.head) if known else None
         return [(Kind.CHECKPOINT, payload) for payload in checkpoint_payloads(day, previous, days[day], held)]
@@ -211,9 +221,40 @@ class Historian:
                     days.setdefault(day, {})[name] = total
         return days
 
+    async def _carry_due(self, own_log: bytes, wall_ms: int, last_day: int) -> list[Value]:
+        """What carries the epochs of this node that are over, if there are many."""
+        now_ms = self._clock.monotonic_ms()
+        mine = [state for state in self._logs.states() if state.public_key == self._own_key]
+        if now_ms < self._carry_look_ms or len(mine) <= limits.EPOCHS_OVER_MAX:
+            return []
+        self._carry_look_ms = now_ms + _CARRY_LOOK_MS
+        ran_ms = now_ms - self._began_ms
+        found = over(
+            await self._storage.call(lambda store: earlier_epochs(store, mine, own_log, ran_ms)), wall_ms, last_day
+        )
+        if not found:
+            return []
+        async with self._one_at_a_time:
+            await self._save()
+            done = await self._kept.days_signed(0, (last_day + 1) * DAY_MS)
+            found = [epoch for epoch in found if self._is_summed(epoch.state, done)]
+            days = await self._kept.days_in([epoch.state.log for epoch in found])
+        before = await self._storage.call(lambda store: store.carried_nonces().get(self._own_key, []))
+        return carry(found, days, before)
+
+    def _is_summed(self, state: LogState, done: Container[tuple[bytes, str, int]]) -> bool:
+        """Whether each day that a log of this node holds is in a signed day row, which are `done`."""
+        folded = self._history.logs.get(state.log)
+        if folded is None or folded.applied_seq < state.head.seq:
+            return False
+        open_ = ((hour * HOUR_MS // DAY_MS, rows) for hour, rows in folded.open.items())
+        held = ((day, name) for day, rows in chain(folded.undayed.items(), open_) for name in rows)
+        return all((self._own_key, name, day * DAY_MS) in done for day, name in held)
+
     async def _round(self) -> None:
         for state in self._logs.states():
             await self.catch_up(state.log)
+        await self._forget_gone()
         now_ms = self._clock.monotonic_ms()
         if now_ms >= self._save_due_ms:
             await self.save()
@@ -227,20 +268,32 @@ class Historian:
         async with self._one_at_a_time:
             await self._kept.make_anew()
             self._history = History(self._own_key)
-            self._unsaved, self._dirty = [], set()
+            self._unsaved, self._dirty, self._gone = [], set(), set()
             self._votes_saved = {}
 
     def _applied(self, state: LogState) -> int:
         folded = self._history.logs.get(state.log)
         return folded.applied_seq if folded else -1
 
+    async def _forget_gone(self) -> None:
+        """Forget what logs contributed that are no longer held. Those that were carried went as the carry was folded."""
+        async with self._one_at_a_time:
+            gone = [log_id for log_id in self._history.logs if self._logs.get(log_id) is None]
+            if gone and not self.behind:
+                self._history.forget_logs(gone)
+                await self._save()
+
+    def _take(self) -> None:
+        self._unsaved += self._history.take_signed()
+        self._gone |= self._history.take_gone()
+
     async def _save(self) -> None:
-        self._unsaved += self._history.take_signed()  # folding may have been cancelled half way through a page
-        unsaved, dirty = self._unsaved, sorted(self._dirty)
-        if unsaved or dirty:
+        self._take()  # folding may have been cancelled half way through a page
+        unsaved, dirty, gone = self._unsaved, sorted(self._dirty), sorted(self._gone)
+        if unsaved or dirty or gone:
             await self._storage.call(lambda store: store.make_durable())  # view.db shall never know more than log.db
-            await self._kept.save(self._history, unsaved, dirty)
-            self._unsaved, self._dirty = [], set()
+            await self._kept.save(self._history, unsaved, dirty, gone)
+            self._unsaved, self._dirty, self._gone = [], set(), set()
 
     async def _look_back(self) -> None:
         async with self._one_at_a_time:

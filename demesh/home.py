@@ -1,6 +1,7 @@
 """Where a node lives: the data directory, its lock, and the marker that says how far the own log was published.
 
     DATA_DIR/  node.key  swarm.key  mesh.id  log.db  view.db  tokens.json  demesh.toml  lock       mode 0700
+               swarm.key.change, of the swarm key that is to come, or came last
     runtime directory/  <id>.sock  <id>.marker                               gone after a reboot, never copied
 
 Guarantees: at most one process holds a data directory (flock, released by the kernel however the process ends); the
@@ -40,6 +41,10 @@ class Home:
     @property
     def swarm_key(self) -> Path:
         return self.path / "swarm.key"
+
+    @property
+    def swarm_key_change(self) -> Path:
+        return self.path / "swarm.key.change"
 
     @property
     def mesh_id(self) -> Path:
@@ -214,6 +219,14 @@ def find_running(home: Home) -> Running:
         what = f"No node is running on {home.path}." if home.exists else f"There is no node at {home.path}."
         raise NodeNotRunning(f"{what} Start one with `demesh node run`, or name another with --data-dir or --node URL.")
     return running
+
+
+def machine_id() -> str:
+    """What tells this machine from others, and outlives a reboot; empty in a container that has none of its own."""
+    try:
+        return Path("/etc/machine-id").read_text("ascii").strip()
+    except (OSError, UnicodeDecodeError):
+        return ""
 
 
 def runtime_directory() -> Path:

@@ -1,9 +1,10 @@
 """Housekeeping: sees to it that the store forgets in time (`demesh.log.retention`) and stays within its size.
 
 Guarantees: results older than `raw_ms` are forgotten once a checkpoint of their author that covers them is held by three
-living members, or by all of them, and at twice that age in any case; rollups at `hours_ms`. `size_max` always wins: when the
-store is larger, the oldest results go first, wherever they are from, then the oldest rollups. All in small steps, so that
-nothing waits for long.
+living members, or by all of them, and at twice that age in any case; rollups at `hours_ms`; of logs that are gone as a whole,
+everything. `size_max` always wins: when the store comes within a twentieth of it, the oldest results go first, wherever they
+are from, then the oldest rollups. So it stays within its size if less than a twentieth of it comes in ten minutes. All in small
+steps, so that nothing waits for long.
 
 The date that all this is measured against moves no faster than time itself: a wall clock that jumps ahead while the node runs
 makes it forget nothing, unless it stays there for an hour: then it was the clock before that was wrong. Not guaranteed: the
@@ -11,7 +12,7 @@ same for a clock that is ahead when the node starts.
 """
 
 import logging
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -31,7 +32,8 @@ log = logging.getLogger(__name__)
 _ROUND_SECONDS = 600
 _FIRST_ROUND_SECONDS = 60
 _WITNESSES = 3
-_PRESSURE_GOAL = 0.95
+_PRESSURE_BEGINS = 0.95  # so that what comes until the next round has room
+_PRESSURE_GOAL = 0.9
 _DRIFT_MS = 60_000
 _CONFIRMED_MS = 3_600_000
 
@@ -66,6 +68,7 @@ class Housekeeper:
         clock: Clock,
         holders: Holders,
         history_bytes: Callable[[], int],
+        warn: Callable[[str], Awaitable[None]],
     ) -> None:
         self._retention = retention
         self._storage = storage
@@ -74,6 +77,7 @@ class Housekeeper:
         self._clock = clock
         self._holders = holders
         self._history_bytes = history_bytes
+        self._warn = warn
         self._date_ms = clock.wall_ms()
         self._looked_ms = self._ahead_since_ms = clock.monotonic_ms()
         self._pressed = False
@@ -94,16 +98,24 @@ class Housekeeper:
             raw_ms = 0 if state.log in old else rules.raw_ms if self._is_summed(state, now_ms) else 2 * rules.raw_ms
             await self._shorten(state, Terms(now_ms - raw_ms, now_ms - rules.hours_ms))
         await self._books.forget(now_ms - 2 * rules.raw_ms, now_ms - rules.hours_ms)
+        await self._clear()
         await self._press(now_ms)
         while await self._storage.call(lambda store: store.release(limits.RETENTION_PAGES_MAX)):
             pass
 
+    async def _clear(self) -> None:
+        """Remove what is left of logs that are gone as a whole."""
+        while removed := await self._storage.call(lambda store: store.clear(limits.RETENTION_ROWS_MAX)):
+            STORE_FORGOTTEN.inc(removed)
+
     async def _press(self, now_ms: int) -> None:
         """Forget more than age asks for, until the store is within its size."""
         size_max, size = self._retention.size_max, await self._size()
-        pressed = size > size_max
+        pressed = size > size_max * _PRESSURE_BEGINS
         if pressed and not self._pressed:
-            log.warning("The store takes %d bytes of at most %d: what is oldest is forgotten early.", size, size_max)
+            said = f"The store takes {size} bytes of at most {size_max}: what is oldest is forgotten early."
+            log.warning("%s", said)
+            await self._warn(said)
         self._pressed = pressed
         for raw_ms, hours_ms in self._shorter_times() if pressed else ():
             for state in self._logs.states():

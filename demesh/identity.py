@@ -39,7 +39,12 @@ class SwarmKey:
     @property
     def fingerprint(self) -> str:
         """Sixteen hex digits that tell two keys apart and reveal neither."""
-        return hashlib.blake2b(self.psk, digest_size=8, person=b"demesh/swarm/1").hexdigest()
+        return self.digest.hex()
+
+    @property
+    def digest(self) -> bytes:
+        """The fingerprint's eight bytes."""
+        return hashlib.blake2b(self.psk, digest_size=8, person=b"demesh/swarm/1").digest()
 
     def first_mesh_id(self) -> bytes:
         """The 16-byte id of the mesh that this key founds."""

@@ -18,6 +18,13 @@ DETAIL_BYTES_MAX = 200  # wire: one detail of a result, UTF-8
 RESULTS_PER_ENTRY_MAX = 256  # wire: what a reader accepts
 PLAN_PARTS_MAX = 1_024  # wire
 LABELS_MAX = 32  # wire: on one check
+CARRY_PARTS_MAX = 1_024  # wire
+CARRIED_LOGS_MAX = 4_096  # wire: earlier epochs that a carry names; so many are remembered of one key
+
+PROOF_ENTRIES_MAX = (
+    4_096  # wire: of one history in a proof of a fork; what a page of sync may hold between two signatures
+)
+PROOF_SEGMENT_BYTES_MAX = 262_144  # wire: the same in bytes; two of them fit a message of sync
 
 # Batching and storing
 RESULTS_PER_FLUSH_MAX = 64
@@ -44,8 +51,14 @@ RETENTION_ROWS_MAX = 2_500  # forgotten in one transaction
 RETENTION_PAGES_MAX = 1_000  # given back to the file system in one transaction
 RETENTION_RAW_MS_MIN = 6 * 3_600_000  # what the size budget leaves at least: longer than it takes until they are summed
 EPOCHS_WHOLE_MAX = 16  # of one key; of those before, only sums are kept
+EPOCHS_OVER_MAX = 32  # earlier epochs that are over; when there are more, all but EPOCHS_WHOLE_MAX are carried at once
+EPOCHS_PRESSING_MAX = 64  # earlier epochs; when there are more, they are over sooner
+EPOCH_OVER_MS = 8 * 86_400_000  # since its last entry: longer than the periods that are told from hours
+CARRY_PARTS_WRITTEN_MAX = 256  # in one go, about 4 MB
 
 # Logs and members
+START_ASK_SECONDS_MAX = 5  # a node waits so long for members who can say how far its log went
+START_ASK_MEMBER_MS_MAX = 7 * 86_400_000  # a member from whom nothing came for so long is not asked
 LOGS_MAX = 1_024  # of others
 EPOCHS_PER_KEY_MAX = 256  # logs of one member
 NEW_MEMBERS_BURST = 64  # that the configuration does not name, after a start
@@ -55,11 +68,13 @@ TURNED_AWAY_MAX = 4_096  # logs of whose owners it is remembered that they are n
 FORGETS_MAX = 4_096  # members and logs that events have forgotten
 EVENTS_AT_START_MAX = 256  # per log, read at start
 LEFT_AFTER_MS = 7 * 86_400_000  # of silence that this node itself observed
+EPOCHS_DROPPED_MAX = 4_096  # logs given up for newer ones of their member, that are not taken again
 SYNC_VECTOR_ROWS_MAX = 4_096  # wire; more than LOGS_MAX, so that no own epoch makes a vector too long
 
 # Mesh
 GOSSIP_MESSAGE_BYTES_MAX = 65_536
 INTAKE_QUEUE_BATCHES_MAX = 256
+FORK_QUESTIONS_MAX = 64  # to find where two histories part; 2^53 entries would need 54
 SYNC_PAGE_BYTES_MAX = 524_288  # wire
 SYNC_PAGE_ENTRIES_MAX = 4_096  # wire
 SYNC_FRAME_BYTES_MAX = SYNC_PAGE_BYTES_MAX + 65_536
@@ -83,6 +98,14 @@ STREAMS_PER_CONNECTION_MAX = 256
 NETWORK_FLUSH_SECONDS_MAX = 0.5
 NETWORK_CLOSE_SECONDS_MAX = 2
 CANCELLED_WRITE_SECONDS_MAX = 2
+MESH_ID_SECONDS_MAX = 5  # until a peer has said of which mesh it is
+KEY_EXCHANGE_SECONDS_MAX = 10  # one talk with one peer about a new swarm key
+KEY_EXCHANGES_INBOUND_MAX = 16
+KEY_MEMBERS_MAX = 1_025  # wire: who may have a new swarm key; LOGS_MAX and this node
+KEY_ROUND_SECONDS = 1  # during a change of the swarm key: how often to look whom to talk to
+KEY_REPEAT_SECONDS = 20  # and how often to talk again to a peer that knows all we know
+KEY_FINISH_SECONDS_MAX = 3  # to tell the connected members that the old key is dropped
+INVITATION_BYTES_MAX = 8_192
 DIAL_SECONDS_MAX = 10
 DIAL_BACKOFF_SECONDS_MIN = 1
 DIAL_BACKOFF_SECONDS_MAX = 60
@@ -98,19 +121,28 @@ ADDRESSES_TOLD_SECONDS_MIN = 600  # between two hellos that only tell other addr
 
 # Checks and probes
 CHECKS_MAX = 10_000
-PROBES_IN_FLIGHT_MAX = 256
+PROBE_PLACES_MAX = 256
+HOST_PLACES_MAX = 8
+COMMAND_PLACES_MAX = 64
+PLUGIN_PLACES_MAX = 32
 TIMED_OUT_SHARE = 5 / 8  # of each pool of places, for checks that timed out the last time
 UNPROVEN_SHARE = 7 / 8  # for these and the checks that have not run yet, together
-PROBES_PER_HOST_MAX = 8
+PROBE_TURN_MS = 250  # so long a run keeps its place in any case; when it hangs for longer, the place is given on
+BLOCKING_TURN_MS = 1_000  # the same in the pools of commands and plug-ins
+PROBES_LINGERING_MAX = 4_096  # runs that go on without a place; fewer where the process may open fewer descriptors
+HOST_LINGERING_MAX = 256  # of these at one host
+COMMANDS_LINGERING_MAX = 512
+PLUGINS_LINGERING_MAX = 512
+PROBE_DESCRIPTORS_MAX = 3
+DESCRIPTORS_KEPT = 512  # for all else: connections of peers and of the API, files
+DESCRIPTORS_WANTED = 32_768  # what a node raises its own limit to, where it may
 HOST_SPACING_MS = 20  # between the starts of two probes at one host
-COMMANDS_IN_FLIGHT_MAX = 64
-PLUGINS_IN_FLIGHT_MAX = 32
-PROBE_THREADS_MAX = 64  # of each blocking probe; those given up count until they end
+PROBE_THREADS_MAX = 1_024  # of each blocking probe; those given up count until they end
 COMMAND_OUTPUT_BYTES_MAX = 65_536
 SLOT_LATE_MS_MAX = 2_000  # a slot that is later is missed
 LATENESS_NOTED_MS = 100  # less is not told
 LOOP_PAUSES_KEPT_MAX = 256
-LOOKUPS_MAX = 256  # threads that look up names; those given up count until they end
+LOOKUPS_MAX = 1_024  # threads that look up names; those given up count until they end
 HTTP_BODY_BYTES_MAX = 1_048_576
 PATTERN_SECONDS_MAX = 0.1  # one search of a user's regular expression, which holds the event loop
 HTTP_REDIRECTS_MAX = 5
@@ -143,7 +175,11 @@ HTTP_HEADERS_MAX = 64  # that a check sends, or expects
 HTTP_HEADER_CHARS_MAX = 8_192
 
 # View
+WARNINGS_PER_LOG_MAX = 16  # the newest
 HISTORY_UNSAVED_MAX = 10_000  # signed rows
+GREETED_LOGS_MAX = 4  # of one peer, that it said it was writing
+GREETED_SHARED_MS = 300_000  # a key is held to be shared for so long after its owner came back to an earlier log
+HISTORY_BEHIND_MAX = 1_000  # entries; with more than these to fold, uptime is not complete
 RESULT_FRESH_EXTRA_MS = 30_000  # a result counts for 2 x interval + this
 SILENT_AFTER_SUSPECT_MS = 10_000
 AWAY_MS_DEFAULT = 600_000  # what a bye without a date means

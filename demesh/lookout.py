@@ -1,7 +1,7 @@
 """The lookout: looks at the view whenever something arrived and every second, concludes what is wrong, and tells the sinks.
 
 Guarantees: an incident is posted as soon as it opens or closes, and sinks can be changed while it looks. A node that did not
-run for a while (a suspended machine, a stopped process) listens anew before it accuses anybody.
+run for a while (a suspended machine, a stopped process) listens anew before it accuses anybody, and takes nothing back meanwhile.
 """
 
 import logging
@@ -85,7 +85,7 @@ class Lookout:
                 now_ms = self._clock.monotonic_ms()
                 if now_ms - looked_ms > _STALL_MS:
                     log.warning("This node did not run for %d s; it listens anew.", (now_ms - looked_ms) // 1_000)
-                    self._view.listen_anew(now_ms)
+                    self._view.listen_anew(now_ms, looked_ms)
                 looked_ms = now_ms
                 began = trio.current_time()
                 self._conclude(now_ms, self._clock.wall_ms())

@@ -3,7 +3,8 @@
     PEER_ID._demesh._tcp.local     SRV: the port that the node listens at     TXT: mesh=MARK     A, AAAA: its addresses
 
 MARK is a hash of the mesh id, keyed with the swarm key: it tells members which nodes are of their mesh, and others nothing but
-that there is one. The peer id, the addresses and that this is demesh are in the clear.
+that there is one. While the swarm key changes, the marks of both are heeded, and that of the newer one is told. The peer id, the
+addresses and that this is demesh are in the clear.
 
 What is found is only where to dial: whoever answers there must still hold the swarm key and prove the peer id. Not guaranteed:
 anything against a neighbour who announces addresses that lead nowhere; MDNS_FOUND_MAX of them are heeded. `zeroconf` does
@@ -29,6 +30,7 @@ SERVICE = "_demesh._tcp.local."
 _MARK = "mesh"
 _RESOLVE_MS = 3_000
 _CLOSE_SECONDS_MAX = 2
+_MARK_SECONDS = 30  # how soon a change of the swarm key is noticed
 
 Found = Callable[[bytes, Sequence[str]], None]
 """(public key, multiaddrs): a node of this mesh says that it can be dialled there."""
@@ -50,10 +52,11 @@ def mark_of(swarm_key: SwarmKey, mesh_id: bytes) -> str:
 
 
 class LocalDiscovery:
-    """`interfaces` are the IP addresses to speak at; all of the machine's without."""
+    """`marks` are those of the mesh now, the one to tell first. `interfaces` are the IP addresses to speak at; all of the
+    machine's without."""
 
-    def __init__(self, mark: str, interfaces: Sequence[str] = ()) -> None:
-        self._mark = mark
+    def __init__(self, marks: Callable[[], Sequence[str]], interfaces: Sequence[str] = ()) -> None:
+        self._marks = marks
         self._interfaces = list(interfaces)
 
     async def run(self, node: Discoverer, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -65,18 +68,27 @@ class LocalDiscovery:
             with suppress(trio.RunFinishedError):
                 token.run_sync_soon(node.found, key, addresses)
 
-        opened: list[Any] = []
         try:
-            await trio.to_thread.run_sync(self._open, node.key, node.dialable(), tell, opened)
-            await trio.sleep_forever()
+            while True:
+                await self._run_with(self._marks()[0], node, tell)
         except _failures() as error:
             log.warning("Discovery by mDNS does not work here: %s", str(error) or type(error).__name__)
+
+    async def _run_with(self, mark: str, node: Discoverer, tell: Found) -> None:
+        """Announce and look for as long as `mark` is the one to tell."""
+        opened: list[Any] = []
+        try:
+            await trio.to_thread.run_sync(self._open, mark, node.key, node.dialable(), tell, opened)
+            while True:
+                await trio.sleep(_MARK_SECONDS)
+                if self._marks()[0] != mark:
+                    return
         finally:
             with trio.move_on_after(_CLOSE_SECONDS_MAX, shield=True):
                 for zeroconf in opened:  # which takes back what it announced
                     await trio.to_thread.run_sync(zeroconf.close, abandon_on_cancel=True)
 
-    def _open(self, key: bytes, addresses: Sequence[str], tell: Found, opened: list[Any]) -> None:
+    def _open(self, mark: str, key: bytes, addresses: Sequence[str], tell: Found, opened: list[Any]) -> None:
         from zeroconf import InterfaceChoice, ServiceBrowser, ServiceInfo, Zeroconf
 
         zeroconf = Zeroconf(interfaces=self._interfaces or InterfaceChoice.All)
@@ -102,7 +114,7 @@ class LocalDiscovery:
                 SERVICE,
                 own,
                 port,
-                properties={_MARK: self._mark},
+                properties={_MARK: mark},
                 parsed_addresses=hosts,
                 server=f"{peer_id(key)}.local.",
             )
@@ -118,7 +130,11 @@ class LocalDiscovery:
         except Exception as error:  # noqa: BLE001 - above all when it is being closed; there is no common base
             log.debug("Looking for %s in the local network failed with %r.", name, error)
             return
-        if info is not None and info.port and info.properties.get(_MARK.encode()) == self._mark.encode():
+        if (
+            info is not None
+            and info.port
+            and info.properties.get(_MARK.encode()) in {mark.encode() for mark in self._marks()}
+        ):
             hosts = info.parsed_addresses()[: limits.ADDRESSES_MAX]
             tell(key, [multiaddr(host.partition("%")[0], info.port) for host in hosts])
 

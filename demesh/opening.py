@@ -1,53 +1,39 @@
-"""What a start reads from the store: the view, the history, and whether the own log goes on or a new epoch begins.
+"""What a start reads from the store: the view, the history, and what there is to decide about the own log.
 
 Damaged entries are passed over: what they said is not known, and `demesh log verify` names them. The own log does not go on
 if its hello is among them, since no newcomer could take it up.
 """
 
-import logging
+from collections.abc import Collection
 from dataclasses import dataclass
 
-from nacl.signing import SigningKey
-
+from demesh import limits
 from demesh.clock import Clock
 from demesh.log.chain import LogState
-from demesh.log.entry import log_id
-from demesh.log.epoch import Continue, Marker, NewEpoch, decide_epoch
-from demesh.log.head import Head
+from demesh.log.epoch import Decision, Marker, NewEpoch, decide_epoch
 from demesh.log.hello import Hello, is_hello_of
 from demesh.log.replay import history_context, startup_entries
 from demesh.log.store import Store
-from demesh.log.writer import Writer
 from demesh.view.fold import View
 from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
 from demesh.view.standing import NOTE, decode_standings
 
-log = logging.getLogger(__name__)
-
 
 @dataclass(frozen=True, slots=True)
 class Opened:
-    """`previous` is the epoch before the own log's, if known, and `nonce` the eight bytes that the own log's id is made of."""
+    """`hello` is the newest one of the log that goes on, or may; None where a new epoch begins."""
 
     view: View
     history: History
-    writer: Writer
-    previous: tuple[bytes, Head] | None
-    nonce: bytes
+    decision: Decision
+    hello: Hello | None
 
 
 def open_logs(
-    key: SigningKey,
-    mesh_id: bytes,
-    clock: Clock,
-    store: Store,
-    kept: HistoryStore,
-    marker: Marker | None,
-    epoch_nonce: bytes,
+    public_key: bytes, clock: Clock, store: Store, kept: HistoryStore, marker: Marker | None, machine: str
 ) -> Opened:
-    """Read what is stored. `epoch_nonce` is used up if a new epoch begins. Raises StoreError."""
-    public_key = bytes(key.verify_key)
+    """Read what is stored. `machine` is this machine's id. Raises StoreError."""
     states = store.logs()
     view, history = View(public_key, clock.monotonic_ms()), kept.load(public_key)
     for state in states:
@@ -63,19 +49,29 @@ def open_logs(
         marker=marker,
         boot8=clock.boot8,
         store_file=store.file_identity(),
+        in_its_place=store.settled_at() == store.place(machine),
         hash_at=lambda seq: store.hash_at(own[0], seq) if own else None,
     )
-    if isinstance(decision, Continue):
-        hello = _own_hello(view, store, decision.log)
-        if hello is not None:
-            writer = Writer(key, mesh_id, clock.boot8, decision.log, decision.head)
-            return Opened(view, history, writer, hello.previous, hello.epoch_nonce)
+    hello = None if isinstance(decision, NewEpoch) else _own_hello(view, store, decision.log)
+    if hello is None and not isinstance(decision, NewEpoch):
         decision = NewEpoch(
             "The hello of the old log is damaged or missing; demesh log repair saves what is intact.", own
         )
-    log.info("Beginning a new epoch of the log. %s", decision.why)
-    writer = Writer(key, mesh_id, clock.boot8, log_id(public_key, epoch_nonce), None)
-    return Opened(view, history, writer, decision.previous, epoch_nonce)
+    return Opened(view, history, decision, hello)
+
+
+def readers(view: View, own_key: bytes) -> Collection[bytes]:
+    """The members to whom the own log was published lately: all but those of whom nothing new has come for a week.
+
+    A week is counted back from the newest entry of all, by its author's clock: it only says whom to ask.
+    """
+    dated = {
+        member.public_key: member.current.newest.wall_ms
+        for member in view.members()
+        if member.current.newest is not None
+    }
+    since_ms = max(dated.values(), default=0) - limits.START_ASK_MEMBER_MS_MAX
+    return {key for key, wall_ms in dated.items() if key != own_key and wall_ms >= since_ms}
 
 
 def _own_hello(view: View, store: Store, log: bytes) -> Hello | None:

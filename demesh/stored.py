@@ -1,5 +1,6 @@
 """What a store tells without its node: the same answers, from the files alone, read only. Nothing in them is *now*."""
 
+from collections.abc import Mapping
 from types import TracebackType
 from typing import Any, Self
 
@@ -10,6 +11,7 @@ from demesh.log.store import Store
 from demesh.opening import load_log
 from demesh.view import report
 from demesh.view.fold import View
+from demesh.view.history import LogHistory, behind
 from demesh.view.history_store import HistoryStore
 from demesh.view.members import Outlook, members_told
 from demesh.view.presence import Presence
@@ -43,13 +45,17 @@ class Stored:
         """As `demesh status --json`, as of the newest entry: what was last known; no vote, no presence, no incident."""
         newest_ms = max((self._store.wall_ms_at(each.log, each.head.seq) or 0 for each in self._states), default=0)
         past: dict[str, Past] = {}
+        folded: Mapping[bytes, LogHistory] = {}
         try:
             with HistoryStore(self._home.view_db, readonly=True) as history:
                 view = self._view(history)
-                past = look_back(history, OpenHistory.of(history.load(b"").logs.values()), newest_ms)
+                logs = history.load(b"").logs
+                past, folded = look_back(history, OpenHistory.of(logs.values()), newest_ms), logs
         except HistoryError:  # derived, and not there
             view = self._view(None)
-        answer = report.status(view, past, self._store.mesh_id().hex()[:8], self._own_key(), 0, newest_ms)
+        answer = report.status(
+            view, past, behind(folded, self._states), self._store.mesh_id().hex()[:8], self._own_key(), 0, newest_ms
+        )
         for node in answer["nodes"]:
             node["presence"] = "unknown"
         return {**answer, "incidents": []}

@@ -13,7 +13,7 @@ from demesh.errors import DialError
 from demesh.log.admission import Policy
 from demesh.mesh.memory import MemoryNetwork, MemorySwarm
 from demesh.mesh.network import Handler
-from tests.test_node import _Member, _Mesh
+from tests.cluster import Member, Mesh
 
 
 class DiallingNetwork(MemoryNetwork):
@@ -68,35 +68,34 @@ def host_of_key(key: bytes) -> str:
 
 
 @pytest.fixture
-def dialling_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> _Mesh:
-    monkeypatch.setattr("tests.test_node.MemoryNetwork", DiallingNetwork)
+def dialling_mesh(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Mesh:
     monkeypatch.setattr(DiallingNetwork, "only_dials", set[bytes]())
-    return _Mesh(tmp_path)
+    return Mesh(tmp_path, DiallingNetwork)
 
 
-def set_policy(member: _Member, policy: Policy) -> None:
+def set_policy(member: Member, policy: Policy) -> None:
     assert isinstance(member.configured, Settings)
     member.configured = replace(member.configured, policy=policy)
 
 
-async def go_over_to(member: _Member, policy: Policy) -> None:
+async def go_over_to(member: Member, policy: Policy) -> None:
     set_policy(member, policy)
     await member.node.reload()
 
 
-def network_of(member: _Member) -> DiallingNetwork:
-    network = member._swarm.networks[member.key]
+def network_of(member: Member) -> DiallingNetwork:
+    network = member.swarm.networks[member.key]
     assert isinstance(network, DiallingNetwork)
     return network
 
 
-def told_by(member: _Member) -> dict[str, dict[str, Any]]:
+def told_by(member: Member) -> dict[str, dict[str, Any]]:
     return {each["name"]: each for each in member.node.members()}
 
 
-def shown_by(member: _Member) -> dict[str, str]:
+def shown_by(member: Member) -> dict[str, str]:
     return {node["name"]: node["presence"] for node in member.node.status()["nodes"]}
 
 
-def vantages_of(member: _Member) -> set[str]:
+def vantages_of(member: Member) -> set[str]:
     return {each["node"] for check in member.node.status()["checks"] for each in check["vantages"] if each["assigned"]}

@@ -10,6 +10,7 @@ from demesh import limits
 from demesh.log.admission import Policy
 from demesh.log.entry import Kind
 from demesh.view.presence import Presence
+from tests.cluster import Mesh, running, web_check
 from tests.dialling import (
     DiallingNetwork,
     dialling_mesh,
@@ -20,16 +21,15 @@ from tests.dialling import (
     told_by,
     vantages_of,
 )
-from tests.test_node import _check, _Mesh, _running
 
 pytestmark = pytest.mark.trio
 mesh = dialling_mesh
 
 
-async def test_one_peer_is_enough_to_join_and_any_is_enough_to_stay(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_one_peer_is_enough_to_join_and_any_is_enough_to_stay(autojump_clock: MockClock, mesh: Mesh) -> None:
     ann, ben, cat, dan = (mesh.member(owner) for owner in ("ann", "ben", "cat", "dan"))
     everyone = (ann, ben, cat, dan)
-    async with _running(*everyone):
+    async with running(*everyone):
         for other in (ben, cat, dan):
             mesh.swarm.connect(ann.key, other.key)
         await trio.sleep(60)
@@ -42,10 +42,10 @@ async def test_one_peer_is_enough_to_join_and_any_is_enough_to_stay(autojump_clo
         assert set(shown_by(dan).values()) == {"alive"}
 
 
-async def test_nodes_that_can_only_dial_take_full_part(autojump_clock: MockClock, mesh: _Mesh) -> None:
-    hub, ann, ben = (mesh.member(owner, [_check(interval_ms=4_000)]) for owner in ("hub", "ann", "ben"))
+async def test_nodes_that_can_only_dial_take_full_part(autojump_clock: MockClock, mesh: Mesh) -> None:
+    hub, ann, ben = (mesh.member(owner, [web_check(interval_ms=4_000)]) for owner in ("hub", "ann", "ben"))
     DiallingNetwork.only_dials.update((ann.key, ben.key))
-    async with _running(hub, ann, ben):
+    async with running(hub, ann, ben):
         for behind in (ann, ben):
             await network_of(behind).dial(host_of_key(hub.key), 8471)
         await trio.sleep(90)
@@ -59,9 +59,9 @@ async def test_nodes_that_can_only_dial_take_full_part(autojump_clock: MockClock
         assert hub.key in network_of(ann).peers(), "it dials again what it knows from the hello"
 
 
-async def test_who_has_left_is_not_dialled(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_who_has_left_is_not_dialled(autojump_clock: MockClock, mesh: Mesh) -> None:
     ann, ben = mesh.member("ann"), mesh.member("ben")
-    async with _running(ann, ben, seconds=2_000):
+    async with running(ann, ben, seconds=2_000):
         mesh.connect(ann, ben)
         await trio.sleep(10)
         ben.node.leave()
@@ -74,11 +74,11 @@ async def test_who_has_left_is_not_dialled(autojump_clock: MockClock, mesh: _Mes
 
 
 async def test_who_is_found_in_the_local_network_is_dialled_unless_it_is_denied(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
     ann, ben, cat = (mesh.member(owner) for owner in ("ann", "ben", "cat"))
     set_policy(ann, Policy(denied=frozenset({cat.key})))
-    async with _running(ann, ben, cat):
+    async with running(ann, ben, cat):
         for other in (ben, cat):
             ann.node.found(other.key, [f"/ip4/{host_of_key(other.key)}/tcp/8471"])
         ann.node.found(ann.key, [f"/ip4/{host_of_key(ann.key)}/tcp/8471"])
@@ -88,11 +88,11 @@ async def test_who_is_found_in_the_local_network_is_dialled_unless_it_is_denied(
 
 
 async def test_members_are_told_with_their_clocks_heads_and_connections(
-    autojump_clock: MockClock, mesh: _Mesh, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     ann, ben = mesh.member("ann"), mesh.member("ben")
     ben._clock.ahead_ms = 90_000
-    async with _running(ann, ben):
+    async with running(ann, ben):
         mesh.connect(ann, ben)
         await trio.sleep(10)
         told = told_by(ann)
@@ -108,7 +108,7 @@ async def test_members_are_told_with_their_clocks_heads_and_connections(
         assert told_by(ann)["ben"]["address"] == address, "where it was last"
 
 
-async def test_what_peers_see_is_told_but_not_too_often(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_what_peers_see_is_told_but_not_too_often(autojump_clock: MockClock, mesh: Mesh) -> None:
     ann, ben, cat = (mesh.member(owner) for owner in ("ann", "ben", "cat"))
     seen = {ben.key: "192.0.2.9", cat.key: "192.0.2.9"}
 
@@ -116,7 +116,7 @@ async def test_what_peers_see_is_told_but_not_too_often(autojump_clock: MockCloc
         await trio.lowlevel.checkpoint()
         return seen[peer]
 
-    async with _running(ann, ben, cat):
+    async with running(ann, ben, cat):
         mesh.connect(ann, ben, cat)
         network_of(ann).seen_at = seen_at
         await trio.sleep(limits.ADDRESSES_LOOK_SECONDS + 5)

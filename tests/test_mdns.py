@@ -44,9 +44,9 @@ async def test_nodes_of_one_mesh_find_each_other_and_no_others() -> None:
     mark, other = mark_of(_KEY, MESH), mark_of(_KEY, OTHER_MESH)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(LocalDiscovery(other, _LOOPBACK).run, stranger)
-            nursery.start_soon(LocalDiscovery(mark, _LOOPBACK).run, ann)
-            nursery.start_soon(LocalDiscovery(mark, _LOOPBACK).run, ben)
+            nursery.start_soon(LocalDiscovery(lambda: [other], _LOOPBACK).run, stranger)
+            nursery.start_soon(LocalDiscovery(lambda: [mark], _LOOPBACK).run, ann)
+            nursery.start_soon(LocalDiscovery(lambda: [mark], _LOOPBACK).run, ben)
             await ben.heard.wait()
             nursery.cancel_scope.cancel()
     assert ben.seen[0] == (ann.key, ["/ip4/192.0.2.1/tcp/8471", "/ip6/2001:db8::1/tcp/8471"])
@@ -65,5 +65,5 @@ async def test_where_there_is_no_multicast_the_node_goes_on_without(
 
     monkeypatch.setattr("zeroconf.Zeroconf", none)
     with trio.fail_after(30):
-        await LocalDiscovery(mark_of(_KEY, MESH)).run(_Node("ann", "/ip4/192.0.2.1/tcp/1"))
+        await LocalDiscovery(lambda: [mark_of(_KEY, MESH)]).run(_Node("ann", "/ip4/192.0.2.1/tcp/1"))
     assert "mDNS does not work here" in caplog.text

@@ -14,6 +14,7 @@ from demesh.log.admission import Policy
 from demesh.log.entry import Kind
 from demesh.log.event import read_event
 from demesh.view.presence import Presence
+from tests.cluster import Mesh, running, web_check
 from tests.dialling import (
     DiallingNetwork,
     dialling_mesh,
@@ -25,7 +26,6 @@ from tests.dialling import (
     vantages_of,
 )
 from tests.log.builders import counted
-from tests.test_node import _check, _Mesh, _running
 
 pytestmark = pytest.mark.trio
 mesh = dialling_mesh
@@ -33,10 +33,10 @@ _HOUR, _MINUTE = 3_600, 60
 
 
 async def test_a_member_that_is_denied_at_a_reload_counts_nowhere_and_comes_back_when_it_is_not(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    ann, ben, cat = (mesh.member(owner, [_check(interval_ms=4_000)]) for owner in ("ann", "ben", "cat"))
-    async with _running(ann, ben, cat):
+    ann, ben, cat = (mesh.member(owner, [web_check(interval_ms=4_000)]) for owner in ("ann", "ben", "cat"))
+    async with running(ann, ben, cat):
         mesh.connect(ann, ben, cat)
         await trio.sleep(20)
         assert vantages_of(ann) == {"ann", "ben", "cat"}
@@ -58,10 +58,10 @@ async def test_a_member_that_is_denied_at_a_reload_counts_nowhere_and_comes_back
         assert vantages_of(ann) == {"ann", "ben", "cat"}
 
 
-async def test_a_denied_members_log_is_not_offered_on(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_a_denied_members_log_is_not_offered_on(autojump_clock: MockClock, mesh: Mesh) -> None:
     ann, ben, cat = (mesh.member(owner) for owner in ("ann", "ben", "cat"))
     DiallingNetwork.only_dials.update((ann.key, ben.key, cat.key))
-    async with _running(ann, ben, cat):
+    async with running(ann, ben, cat):
         mesh.connect(ann, cat)
         await trio.sleep(10)
         await go_over_to(ann, Policy(denied=frozenset({cat.key})))
@@ -72,12 +72,12 @@ async def test_a_denied_members_log_is_not_offered_on(autojump_clock: MockClock,
 
 
 async def test_who_is_not_listed_is_refused_from_the_start_though_others_relay_it(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
     ann, ben, cat = (mesh.member(owner) for owner in ("ann", "ben", "cat"))
     set_policy(ann, Policy(members=frozenset({ben.key}), listed=True))
     before = counted("demesh_refused_total", room="chain", reason="not_listed")
-    async with _running(ann, ben, cat):
+    async with running(ann, ben, cat):
         mesh.connect(ann, ben, cat)
         await trio.sleep(120)
         assert network_of(ann).peers() == {ben.key}
@@ -88,10 +88,10 @@ async def test_who_is_not_listed_is_refused_from_the_start_though_others_relay_i
         assert cat.key not in network_of(ann).dialled
 
 
-async def test_a_node_that_leaves_is_no_members_trouble(autojump_clock: MockClock, mesh: _Mesh) -> None:
-    ann, ben = mesh.member("ann", [_check()]), mesh.member("ben", [_check()])
-    async with _running(ann, seconds=2 * _HOUR):
-        async with _running(ben):
+async def test_a_node_that_leaves_is_no_members_trouble(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann, ben = mesh.member("ann", [web_check()]), mesh.member("ben", [web_check()])
+    async with running(ann, seconds=2 * _HOUR):
+        async with running(ben):
             mesh.connect(ann, ben)
             await trio.sleep(10)
             ben.node.leave()
@@ -102,7 +102,7 @@ async def test_a_node_that_leaves_is_no_members_trouble(autojump_clock: MockCloc
         assert ann.incidents() == []
         assert vantages_of(ann) == {"ann"}
         assert told_by(ann)["ben"]["presence"] == "left"
-        async with _running(ben):
+        async with running(ben):
             mesh.connect(ann, ben)
             await trio.sleep(5)
             assert ann.presence_of(ben) == Presence.ALIVE
@@ -110,10 +110,10 @@ async def test_a_node_that_leaves_is_no_members_trouble(autojump_clock: MockCloc
 
 
 async def test_forgetting_a_member_ends_its_incident_on_all_nodes_and_after_restarts(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    ann, ben, cat = (mesh.member(owner, [_check()]) for owner in ("ann", "ben", "cat"))
-    async with _running(ann, ben):
+    ann, ben, cat = (mesh.member(owner, [web_check()]) for owner in ("ann", "ben", "cat"))
+    async with running(ann, ben):
         stop = trio.Event()
         async with trio.open_nursery() as nursery:
             await nursery.start(cat.run, stop)
@@ -136,20 +136,20 @@ async def test_forgetting_a_member_ends_its_incident_on_all_nodes_and_after_rest
         assert (event.type, event.subject) == ("forget", peer_id(cat.key))
         assert event.details["seq"] == str(ann.head_of(cat))
         await trio.sleep(10)  # so that the note is written
-    async with _running(ann, ben):
+    async with running(ann, ben):
         mesh.connect(ann, ben)
         await trio.sleep(120)
         assert ann.incidents() == ben.incidents() == []
         cat.marker = None
-        async with _running(cat):
+        async with running(cat):
             mesh.connect(ann, ben, cat)
             await trio.sleep(10)
             assert shown_by(ann) == {"ann": "alive", "ben": "alive", "cat": "alive"}
 
 
-async def test_who_cannot_be_forgotten_is_said(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_who_cannot_be_forgotten_is_said(autojump_clock: MockClock, mesh: Mesh) -> None:
     ann, ben = mesh.member("ann"), mesh.member("ben")
-    async with _running(ann, ben):
+    async with running(ann, ben):
         mesh.connect(ann, ben)
         await trio.sleep(5)
         for wanted, said in (
@@ -168,14 +168,14 @@ async def test_who_cannot_be_forgotten_is_said(autojump_clock: MockClock, mesh: 
 
 
 async def test_of_two_of_one_name_the_dead_one_is_forgotten_by_its_longer_name(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
     ann, old, new = (mesh.member(owner) for owner in ("ann", "old", "new"))
     for member in (old, new):
         assert isinstance(member.configured, Settings)
         member.configured = replace(member.configured, name="nas")
-    async with _running(ann, new):
-        async with _running(old):
+    async with running(ann, new):
+        async with running(old):
             mesh.connect(ann, old, new)
             await trio.sleep(10)
             ends = [peer_id(each.key)[-6:] for each in (old, new)]
@@ -190,23 +190,23 @@ async def test_of_two_of_one_name_the_dead_one_is_forgotten_by_its_longer_name(
 
 
 async def test_a_dead_member_leaves_after_its_time_though_the_node_is_restarted_meanwhile(
-    autojump_clock: MockClock, mesh: _Mesh, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "LEFT_AFTER_MS", 40 * _MINUTE * 1_000)  # a week in seconds would take minutes
     ann, ben = mesh.member("ann", flush_seconds=300), mesh.member("ben")
-    async with _running(ann, ben):
+    async with running(ann, ben):
         mesh.connect(ann, ben)
         await trio.sleep(10)
     mesh.swarm.networks[ann.key].part(ben.key)
-    async with _running(ann, seconds=9 * _HOUR):
+    async with running(ann, seconds=9 * _HOUR):
         await trio.sleep(35 * _MINUTE)  # ten of them away, as its bye said
         assert ann.presence_of(ben) == Presence.SILENT
-    async with _running(ann, seconds=9 * _HOUR):
+    async with running(ann, seconds=9 * _HOUR):
         await trio.sleep(25 * _MINUTE)
         assert ann.presence_of(ben) == Presence.SILENT
         await trio.sleep(10 * _MINUTE)
         assert ann.presence_of(ben) == Presence.LEFT
         assert ann.incidents() == []
-    async with _running(ann):
+    async with running(ann):
         await trio.sleep(60)
         assert ann.presence_of(ben) == Presence.LEFT

@@ -1,222 +1,52 @@
 """The promises of `demesh.node` as a whole: its wiring, with a network, a store, a probe and a clock of the test's own."""
 
-import json
-import random
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterator, Sequence
-from contextlib import asynccontextmanager, closing
+from collections.abc import Sequence
 from dataclasses import replace
 from datetime import datetime
-from itertools import chain, combinations, cycle, pairwise, repeat
+from itertools import chain, cycle, pairwise, repeat
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
 from trio.testing import MockClock
 
 from demesh import limits
+from demesh.address import parse_peer
 from demesh.checks.check import Check
 from demesh.config.load import Settings
 from demesh.errors import ConfigError
 from demesh.log.entry import Entry, Kind
-from demesh.log.epoch import Marker
 from demesh.log.hello import read_hello
 from demesh.log.plan import read_plan_part
-from demesh.log.replay import history_context
 from demesh.log.results import read_results
 from demesh.log.rollup import read_rollup
-from demesh.log.store import Store
-from demesh.mesh.memory import MemoryNetwork, MemorySwarm
-from demesh.node import Edges, Node
-from demesh.outcome import Outcome, ProbeResult
+from demesh.outcome import Outcome
 from demesh.probes.base import ProbeSpec
-from demesh.view.history import History
-from demesh.view.history_store import HistoryStore
 from demesh.view.presence import Presence
+from tests.cluster import ALERTMANAGER, FLUSH_SECONDS, Member, Mesh, running, web_check
 from tests.log.builders import (
-    MESH,
     START_WALL_MS,
-    DirectHistoryStorage,
-    DirectStorage,
-    TrioClock,
     counted,
-    key_of,
-    public_key_of,
 )
 
 pytestmark = pytest.mark.trio
 _PULL_SECONDS_MIN = 20
 """No node pulls of its own accord before: what is known earlier was pulled for a reason."""
-_FLUSH_SECONDS = 2
-_SILENT_SECONDS = 2 * _FLUSH_SECONDS + 5 + 10
+_SILENT_SECONDS = 2 * FLUSH_SECONDS + 5 + 10
 _HOUR = 3_600
-_ALERTMANAGER = "http://alerts.example"
 
 
-class _Member:
-    """A node and the machine it runs on, which outlives it: the store's file, the marker and what its target does."""
-
-    def __init__(
-        self, swarm: MemorySwarm, place: Path, owner: str, checks: Sequence[Check], flush_seconds: int
-    ) -> None:
-        self.key = public_key_of(owner)
-        self.says: Iterator[Outcome] = repeat(Outcome.PASS)
-        self.marker: Marker | None = None
-        self.probed_s: list[float] = []
-        self.posts: list[tuple[str, list[dict[str, Any]], float]] = []
-        self._swarm = swarm
-        self._owner = owner
-        self._file = place / f"{owner}.db"
-        self._history_file = place / f"{owner}-view.db"
-        self._clock = TrioClock()
-        self._starts = 0
-        flush_ms, checks = 1_000 * flush_seconds, tuple(checks)
-        settings = Settings(owner, flush_interval_ms=flush_ms, alertmanagers=(_ALERTMANAGER,), checks=checks)
-        self.configured: Settings | Exception = settings
-        self.meanwhile = False
-        """Whether the configuration is taken up anew while the node starts."""
-        self.node: Node
-        self.store: Store
-        self.storage: DirectStorage
-
-    async def run(self, stop: trio.Event, task_status: trio.TaskStatus[None]) -> None:
-        self._starts += 1
-        with Store(self._file, mesh_id=MESH) as self.store, closing(HistoryStore(self._history_file)) as history:
-            storage = self.storage = DirectStorage()
-            storage.store = self.store
-            edges = Edges(
-                clock=self._clock,
-                store=self.store,
-                storage=storage,
-                history=history,
-                history_storage=DirectHistoryStorage(history),
-                network=MemoryNetwork(self._swarm, self.key),
-                probes={"http": self._probe},
-                post=self._post,
-                read_marker=lambda: self.marker,
-                write_marker=self._mark,
-                rng=random.Random(self._owner),
-                load_settings=self._load_settings,
-                epoch_nonce=self._starts.to_bytes(8, "big"),
-            )
-            assert isinstance(self.configured, Settings)
-            self.node = Node(self.configured, key_of(self._owner), MESH, edges)
-            async with trio.open_nursery() as nursery:
-                nursery.start_soon(self.node.run, stop)
-                if self.meanwhile:
-                    nursery.start_soon(self.node.reload)
-                await self.node.ready.wait()
-                task_status.started()
-
-    def own_log(self) -> list[Entry]:
-        """The entries of its newest epoch, as stored."""
-        own = self.store.own_log()
-        assert own is not None
-        return self.store.read(own[0], 0, own[1].seq)[0]
-
-    def history(self) -> list[tuple[object, ...]]:
-        """Everything in the view's file after the node has ended, and what it had not folded yet."""
-        with Store(self._file, readonly=True) as store, closing(HistoryStore(self._history_file)) as kept:
-            history = kept.load(self.key)
-            for state in store.logs():
-                folded = history.logs.get(state.log)
-                if folded:
-                    history.learn(state.public_key, history_context(store, state.log, folded.applied_seq + 1))
-            return _folded(store, history, kept)
-
-    def history_made_anew(self) -> list[tuple[object, ...]]:
-        """The same, folded from the logs alone."""
-        anew = self._history_file.with_suffix(".anew")
-        with Store(self._file, readonly=True) as store, closing(HistoryStore(anew)) as kept:
-            return _folded(store, History(self.key), kept)
-
-    def head_of(self, other: "_Member") -> int:
-        """The sequence number up to which this node holds the other's log; -1 without."""
-        return max((each.head.seq for each in self.node.logs.states() if each.public_key == other.key), default=-1)
-
-    def presence_of(self, other: "_Member") -> Presence:
-        member = self.node.view.member(other.key)
-        assert member is not None
-        return self.node.view.presence(member, self._clock.monotonic_ms())
-
-    def incidents(self) -> list[tuple[str, str]]:
-        return [(each["name"], each["subject"]) for each in self.node.status()["incidents"]]
-
-    async def _load_settings(self) -> Settings:
-        await trio.lowlevel.checkpoint()
-        if isinstance(self.configured, Exception):
-            raise self.configured
-        return self.configured
-
-    def _mark(self, marker: Marker) -> None:
-        self.marker = marker
-
-    async def _probe(self, spec: ProbeSpec) -> ProbeResult:
-        await trio.lowlevel.checkpoint()
-        self.probed_s.append(trio.current_time())
-        return ProbeResult(next(self.says))
-
-    async def _post(self, url: str, document: bytes) -> tuple[int, int | None]:
-        await trio.lowlevel.checkpoint()
-        if alerts := json.loads(document):  # an empty one asks for the time
-            self.posts.append((url, alerts, self._clock.wall_ms() / 1_000))
-        return 200, self._clock.wall_ms()
-
-
-def _folded(store: Store, history: History, kept: HistoryStore) -> list[tuple[object, ...]]:
-    for state in store.logs():
-        for row in store.each(state.log):
-            assert isinstance(row, Entry)
-            history.apply(state.public_key, row)
-    kept.save(history, history.take_signed(), list(history.logs))
-    return kept.dump()
-
-
-class _Mesh:
-    def __init__(self, place: Path) -> None:
-        self.swarm = MemorySwarm()
-        self._place = place
-
-    def member(self, owner: str, checks: Sequence[Check] = (), flush_seconds: int = _FLUSH_SECONDS) -> _Member:
-        return _Member(self.swarm, self._place, owner, checks, flush_seconds)
-
-    def connect(self, *members: _Member) -> None:
-        for one, other in combinations(members, 2):
-            self.swarm.connect(one.key, other.key)
-
-
-@pytest.fixture
-def mesh(tmp_path: Path) -> _Mesh:
-    return _Mesh(tmp_path)
-
-
-@asynccontextmanager
-async def _running(*members: _Member, seconds: float = 600) -> AsyncGenerator[None]:
-    """Run `members`, and in the end stop them as a signal would. `seconds` is a deadline."""
-    stop = trio.Event()
-    with trio.fail_after(seconds):
-        async with trio.open_nursery() as nursery:
-            for member in members:
-                await nursery.start(member.run, stop)
-            yield
-            stop.set()
-
-
-def _check(**rest: Any) -> Check:
-    return Check("web", ProbeSpec("http", "https://example.org/", 1_000), **rest)
-
-
-def _agree(*members: _Member) -> bool:
+def _agree(*members: Member) -> bool:
     return all(each.node.logs.states() == members[0].node.logs.states() for each in members)
 
 
 async def test_connecting_brings_the_others_log_though_every_broadcast_is_lost(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
     mesh.swarm.lossy = True
     ann, ben = mesh.member("ann"), mesh.member("ben")
-    async with _running(ann, ben):
+    async with running(ann, ben):
         await trio.sleep(3)
         assert ben.head_of(ann) == -1
         mesh.connect(ann, ben)
@@ -225,29 +55,42 @@ async def test_connecting_brings_the_others_log_though_every_broadcast_is_lost(
         assert _agree(ann, ben)
 
 
-async def test_gap_that_gossip_shows_is_pulled(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_nodes_find_the_peers_they_are_told_of(autojump_clock: MockClock, mesh: Mesh) -> None:
     ann, ben = mesh.member("ann"), mesh.member("ben")
-    async with _running(ann, ben):
+    mesh.swarm.listening["10.0.0.2", 8471] = ben.key
+    assert isinstance(ann.configured, Settings)
+    ann.configured = replace(ann.configured, peers=(parse_peer("10.0.0.2:8471"),))
+    async with running(ben, ann):
+        await trio.sleep(5)
+        assert _agree(ann, ben)
+        mesh.swarm.cut(ann.key, ben.key)
+        await trio.sleep(10)
+        assert ann.presence_of(ben) == ben.presence_of(ann) == Presence.ALIVE
+
+
+async def test_gap_that_gossip_shows_is_pulled(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann, ben = mesh.member("ann"), mesh.member("ben")
+    async with running(ann, ben):
         mesh.connect(ann, ben)
         await trio.sleep(1)
         mesh.swarm.lossy = True
         await trio.sleep(5.5)
         assert not _agree(ann, ben)
         mesh.swarm.lossy = False
-        await trio.sleep(_FLUSH_SECONDS + 0.5)
+        await trio.sleep(FLUSH_SECONDS + 0.5)
         assert _agree(ann, ben)
         assert {ann.presence_of(ben), ben.presence_of(ann)} == {Presence.ALIVE}  # so nobody was asked about a suspect
         assert trio.current_time() < _PULL_SECONDS_MIN
 
 
-async def test_others_are_asked_about_a_suspect_member(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_others_are_asked_about_a_suspect_member(autojump_clock: MockClock, mesh: Mesh) -> None:
     ann, ben, cat = (mesh.member(owner) for owner in ("ann", "ben", "cat"))
-    async with _running(ann, ben, cat):
+    async with running(ann, ben, cat):
         mesh.connect(ann, ben, cat)
         await trio.sleep(1)
         mesh.swarm.cut(ann.key, ben.key)  # nobody passes gossip on in this network
         known = ben.head_of(ann)
-        await trio.sleep(2 * _FLUSH_SECONDS + 5 - 1.5)
+        await trio.sleep(2 * FLUSH_SECONDS + 5 - 1.5)
         assert (ben.presence_of(ann), ben.head_of(ann)) == (Presence.ALIVE, known)
         pulls = counted("demesh_syncs_total", outcome="done")
         await trio.sleep(4)
@@ -256,57 +99,63 @@ async def test_others_are_asked_about_a_suspect_member(autojump_clock: MockClock
         assert trio.current_time() < _PULL_SECONDS_MIN
 
 
-async def test_restart_with_the_marker_goes_on_in_the_same_log(autojump_clock: MockClock, mesh: _Mesh) -> None:
-    ann = mesh.member("ann", [_check()])
-    async with _running(ann):
+async def test_restart_with_the_marker_goes_on_in_the_same_log(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann = mesh.member("ann", [web_check()])
+    async with running(ann):
         await trio.sleep(1)
-    async with _running(ann):
+    async with running(ann):
         kinds = [entry.kind for entry in ann.own_log()]
     assert kinds == [Kind.HELLO, Kind.PLAN, Kind.RESULTS, Kind.BYE, Kind.RESULTS]
 
 
 async def test_restart_without_the_marker_begins_an_epoch_that_names_the_last(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    ann = mesh.member("ann", [_check()])
-    async with _running(ann):
+    ann = mesh.member("ann", [web_check()])
+    async with running(ann):
         await trio.sleep(1)
         first = ann.node.logs.states()[0].log
     assert ann.marker is not None
     before = (first, ann.marker.head)
     ann.marker = None
     for _ in range(2):  # the second time it goes on in the new epoch, and still says where that came from
-        async with _running(ann):
+        async with running(ann):
             hellos = [read_hello(entry) for entry in ann.own_log() if entry.kind == Kind.HELLO]
             assert [hello.previous for hello in hellos] == [before]
             assert ann.own_log()[1].kind == Kind.PLAN
             assert len(ann.node.logs.states()) == 2
 
 
-async def test_quick_restart_forgets_no_failure(autojump_clock: MockClock, mesh: _Mesh) -> None:
-    check = _check(interval_ms=60_000, retry_interval_ms=4_000, fail_after=3)
+async def test_quick_restart_forgets_no_failure(autojump_clock: MockClock, mesh: Mesh) -> None:
+    check = web_check(interval_ms=60_000, retry_interval_ms=4_000, fail_after=3)
     ann = mesh.member("ann", [check], flush_seconds=10)
     ann.says = repeat(Outcome.FAIL)
-    async with _running(ann):
+    async with running(ann):
         await trio.sleep(5)
         assert ann.incidents() == []  # two of three
-    async with _running(ann):
+    async with running(ann):
         await trio.sleep(0.5)
         assert ann.incidents() == [("DemeshCheckDown", "web")]
 
 
-async def test_configuration_is_taken_up_while_the_node_runs(autojump_clock: MockClock, mesh: _Mesh) -> None:
-    ann, ben = mesh.member("ann", [_check(interval_ms=4_000)]), mesh.member("ben")
-    async with _running(ann, ben):
+async def test_configuration_is_taken_up_while_the_node_runs(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann, ben = mesh.member("ann", [web_check(interval_ms=4_000)]), mesh.member("ben")
+    async with running(ann, ben):
         mesh.connect(ann, ben)
         await trio.sleep(10)
         assert isinstance(ann.configured, Settings)
         shop = Check("shop", ProbeSpec("http", "https://shop.example.org/", 1_000), interval_ms=4_000)
         before = ann.own_log()[-1].seq
+        token_file = Path("/nonexistent/token")
         ann.configured = replace(
-            ann.configured, checks=(shop, _check(interval_ms=4_000)), tags=("eu",), alertmanagers=()
+            ann.configured,
+            checks=(shop, web_check(interval_ms=4_000)),
+            tags=("eu",),
+            alertmanagers=(),
+            alert_token_file=token_file,
         )
         await ann.node.reload()
+        assert ann.node.settings.alert_token_file == token_file, "it is looked up there at each post"
         await trio.sleep(10)
         for member in (ann, ben):
             assert {check["name"]: check["state"] for check in member.node.status()["checks"]} == {
@@ -333,11 +182,11 @@ def _fits_its_plan(entry: Entry, log: Sequence[Entry]) -> bool:
     return results.plan_seq == plan.seq and all(result.check < len(rows) for result in results.results)
 
 
-async def test_undisturbed_checks_keep_their_votes_when_others_change(autojump_clock: MockClock, mesh: _Mesh) -> None:
-    web = _check(interval_ms=60_000, retry_interval_ms=1_000)
+async def test_undisturbed_checks_keep_their_votes_when_others_change(autojump_clock: MockClock, mesh: Mesh) -> None:
+    web = web_check(interval_ms=60_000, retry_interval_ms=1_000)
     ann = mesh.member("ann", [web])
     ann.says = repeat(Outcome.FAIL)
-    async with _running(ann):
+    async with running(ann):
         await trio.sleep(10)
         assert ann.incidents() == [("DemeshCheckDown", "web")]
         assert isinstance(ann.configured, Settings)
@@ -350,21 +199,21 @@ async def test_undisturbed_checks_keep_their_votes_when_others_change(autojump_c
 
 
 async def test_configuration_that_changes_while_the_node_starts_waits_for_its_log(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    ann = mesh.member("ann", [_check()])
+    ann = mesh.member("ann", [web_check()])
     ann.meanwhile = True
-    async with _running(ann):
+    async with running(ann):
         await trio.sleep(1)
         assert [entry.kind for entry in ann.own_log()][:2] == [Kind.HELLO, Kind.PLAN]
 
 
 async def test_results_that_come_while_the_plan_changes_belong_to_the_old_one(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
     checks = [Check(f"c{n}", ProbeSpec("http", "https://example.org/", 1_000), interval_ms=1_000) for n in range(30)]
     ann = mesh.member("ann", checks)
-    async with _running(ann):
+    async with running(ann):
         await trio.sleep(3)
         for kept in (checks[:1], checks[::-1], checks[5:9]):
             assert isinstance(ann.configured, Settings)
@@ -379,9 +228,9 @@ async def test_results_that_come_while_the_plan_changes_belong_to_the_old_one(
         assert all(_fits_its_plan(entry, ann.own_log()) for entry in ann.own_log() if entry.kind == Kind.RESULTS)
 
 
-async def test_bad_configuration_changes_nothing_and_is_counted(autojump_clock: MockClock, mesh: _Mesh) -> None:
-    ann = mesh.member("ann", [_check()])
-    async with _running(ann):
+async def test_bad_configuration_changes_nothing_and_is_counted(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann = mesh.member("ann", [web_check()])
+    async with running(ann):
         await trio.sleep(1)
         good = ann.configured
         refused, seq = counted("demesh_refused_total", room="config", reason="bad"), len(ann.own_log())
@@ -394,14 +243,57 @@ async def test_bad_configuration_changes_nothing_and_is_counted(autojump_clock: 
         ann.configured = good
         await ann.node.reload()
         assert counted("demesh_config_good") == 1
-        assert len(ann.own_log()) == seq, "nothing has changed that the mesh must know"
+        written = [entry.kind for entry in ann.own_log()[seq:]]
+        assert written == [Kind.EVENT], "nothing else has changed that the mesh must know"
+
+
+async def test_refused_configuration_is_warned_of_once_an_hour_without_what_stands_in_it(
+    autojump_clock: MockClock, mesh: Mesh
+) -> None:
+    ann, ben = mesh.member("ann"), mesh.member("ben")
+    good, bad = ann.configured, ConfigError(["/home/ann/demesh.toml:3: sesame", "more"])
+    async with running(ann, ben, seconds=3 * _HOUR):
+        mesh.connect(ann, ben)
+        ann.configured = bad
+        for seconds, warnings in ((0, 1), (60, 1), (_HOUR - 70, 1), (10, 2)):
+            await trio.sleep(seconds)
+            with pytest.raises(ConfigError):
+                await ann.node.reload()
+            await trio.sleep(1)
+            told = ben.node.status()["nodes"][0]
+            assert (told["name"], len(told["warnings"])) == ("ann", warnings)
+        assert told["warnings"][0]["subject"] == "configuration"
+        assert told["warnings"][0]["text"].startswith("The configuration was changed and is refused")
+        assert "2 mistakes" in told["warnings"][0]["text"]
+        assert not any(word in str(told["warnings"]) for word in ("sesame", "/home"))
+        ann.configured = good
+    async with running(ann):  # within the hour, so it says nothing more
+        ann.configured = bad
+        with pytest.raises(ConfigError):
+            await ann.node.reload()
+        assert len(ann.node.status()["nodes"][0]["warnings"]) == 2
+        ann.configured = good
+
+
+async def test_results_forgotten_early_are_warned_of(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann, ben = mesh.member("ann"), mesh.member("ben")
+    assert isinstance(ann.configured, Settings)
+    ann.configured = replace(ann.configured, size_max_bytes=1_000)
+    async with running(ann, ben, seconds=3 * _HOUR):
+        mesh.connect(ann, ben)
+        await trio.sleep(2 * _HOUR)
+        told, other = ben.node.status()["nodes"]
+    assert (told["name"], other["warnings"]) == ("ann", [])
+    (warned,) = told["warnings"]
+    assert warned["subject"] == "retention"
+    assert "of at most 1000: what is oldest is forgotten early." in warned["text"]
 
 
 async def test_what_only_a_restart_changes_is_said_and_left(
-    autojump_clock: MockClock, mesh: _Mesh, caplog: pytest.LogCaptureFixture
+    autojump_clock: MockClock, mesh: Mesh, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ann = mesh.member("ann", [_check()])
-    async with _running(ann):
+    ann = mesh.member("ann", [web_check()])
+    async with running(ann):
         assert isinstance(ann.configured, Settings)
         ann.configured = replace(ann.configured, name="nan", flush_interval_ms=9_000)
         await ann.node.reload()
@@ -410,13 +302,13 @@ async def test_what_only_a_restart_changes_is_said_and_left(
 
 
 async def test_check_that_seldom_runs_is_known_after_a_restart(
-    autojump_clock: MockClock, mesh: _Mesh, monkeypatch: pytest.MonkeyPatch
+    autojump_clock: MockClock, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "STARTUP_TAIL_ENTRIES_MAX", 5)
-    ann = mesh.member("ann", [_check(interval_ms=6 * _HOUR * 1_000)])
-    async with _running(ann):
+    ann = mesh.member("ann", [web_check(interval_ms=6 * _HOUR * 1_000)])
+    async with running(ann):
         await trio.sleep(60)
-    async with _running(ann):
+    async with running(ann):
         await trio.sleep(0.5)
         (check,) = ann.node.status()["checks"]
         assert check["state"] == "up"
@@ -424,18 +316,18 @@ async def test_check_that_seldom_runs_is_known_after_a_restart(
 
 
 async def test_votes_are_the_same_after_restarts_in_which_nothing_was_heard(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    ann, ben = mesh.member("ann", [_check(interval_ms=600_000)]), mesh.member("ben")
+    ann, ben = mesh.member("ann", [web_check(interval_ms=600_000)]), mesh.member("ben")
     ann.says = chain([Outcome.PASS, Outcome.PASS], repeat(Outcome.FAIL))
-    async with _running(ann, ben, seconds=_HOUR):
+    async with running(ann, ben, seconds=_HOUR):
         mesh.connect(ann, ben)
         await trio.sleep(600.5)
         mesh.swarm.cut(ann.key, ben.key)
         await trio.sleep(1)
     lengths: list[int] = []
     for _ in range(3):
-        async with _running(ben, seconds=_HOUR):
+        async with running(ben, seconds=_HOUR):
             await trio.sleep(301)  # long enough to be saved again
             (log,) = [ben.node.view.log(state.log) for state in ben.node.logs.states() if state.public_key == ann.key]
             assert log is not None
@@ -444,30 +336,49 @@ async def test_votes_are_the_same_after_restarts_in_which_nothing_was_heard(
     assert len(set(lengths)) == 1, lengths
 
 
-async def test_member_that_took_leave_is_away_after_a_restart_too(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_member_that_took_leave_is_away_after_a_restart_too(autojump_clock: MockClock, mesh: Mesh) -> None:
     ann, ben = mesh.member("ann"), mesh.member("ben")
-    async with _running(ben):
-        async with _running(ann):
+    async with running(ben):
+        async with running(ann):
             mesh.connect(ann, ben)
             await trio.sleep(3)
         await trio.sleep(2)
         assert ben.presence_of(ann) == Presence.AWAY
-    async with _running(ben):
+    async with running(ben):
         await trio.sleep(_SILENT_SECONDS + 5)
         assert ben.presence_of(ann) == Presence.AWAY
 
 
-async def test_node_that_checks_nothing_is_a_witness_every_day(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_uptime_is_not_complete_until_lost_history_is_folded_anew(
+    autojump_clock: MockClock, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "HISTORY_BEHIND_MAX", 10)
+    ann = mesh.member("ann", [web_check(interval_ms=4_000)])
+    async with running(ann):
+        await trio.sleep(120)
+        assert ann.node.status()["history"]["complete"]
+    ann.lose_history()
+    async with running(ann):
+        lost = ann.node.status()["history"]
+        assert lost["behind"] > 30
+        assert not lost["complete"]
+        await trio.sleep(1)
+        folded = ann.node.status()["history"]
+        assert folded["behind"] <= 1
+        assert folded["complete"]
+
+
+async def test_node_that_checks_nothing_is_a_witness_every_day(autojump_clock: MockClock, mesh: Mesh) -> None:
     ann = mesh.member("ann", flush_seconds=60)
-    async with _running(ann, seconds=3 * _HOUR):
+    async with running(ann, seconds=3 * _HOUR):
         await trio.sleep(2.5 * _HOUR)  # from 22:13 UTC on
         kinds = Counter(entry.kind for entry in ann.own_log())
     assert (kinds[Kind.ROLLUP], kinds[Kind.CHECKPOINT]) == (0, 1)
 
 
-async def test_log_of_a_silent_member_must_prove_anew_that_it_is_live(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_log_of_a_silent_member_must_prove_anew_that_it_is_live(autojump_clock: MockClock, mesh: Mesh) -> None:
     ann, ben, cat = (mesh.member(owner) for owner in ("ann", "ben", "cat"))
-    async with _running(ann, ben, cat):
+    async with running(ann, ben, cat):
         mesh.connect(ann, ben)
         mesh.connect(ann, cat)
         await trio.sleep(1)
@@ -479,16 +390,16 @@ async def test_log_of_a_silent_member_must_prove_anew_that_it_is_live(autojump_c
         assert ben.head_of(ann) == cat.head_of(ann)
         assert ben.presence_of(ann) == Presence.SILENT  # for all ben can tell it is history
         mesh.connect(ann, ben)
-        await trio.sleep(_FLUSH_SECONDS + 0.5)
+        await trio.sleep(FLUSH_SECONDS + 0.5)
         assert ben.presence_of(ann) == Presence.ALIVE
 
 
 async def test_node_that_did_not_run_for_a_while_accuses_nobody_on_waking(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
     ann, ben = mesh.member("ann"), mesh.member("ben")
     opened: list[tuple[str, str]] = []
-    async with _running(ann, ben):
+    async with running(ann, ben):
         mesh.connect(ann, ben)
         await trio.sleep(3)
         mesh.swarm.cut(ann.key, ben.key)  # what was sent meanwhile comes late
@@ -499,12 +410,12 @@ async def test_node_that_did_not_run_for_a_while_accuses_nobody_on_waking(
     assert opened == []
 
 
-async def test_node_that_is_stopped_takes_leave(autojump_clock: MockClock, mesh: _Mesh) -> None:
-    restless = _check(interval_ms=100, fail_after=1, recover_after=1)
+async def test_node_that_is_stopped_takes_leave(autojump_clock: MockClock, mesh: Mesh) -> None:
+    restless = web_check(interval_ms=100, fail_after=1, recover_after=1)
     ann, ben = mesh.member("ann", [restless]), mesh.member("ben")
     ann.says = cycle([Outcome.PASS, Outcome.FAIL])  # each result is told at once
-    async with _running(ben):
-        async with _running(ann):
+    async with running(ben):
+        async with running(ann):
             mesh.connect(ann, ben)
             await trio.sleep(3.05)
             assert ben.presence_of(ann) == Presence.ALIVE
@@ -513,10 +424,10 @@ async def test_node_that_is_stopped_takes_leave(autojump_clock: MockClock, mesh:
         assert ben.presence_of(ann) == Presence.AWAY
 
 
-async def test_vantages_of_a_check_come_to_take_turns(autojump_clock: MockClock, mesh: _Mesh) -> None:
+async def test_vantages_of_a_check_come_to_take_turns(autojump_clock: MockClock, mesh: Mesh) -> None:
     interval_s = 30
-    members = [mesh.member(owner, [_check(interval_ms=1_000 * interval_s)]) for owner in ("ann", "bob", "cid")]
-    async with _running(*members):
+    members = [mesh.member(owner, [web_check(interval_ms=1_000 * interval_s)]) for owner in ("ann", "bob", "cid")]
+    async with running(*members):
         mesh.connect(*members)
         await trio.sleep(12 * interval_s)
         lasts_s = sorted(member.probed_s[-1] % interval_s for member in members)
@@ -525,11 +436,11 @@ async def test_vantages_of_a_check_come_to_take_turns(autojump_clock: MockClock,
 
 
 async def test_failing_check_is_one_incident_posted_at_once_as_is_its_end(
-    autojump_clock: MockClock, mesh: _Mesh
+    autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    check = _check(interval_ms=4_000, retry_interval_ms=1_000)
+    check = web_check(interval_ms=4_000, retry_interval_ms=1_000)
     members = [mesh.member(owner, [check]) for owner in ("ann", "ben", "cat")]
-    async with _running(*members):
+    async with running(*members):
         mesh.connect(*members)
         await trio.sleep(5)
         for member in members:
@@ -545,7 +456,7 @@ async def test_failing_check_is_one_incident_posted_at_once_as_is_its_end(
         closed = [member.posts.pop() for member in members]
     assert not any(member.posts for member in members)
     for url, alerts, at in opened + closed:
-        assert url == f"{_ALERTMANAGER}/api/v2/alerts"
+        assert url == f"{ALERTMANAGER}/api/v2/alerts"
         assert [alert["labels"] for alert in alerts] == [opened[0][1][0]["labels"]]
         assert alerts[0]["labels"]["alertname"] == "DemeshCheckDown"
         ended = datetime.fromisoformat(alerts[0]["endsAt"]).timestamp() <= at
@@ -553,18 +464,16 @@ async def test_failing_check_is_one_incident_posted_at_once_as_is_its_end(
 
 
 @pytest.mark.slow
-async def test_old_results_are_forgotten_and_a_newcomer_is_told_the_same(
-    autojump_clock: MockClock, mesh: _Mesh
-) -> None:
-    ann, ben = (mesh.member(owner, [_check(interval_ms=60_000)], flush_seconds=60) for owner in ("ann", "ben"))
+async def test_old_results_are_forgotten_and_a_newcomer_is_told_the_same(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann, ben = (mesh.member(owner, [web_check(interval_ms=60_000)], flush_seconds=60) for owner in ("ann", "ben"))
     for member in (ann, ben):
         assert isinstance(member.configured, Settings)
         member.configured = replace(member.configured, raw_ms=_HOUR * 1_000)
-    async with _running(ann, seconds=6 * _HOUR):
+    async with running(ann, seconds=6 * _HOUR):
         await trio.sleep(4 * _HOUR)
         (state,) = ann.node.logs.states()
         assert state.pruned_to > 60, "of four hours two are left"
-        async with _running(ben, seconds=_HOUR):
+        async with running(ben, seconds=_HOUR):
             mesh.connect(ann, ben)
             await trio.sleep(120)
             (known,) = [each for each in ben.node.logs.states() if each.public_key == ann.key]
@@ -576,11 +485,11 @@ async def test_old_results_are_forgotten_and_a_newcomer_is_told_the_same(
 
 
 @pytest.mark.slow
-async def test_hours_and_days_are_summed_and_uptime_tells_the_outage(autojump_clock: MockClock, mesh: _Mesh) -> None:
-    check = _check(interval_ms=60_000)
+async def test_hours_and_days_are_summed_and_uptime_tells_the_outage(autojump_clock: MockClock, mesh: Mesh) -> None:
+    check = web_check(interval_ms=60_000)
     ann, ben = (mesh.member(owner, [check], flush_seconds=60) for owner in ("ann", "ben"))
     hours = 3.6  # from 22:13 UTC on
-    async with _running(ann, ben, seconds=4 * _HOUR):
+    async with running(ann, ben, seconds=4 * _HOUR):
         mesh.connect(ann, ben)
         await trio.sleep(_HOUR)
         for member in (ann, ben):
@@ -601,11 +510,11 @@ async def test_hours_and_days_are_summed_and_uptime_tells_the_outage(autojump_cl
     assert ann.history() == ann.history_made_anew()
 
 
-async def test_results_of_a_restart_in_between_are_summed_once(autojump_clock: MockClock, mesh: _Mesh) -> None:
-    ann = mesh.member("ann", [_check(interval_ms=60_000)], flush_seconds=60)
+async def test_results_of_a_restart_in_between_are_summed_once(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann = mesh.member("ann", [web_check(interval_ms=60_000)], flush_seconds=60)
     entries: list[Entry] = []
     for _ in range(3):
-        async with _running(ann, seconds=_HOUR):
+        async with running(ann, seconds=_HOUR):
             await trio.sleep(0.6 * _HOUR)
             entries = ann.own_log()
     assert ann.history() == ann.history_made_anew()

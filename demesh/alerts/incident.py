@@ -6,6 +6,7 @@ that every node that sees the same thing describes the same alert; whatever chan
     DemeshCheckDown   opens when a check's verdict is down; closes on evidence of recovery: a pass, and not enough
                       other vantages left that could make it down
     DemeshNodeSilent  opens when a member is silent; closes when it is heard again or has taken leave
+    DemeshKeyShared   opens when two nodes write with one key; closes when only one of them goes on
 
 What is unknown closes nothing. A check that no member's plan names any more takes its incident with it.
 """
@@ -101,6 +102,11 @@ def look(view: View, mesh: str, extra: Labels, now_ms: int, wall_ms: int) -> lis
     found.extend(
         _node(view, member, names[member.public_key], mesh, extra, now_ms, wall_ms) for member in view.members()
     )
+    shared = view.shared(now_ms)
+    found.extend(
+        _key(member, member.public_key in shared, names[member.public_key], mesh, extra, wall_ms)
+        for member in view.members()
+    )
     return found
 
 
@@ -151,6 +157,21 @@ def _node(view: View, member: Member, subject: str, mesh: str, extra: Labels, no
         }
         wrong = Incident(name, key, subject, wall_ms - quiet_ms, _pairs(labels), _pairs(annotations))
     return Seen(name, key, wrong, state in (Presence.ALIVE, Presence.AWAY))
+
+
+def _key(member: Member, shared: bool, subject: str, mesh: str, extra: Labels, wall_ms: int) -> Seen:
+    name, key = "DemeshKeyShared", member.public_key.hex()
+    wrong = None
+    if shared:
+        labels = {**dict(extra), "alertname": name, "mesh": mesh, "node": subject, "severity": "critical"}
+        annotations = {
+            "summary": f"two nodes run as {subject}",
+            "description": f"Two logs signed with the key of {subject} go on side by side: its disk was copied, and both copies "
+            "run. They are one member to the mesh, so neither's silence would be noticed. Stop one of them, move its node.key "
+            "and log.db away, and start it again as a node of its own.",
+        }
+        wrong = Incident(name, key, subject, wall_ms, _pairs(labels), _pairs(annotations))
+    return Seen(name, key, wrong, not shared)
 
 
 def _pairs(labels: dict[str, str]) -> Labels:

@@ -45,8 +45,7 @@ class Outbox:
         firing = [
             Outgoing(each, min(each.onset_ms, wall_ms), wall_ms + 4 * limits.ALERT_RESEND_MS) for each in self._open
         ]
-        resolved = [
-            Outgoing(each.incident, min(each.incident.onset_ms, each.resolved_ms), each.resolved_ms)
-            for each, _ in self._resolved.values()
-        ]
+        # By how long ago that was: a date of a wall clock that was set back since would still lie ahead, and fire.
+        ended = [(each.incident, wall_ms - (now_ms - closed_ms)) for each, closed_ms in self._resolved.values()]
+        resolved = [Outgoing(incident, min(incident.onset_ms, ends_ms), ends_ms) for incident, ends_ms in ended]
         return firing + resolved

@@ -7,7 +7,7 @@ import logging
 from typing import Any, Protocol
 
 import trio
-from fastapi import Depends, FastAPI, HTTPException, Request, Response
+from fastapi import Depends, FastAPI, Request, Response
 from fastapi.exceptions import RequestValidationError
 from fastapi.responses import JSONResponse
 from fastapi.security import HTTPBearer
@@ -16,33 +16,40 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from demesh import __version__
 from demesh.api.guard import Access, Asgi, guarded
+from demesh.api.joining import JoiningNode, KeyRotation, add_joining_routes
 from demesh.api.mesh_metrics import mesh_metrics
 from demesh.api.models import Done, HeadModel, Health, MemberModel, Problem, Reloaded, StatusModel
 from demesh.api.probe_metrics import probe_metrics
 from demesh.api.problem import problem
+from demesh.api.scopes import requires
 from demesh.checks.latest import LatestRuns
 from demesh.clock import Clock
-from demesh.config.load import Settings
 from demesh.errors import UsageError
 from demesh.log.chain import Logs
-from demesh.metrics import REFUSED
 from demesh.tokens import Scope
-from demesh.view.fold import View
 
 log = logging.getLogger(__name__)
 
 
-class ApiNode(Protocol):
+class Books(Protocol):
+    """What the API needs of a historian."""
+
+    @property
+    def behind(self) -> int: ...
+
+
+class ApiNode(JoiningNode, Protocol):
     """What the API needs of a node."""
 
     mesh: str
-    settings: Settings
-    view: View
     logs: Logs
     latest: LatestRuns
 
     @property
     def clock(self) -> Clock: ...
+
+    @property
+    def historian(self) -> Books: ...
 
     def status(self) -> dict[str, Any]: ...
 
@@ -59,23 +66,6 @@ class ApiNode(Protocol):
     async def reload(self) -> None: ...
 
 
-def requires(scope: Scope) -> Any:
-    """A dependency: the request may do what `scope` says."""
-
-    async def check(request: Request) -> None:
-        granted = request.scope["granted"]
-        if granted is not None and granted >= scope:
-            return
-        REFUSED.labels("api", "scope").inc()
-        token = "authorization" in request.headers
-        raise HTTPException(
-            403 if token else 401,
-            "This token may only read." if token else "A token that may write is needed: `demesh token new` makes one.",
-        )
-
-    return Depends(check)
-
-
 _MAY_REFUSE: dict[int | str, dict[str, Any]] = {
     401: {"model": Problem, "description": "A token is needed, or it is not known here."},
     403: {"model": Problem, "description": "The token does not allow this."},
@@ -83,7 +73,7 @@ _MAY_REFUSE: dict[int | str, dict[str, Any]] = {
 }
 
 
-def make_app(node: ApiNode, access: Access) -> Asgi:
+def make_app(node: ApiNode, access: Access, rotation: KeyRotation) -> Asgi:
     """The ASGI application that answers for `node`."""
     app = FastAPI(
         title="demesh",
@@ -95,6 +85,7 @@ def make_app(node: ApiNode, access: Access) -> Asgi:
         dependencies=[Depends(HTTPBearer(auto_error=False, description="`demesh token new` makes one."))],
     )
     _add_routes(app, node)
+    add_joining_routes(app, node, rotation)
     _say_errors_in_json(app)
     return guarded(app, access)
 
@@ -199,11 +190,11 @@ async def _metrics(node: ApiNode) -> bytes:
     now_ms, up_ms = node.clock.monotonic_ms(), node.clock.up_ms()
     checks = node.view.checks(now_ms)
     presences = [node.view.presence(member, now_ms) for member in node.view.everyone()]
-    states = list(node.logs.states())
+    states, behind = list(node.logs.states()), node.historian.behind
     runs = [(check, run) for check in node.settings.checks if (run := node.latest.of(check))]
 
     def write() -> bytes:
-        mesh = mesh_metrics(node.mesh, checks, presences, states, node.store_bytes())
+        mesh = mesh_metrics(node.mesh, checks, presences, states, behind, node.store_bytes())
         return generate_latest() + (mesh + probe_metrics(runs, up_ms)).encode()
 
     return await trio.to_thread.run_sync(write)

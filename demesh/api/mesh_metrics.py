@@ -19,9 +19,10 @@ def mesh_metrics(
     checks: Iterable[CheckView],
     presences: Iterable[Presence],
     states: Iterable[LogState],
+    behind: int,
     store_bytes: int,
 ) -> str:
-    """The text; `presences` of all members, `states` of all logs."""
+    """The text; `presences` of all members, `states` of all logs, `behind`: entries that are not folded into uptime yet."""
     verdict = Family("demesh_check_verdict", "1 for what the mesh says of the check now.")
     votes = Family("demesh_check_votes", "Votes of the check's assigned vantages.")
     for check in checks:
@@ -39,11 +40,13 @@ def mesh_metrics(
     logs.add("", len(held))
     entries = Family("demesh_log_entries", "Entries held, of all logs.")
     entries.add("", sum(state.head.seq + 1 - state.pruned_to for state in held))
+    history = Family("demesh_history_behind_entries", "Entries held that are not part of uptime yet.")
+    history.add("", behind)
     store = Family("demesh_store_bytes", "Size of the store's files.")
     store.add("", store_bytes)
     info = Family("demesh_info", "1, with what this node is.")
     info.add(labels((("mesh", mesh), ("version", __version__))), 1)
-    return "".join(family.text() for family in (info, verdict, votes, members, logs, entries, store))
+    return "".join(family.text() for family in (info, verdict, votes, members, logs, entries, history, store))
 
 
 @lru_cache(limits.CHECKS_MAX)

@@ -64,6 +64,14 @@ class CheckModel(BaseModel):
     vantages: list[VantageModel]
 
 
+class WarningModel(BaseModel):
+    """Something about a node that wants a look, as it says itself."""
+
+    at: str | None
+    subject: str = Field(description="What it concerns: retention, configuration.")
+    text: str
+
+
 class NodeModel(BaseModel):
     """A member of the mesh."""
 
@@ -74,6 +82,7 @@ class NodeModel(BaseModel):
     version: str | None
     tags: list[str]
     addresses: list[str] = Field(description="Where it can be dialled, as multiaddrs.")
+    warnings: list[WarningModel] = Field(description="Its warnings of the last 24 hours, the newest first.")
 
 
 class MemberModel(BaseModel):
@@ -113,6 +122,13 @@ class IncidentModel(BaseModel):
     annotations: dict[str, str]
 
 
+class HistoryModel(BaseModel):
+    """How far uptime is worked out. While it is not complete, it is of a part of what the logs say."""
+
+    behind: int = Field(description="Entries held that are not part of it yet. A few always are.")
+    complete: bool
+
+
 class StatusModel(BaseModel):
     """What a node knows of the whole mesh, now."""
 
@@ -120,9 +136,47 @@ class StatusModel(BaseModel):
     node: str | None = Field(description="The name of the node that answers.")
     as_of: str | None
     settled: bool = Field(description="Whether every live vantage has reported since this node listens.")
+    history: HistoryModel
     checks: list[CheckModel]
     nodes: list[NodeModel]
     incidents: list[IncidentModel]
+
+
+class ReachedModel(BaseModel):
+    """How this node is reached by others."""
+
+    name: str
+    peer_id: str
+    addresses: list[str] = Field(description="What it tells others to dial, as multiaddrs.")
+    listening: list[str] = Field(
+        description="Where it listens, as multiaddrs; a wildcard is any address of its machine."
+    )
+    swarm_key: str = Field(description="The fingerprint of the newest swarm key it has.")
+
+
+class KeyHolderModel(BaseModel):
+    """A member that may have the new swarm key."""
+
+    name: str
+    peer_id: str
+    has_it: bool = Field(description="Whether it is known to have it.")
+
+
+class KeyChangeModel(BaseModel):
+    """A change of the swarm key."""
+
+    fingerprint: str = Field(description="Of the new key.")
+    begun_by: str
+    finished: bool = Field(description="Whether the old key is being dropped.")
+    members: list[KeyHolderModel]
+    left_out: list[str] = Field(description="Known members that do not get it.")
+
+
+class KeyStateModel(BaseModel):
+    """The swarm key, by its fingerprint."""
+
+    fingerprint: str
+    change: KeyChangeModel | None
 
 
 class HeadModel(BaseModel):

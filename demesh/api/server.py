@@ -24,6 +24,7 @@ from demesh.address import address_text
 from demesh.api.app import ApiNode, make_app
 from demesh.api.connection import BoundedStream, Connection, closed_when_cancelled
 from demesh.api.guard import Access
+from demesh.api.joining import KeyRotation
 from demesh.errors import UsageError
 from demesh.metrics import REFUSED
 from demesh.tokens import TokenCheck
@@ -50,11 +51,13 @@ class ApiServer:
         if listen is not None:
             _check_listen(*listen, tokens)
 
-    async def run(self, node: ApiNode, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+    async def run(
+        self, node: ApiNode, rotation: KeyRotation, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+    ) -> None:
         """Serve until cancelled; started when listening. Raises UsageError."""
         serve = partial(
             self._connection,
-            ASGIWrapper(cast(Any, make_app(node, self._access))),
+            ASGIWrapper(cast(Any, make_app(node, self._access, rotation))),
             _config(),
             WorkerContext(None),
             ConnectionState(LifespanState()),

@@ -1,7 +1,7 @@
 """Runs the checks of this node at the times of `demesh.checks.schedule`.
 
 One task, the dispatcher, sleeps until the earliest check of a heap is due; a run is a task of its own while it lasts. A
-check that waits costs a heap item, no task and no timer.
+check that waits, for its time or for a place, costs no task and no timer.
 
 Guarantees: every run ends by its deadline, and a cancelled one at once, unless its probe refuses to be cancelled, which keeps
 its place and its own check waiting, and nothing else; a probe that raises gives an `error` result and a line in the
@@ -16,16 +16,18 @@ suspended wakes without a burst.
 
 import heapq
 import logging
-from collections.abc import Callable, Mapping
+import resource
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
+from math import ceil
 
 import trio
 
 from demesh import limits
 from demesh.checks.check import Check
 from demesh.checks.lag import LoopLag
-from demesh.checks.politeness import Places, Standing, host_of
+from demesh.checks.politeness import Claim, Places, Standing, host_of
 from demesh.checks.schedule import ALONE, Grid, Turn, first_run_ms, next_run_ms, next_slot, place_ms
 from demesh.clock import Clock
 from demesh.metrics import SLOTS_MISSED
@@ -67,6 +69,7 @@ class _Scheduled:
     due_ms: int
     run_yet: bool = False
     standing: Standing = Standing.NEW
+    claim: "Claim[_Scheduled] | None" = None
     under_way: trio.CancelScope | None = None
     gone: bool = False
 
@@ -87,12 +90,16 @@ class Runner:
         self._clock = clock
         self._report = report
         self._turn = turn
-        self._places = Places(clock)
+        descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        if descriptors == resource.RLIM_INFINITY:
+            descriptors = limits.DESCRIPTORS_WANTED
+        self._places = Places[_Scheduled](descriptors)
         self._lag = LoopLag(clock)
         self._scheduled: dict[str, _Scheduled] = {}
         self._heap: list[tuple[int, int, _Scheduled]] = []
         self._serial = count()
         self._wake = trio.Event()
+        self._nursery: trio.Nursery | None = None
 
     def set_checks(self, checks: Mapping[int, Check]) -> None:
         """Run these from now on. Takes effect before the next `await`.
@@ -110,11 +117,13 @@ class Runner:
                 self._scheduled[check.name] = before.pop(check.name)
             else:
                 new.append((index, check))
+        now_ms = self._clock.monotonic_ms()
         for each in before.values():
             each.end()
+            if each.claim and each.claim.begins_ms is None:
+                self._leave(each.claim)
         self._heap = [item for item in self._heap if not item[2].gone]
         heapq.heapify(self._heap)
-        now_ms = self._clock.monotonic_ms()
         for place, (index, check) in enumerate(new):
             first_ms = first_run_ms(now_ms, place, len(new), check.interval_ms)
             probe, host, grid = self._probes[check.probe.type], host_of(check.probe), Grid(first_ms, check.interval_ms)
@@ -124,32 +133,52 @@ class Runner:
 
     async def run(self) -> None:
         """Run the checks until cancelled."""
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(self._lag.watch)
+        async with trio.open_nursery() as self._nursery:
+            self._nursery.start_soon(self._lag.watch)
             while True:
                 now_ms = self._clock.monotonic_ms()
+                self._begin(self._places.turn_over(now_ms))
                 while self._heap and self._heap[0][0] <= now_ms:
-                    each = heapq.heappop(self._heap)[2]
-                    late_ms_max = min(limits.SLOT_LATE_MS_MAX, each.check.interval_ms)
-                    if each.run_yet and now_ms - each.due_ms > late_ms_max:
-                        self._schedule(each, ran_at_ms=None, turning=False)
-                    else:
-                        nursery.start_soon(self._run, each)
+                    self._ask(heapq.heappop(self._heap)[2], now_ms)
                 self._wake = trio.Event()
-                wait_ms = -(-self._heap[0][0] // TICK_MS) * TICK_MS - now_ms if self._heap else float("inf")
-                with trio.move_on_after(wait_ms / 1_000):
+                due_ms = ceil(self._heap[0][0] / TICK_MS) * TICK_MS if self._heap else float("inf")
+                with trio.move_on_after((min(due_ms, self._places.turn_over_ms) - now_ms) / 1_000):
                     await self._wake.wait()
 
-    async def _run(self, each: _Scheduled) -> None:
+    def _ask(self, each: _Scheduled, now_ms: int) -> None:
+        """Claim a place for the run of `each` that is due, unless it is too late for it."""
+        late_ms_max = min(limits.SLOT_LATE_MS_MAX, each.check.interval_ms)
+        if each.run_yet and now_ms - each.due_ms > late_ms_max:
+            self._schedule(each, ran_at_ms=None, turning=False)
+            return
+        each.claim = self._places.ask(each, each.check.probe.type, each.host, each.standing, now_ms)
+        if each.claim.begins_ms is not None:
+            self._begin([each.claim])
+
+    def _begin(self, claims: Sequence[Claim[_Scheduled]]) -> None:
+        for claim in claims:
+            assert self._nursery is not None
+            self._nursery.start_soon(self._run, claim.run, claim)
+
+    def _leave(self, claim: Claim[_Scheduled]) -> None:
+        """Give places back, for others to begin, or to have their turn by and by."""
+        self._begin(self._places.leave(claim, self._clock.monotonic_ms()))
+        if self._places.turn_over_ms < float("inf"):
+            self._wake.set()
+
+    async def _run(self, each: _Scheduled, claim: Claim[_Scheduled]) -> None:
         check, began_ms, result = each.check, 0, None
         with trio.CancelScope() as each.under_way:
-            if each.gone:
-                return
-            async with self._places.place(check.probe, each.host, each.standing):
+            if not each.gone:
                 began_ms = self._clock.monotonic_ms()
+                if claim.begins_ms and claim.begins_ms > began_ms:
+                    await trio.sleep((claim.begins_ms - began_ms) / 1_000)
+                    began_ms = self._clock.monotonic_ms()
                 each.under_way.deadline = trio.current_time() + (check.probe.timeout_ms + _DEADLINE_GRACE_MS) / 1_000
                 with self._lag.watched():
                     result = await _run_probe(check, each.probe)
+        each.claim = each.under_way = None
+        self._leave(claim)
         if each.gone:
             return
         if result is None:
@@ -158,7 +187,6 @@ class Runner:
         each.standing = each.standing.after(result.outcome, in_time=in_time)
         paused_ms = self._lag.worst_since_ms(began_ms)
         self._take(each, result, max(began_ms - each.due_ms, paused_ms), paused_ms)
-        each.under_way = None
 
     def _take(self, each: _Scheduled, result: ProbeResult, lateness_ms: int, paused_ms: int) -> None:
         """Report a result, and schedule the next run."""

@@ -31,6 +31,8 @@ class LazyGroup(click.Group):
     lazy={
         "backup": "demesh.cli.backup:backup",
         "init": "demesh.cli.init:init",
+        "invite": "demesh.cli.invite:invite",
+        "join": "demesh.cli.join:join",
         "restore": "demesh.cli.backup:restore",
         "node": "demesh.cli.node:node",
         "status": "demesh.cli.status:status",

@@ -1,5 +1,7 @@
 """`demesh init`: a data directory with keys and a configuration to edit."""
 
+import json
+from collections.abc import Sequence
 from pathlib import Path
 
 import click
@@ -18,7 +20,7 @@ tags = []
 
 [mesh]
 # Other nodes of the mesh, as host:port or multiaddr. One that can be reached is enough.
-peers = []
+peers = {peers}
 
 [alerts]
 # alertmanager = "http://127.0.0.1:9093"
@@ -30,6 +32,12 @@ peers = []
 # interval = "60s"
 # expect = {{ body = "Welcome", cert_expires_in = "14d" }}
 """
+
+
+def config_text(name: str, peers: Sequence[str] = ()) -> str:
+    """A configuration to edit, of a node with that name."""
+    listed = "".join(f"\n    {json.dumps(each)}," for each in peers)
+    return _CONFIG.format(name=name, peers=f"[{listed}\n]" if listed else "[]")
 
 
 @click.command()
@@ -44,7 +52,7 @@ peers = []
 def init(name: str | None, swarm_key_file: str | None, data_dir: str | None) -> None:
     """Make a data directory: node key, swarm key and a configuration to edit.
 
-    Nothing that exists is overwritten.
+    Nothing that exists is overwritten. To join a mesh that is there already, see `demesh join`.
 
     \b
     Example:
@@ -60,15 +68,20 @@ def init(name: str | None, swarm_key_file: str | None, data_dir: str | None) -> 
     name = check_name(name) if name else default_name()
     given = read_swarm_key(Path(swarm_key_file)) if swarm_key_file else None
     home.make()
-    if given or not home.swarm_key.exists():
-        write_secret(home.swarm_key, (given or new_swarm_key()).text())
+    if given:
+        write_secret(home.swarm_key, given.text())
+    elif not home.swarm_key.exists():
+        founding = new_swarm_key()
+        write_secret(home.swarm_key, founding.text())
+        if not home.mesh_id.exists():
+            write_secret(home.mesh_id, founding.first_mesh_id().hex() + "\n")
     key = read_or_make_node_key(home.node_key)
     if not home.config.exists():
-        write_secret(home.config, _CONFIG.format(name=name))
+        write_secret(home.config, config_text(name))
     swarm = read_swarm_key(home.swarm_key)
     click.echo(f"Made {home.path}")
     click.echo(f"  node       {peer_id(bytes(key.verify_key))}")
     click.echo(
-        f"  swarm key  {home.swarm_key} (fingerprint {swarm.fingerprint}); copy it to the other nodes, keep it secret"
+        f"  swarm key  {home.swarm_key} (fingerprint {swarm.fingerprint}); keep it secret, `demesh invite` hands it on"
     )
     click.echo(f"  edit       {home.config}, then: demesh node run")

@@ -65,8 +65,9 @@ def run(
 
     A target is a URL: http://, https://, tcp://HOST:PORT, tls://HOST:PORT, dns://SERVER/NAME or ping://HOST.
 
-    Without a configuration it makes a data directory, a node key and a swarm key, and founds a mesh. A second node joins
-    with a copy of that swarm key and --peer. SIGTERM and SIGINT end it; its last entry then says that it left.
+    Without a configuration it makes a data directory, a node key and a swarm key, and founds a mesh. A second machine joins
+    it with `demesh invite | ssh second demesh join`, or with a copy of that swarm key and --peer. SIGTERM and SIGINT end it;
+    its last entry then says that it left.
 
     \b
     Examples:
@@ -74,12 +75,11 @@ def run(
       demesh node run --peer vps1.example.net:8471 --swarm-key-file swarm.key
       demesh node run --stats --log-format json https://example.org
     """
-    from demesh.cli.run import Overrides, run_node
+    from demesh.cli.run import run_node
+    from demesh.config.command_line import CommandLine
 
     run_node(
-        Overrides(
-            data_dir=data_dir,
-            config=config,
+        CommandLine(
             name=name,
             listen=listen,
             advertise=advertise,
@@ -88,10 +88,12 @@ def run(
             swarm_key_file=swarm_key_file,
             alertmanagers=alertmanagers,
             targets=targets,
-            verbose=verbose,
-            log_format=log_format,
-            statistics=stats,
-        )
+        ),
+        data_dir=data_dir,
+        config=config,
+        verbose=verbose,
+        log_format=log_format,
+        statistics=stats,
     )
 
 

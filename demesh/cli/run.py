@@ -4,12 +4,12 @@ import gc
 import logging
 import os
 import random
+import resource
 import secrets
 import signal
-import socket
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -19,96 +19,107 @@ import trio
 from nacl.signing import SigningKey
 
 from demesh import __version__
+from demesh.alerts.post import curl_post
 from demesh.api.server import ApiServer
+from demesh.cli.first_start import listening, mesh_id_of, swarm_key_files
 from demesh.clock import SystemClock
 from demesh.config.command_line import CommandLine
 from demesh.config.load import Settings
 from demesh.config.source import ConfigSource
 from demesh.config.watch import watch
-from demesh.curl import CurlEngine, fetch
+from demesh.curl import CurlEngine
 from demesh.diagnostics import Format, set_up_logging
+from demesh.edges import Edges
 from demesh.errors import DemeshError, UsageError
-from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, make_runtime_directory, read_mesh_id
-from demesh.identity import (
-    SwarmKey,
-    new_swarm_key,
-    peer_id,
-    read_or_make_node_key,
-    read_swarm_key,
-    write_secret,
-)
+from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, machine_id, make_runtime_directory
+from demesh.identity import peer_id, read_or_make_node_key
 from demesh.interfaces import this_machines_addresses
 from demesh.lateness import Lateness
-from demesh.limits import ALERT_POST_SECONDS_MAX, SOCKET_PATH_BYTES_MAX
+from demesh.limits import DESCRIPTORS_WANTED, SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
 from demesh.mdns import LocalDiscovery, mark_of
+from demesh.mesh import mesh_id as mesh_ids
+from demesh.mesh import rotation as rotations
 from demesh.mesh.gossip import topic
+from demesh.mesh.key_storage import ThreadKeyStorage
 from demesh.mesh.libp2p.host import Libp2pNetwork
-from demesh.node import Edges, Node
+from demesh.node import Node
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.statistics import tell_statistics
+from demesh.swarm_key_files import SwarmKeyFiles, SwarmKeys
 from demesh.target import public_target
 from demesh.tokens import TokenCheck
 from demesh.view.history_storage import ThreadHistoryStorage
 from demesh.view.history_store import HistoryStore, open_history
 
 log = logging.getLogger(__name__)
-_PORT = 8471
 _GC_THRESHOLDS = (20_000, 20, 20)
 
 
-@dataclass(frozen=True, slots=True)
-class Overrides:
-    """The options of `demesh node run`; what is empty leaves the configuration as it is."""
-
-    data_dir: str | None = None
-    config: str | None = None
-    name: str | None = None
-    listen: tuple[str, ...] = ()
-    advertise: tuple[str, ...] = ()
-    api: str | None = None
-    peers: tuple[str, ...] = ()
-    swarm_key_file: str | None = None
-    alertmanagers: tuple[str, ...] = ()
-    targets: tuple[str, ...] = ()
-    verbose: int = 0
-    log_format: Format = "text"
-    statistics: bool = False
-
-
-def run_node(overrides: Overrides) -> NoReturn:
+def run_node(
+    command_line: CommandLine,
+    *,
+    data_dir: str | None = None,
+    config: str | None = None,
+    verbose: int = 0,
+    log_format: Format = "text",
+    statistics: bool = False,
+) -> NoReturn:
     """Run a node until SIGTERM or SIGINT, then exit. Raises DemeshError."""
     if sys.platform != "linux":
         raise UsageError("A node runs on Linux only; the other commands work here with --node URL.")
     clock = SystemClock()
-    set_up_logging(overrides.verbose, overrides.log_format, clock.monotonic_ms, statistics=overrides.statistics)
-    home = find_home(overrides.data_dir)
-    source = _source(home, overrides)
+    set_up_logging(verbose, log_format, clock.monotonic_ms, statistics=statistics)
+    home = find_home(data_dir)
+    source = ConfigSource(Path(config) if config else home.config, command_line, needed=bool(config))
     settings = source.load()
     home.make()
     lock = HomeLock(home)
     os.umask(0o077)
+    _allow_descriptors()
     api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
     if len(os.fsencode(api_socket)) > SOCKET_PATH_BYTES_MAX:
         raise UsageError(f"The path {api_socket} is too long for a socket. Set XDG_RUNTIME_DIR to a shorter directory.")
     tokens = TokenCheck(home.tokens, settings.api_token_file)
     api = ApiServer(settings.api, api_socket, tokens, settings.api_hosts)
-    swarm_key = _swarm_key(home, settings)
+    key_files = swarm_key_files(home, settings)
+    swarm_keys = key_files.open()
     key = read_or_make_node_key(home.node_key)
-    mesh_id = _mesh_id(home, swarm_key)
+    mesh_id = mesh_id_of(home, settings, key, swarm_keys)
     lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None))
     with Store(home.log_db, mesh_id=mesh_id) as store:
         heads = {state.log: state.head.seq for state in store.logs()}
         history = open_history(home.view_db, heads)
         try:
             trio.run(
-                _run, settings, source, home, key, swarm_key, mesh_id, store, history, api, clock, overrides.statistics
+                _run,
+                settings,
+                source,
+                home,
+                key,
+                key_files,
+                swarm_keys,
+                mesh_id,
+                store,
+                history,
+                api,
+                clock,
+                statistics,
             )
         except* DemeshError as group:
             raise _first(group) from group
     sys.exit(0)
+
+
+def _allow_descriptors() -> None:
+    """Every target that hangs takes a descriptor or more, and the usual 1,024 are meant for programs that wait with select()."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_WANTED)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        with suppress(OSError, ValueError):
+            resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
 
 
 async def _run(
@@ -116,7 +127,8 @@ async def _run(
     source: ConfigSource,
     home: Home,
     key: SigningKey,
-    swarm_key: SwarmKey,
+    key_files: SwarmKeyFiles,
+    swarm_keys: SwarmKeys,
     mesh_id: bytes,
     store: Store,
     history: HistoryStore,
@@ -126,29 +138,28 @@ async def _run(
 ) -> None:
     curl, lateness = CurlEngine(), Lateness(clock)
     marker = MarkerFile(make_runtime_directory(), home)
-    listen = (settings.listen or _default_listen()) if settings.listens else ()
-
-    async def post(url: str, document: bytes) -> tuple[int, int | None]:
-        answer = await fetch(curl, url, timeout_ms=ALERT_POST_SECONDS_MAX * 1_000, json=document)
-        return answer.status, answer.date_ms
-
+    network = Libp2pNetwork(bytes(key), swarm_keys.accepted, topic(mesh_id), listening(settings), clock=clock)
     edges = Edges(
         clock=clock,
         store=store,
         storage=ThreadStorage(store),
         history=history,
         history_storage=ThreadHistoryStorage(history),
-        network=Libp2pNetwork(bytes(key), swarm_key, topic(mesh_id), listen),
+        network=network,
         probes=Probes(Tools(curl, clock.wall_ms, Resolver())),
-        post=post,
+        post=curl_post(curl, lambda: node.settings.alert_token_file),
         read_marker=marker.read,
         write_marker=marker.write,
         rng=random.Random(secrets.randbits(64)),
         load_settings=partial(trio.to_thread.run_sync, source.load),
-        epoch_nonce=secrets.token_bytes(8),
+        epoch_nonce=partial(secrets.token_bytes, 8),
+        machine=machine_id(),
         own_addresses=this_machines_addresses,
     )
     node = Node(settings, key, mesh_id, edges)
+    rotation = rotations.Rotation(ThreadKeyStorage(key_files), swarm_keys, network, node.key, partial(_trusted, node))
+    network.serve(mesh_ids.PROTOCOL, mesh_ids.teller(mesh_id))
+    network.serve(rotations.PROTOCOL, rotation.answer)
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(curl.run)
@@ -157,10 +168,18 @@ async def _run(
         nursery.start_soon(lateness.run)
         if statistics:
             nursery.start_soon(tell_statistics, clock, lateness, node.store_bytes)
-        nursery.start_soon(_greet, node, settings, home, swarm_key)
-        local = [LocalDiscovery(mark_of(swarm_key, mesh_id)).run] if settings.mdns else []
-        await node.run(stop, [api.run, *local])
+        nursery.start_soon(_greet, node, settings, home, rotation)
+        nursery.start_soon(rotation.run)
+        services: list[Callable[[Node], Awaitable[None]]] = [partial(api.run, rotation=rotation)]
+        if settings.mdns:
+            services.append(LocalDiscovery(lambda: [mark_of(each, mesh_id) for each in rotation.keys.accepted]).run)
+        await node.run(stop, services)
         nursery.cancel_scope.cancel()
+
+
+def _trusted(node: Node) -> frozenset[bytes]:
+    """The members that may have the mesh's secrets: all that are known from their logs, are let in here and have not left."""
+    return frozenset(member.public_key for member in node.view.members())
 
 
 async def _obey_signals(node: Node, stop: trio.Event) -> None:
@@ -182,19 +201,19 @@ async def _reload(node: Node) -> None:
         log.error("The configuration is bad; the last good one stays in force. %s", error)
 
 
-async def _greet(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> None:
+async def _greet(node: Node, settings: Settings, home: Home, rotation: rotations.Rotation) -> None:
     await node.ready.wait()
     # What is loaded now stays. Left to itself, the collector looks through all of it again and again, 100 ms at a time.
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
     with suppress(BrokenPipeError):  # whoever read our output may be gone; the node is not
-        _tell(node, settings, home, swarm_key)
+        _tell(node, settings, home, rotation.keys)
 
 
-def _tell(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> None:
+def _tell(node: Node, settings: Settings, home: Home, swarm_keys: SwarmKeys) -> None:
     click.echo(f"demesh {__version__}: node {settings.name} ({peer_id(node.key)}) in mesh {node.mesh}")
-    click.echo(f"  home       {home.path} (swarm key {swarm_key.fingerprint})")
+    click.echo(f"  home       {home.path} (swarm key {swarm_keys.newest.fingerprint})")
     click.echo(f"  swarm      {', '.join(node.listening()) or 'does not listen, only dials'}")
     click.echo(f"  API        {_url(settings.api) if settings.api else 'on the Unix socket only'}")
     click.echo(f"  checks     {len(settings.checks)}; ask with: demesh status")
@@ -206,65 +225,6 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_key: SwarmKey) -> No
     )
     for sentence in settings.not_yet:
         click.echo(f"  not yet    {sentence}")
-
-
-def _source(home: Home, overrides: Overrides) -> ConfigSource:
-    """The configuration, with the command line's options over it."""
-    return ConfigSource(
-        Path(overrides.config) if overrides.config else home.config,
-        CommandLine(
-            name=overrides.name,
-            listen=overrides.listen,
-            advertise=overrides.advertise,
-            api=overrides.api,
-            peers=overrides.peers,
-            swarm_key_file=overrides.swarm_key_file,
-            alertmanagers=overrides.alertmanagers,
-            targets=overrides.targets,
-        ),
-        needed=bool(overrides.config),
-    )
-
-
-def _swarm_key(home: Home, settings: Settings) -> SwarmKey:
-    """The mesh's swarm key; made if this node founds a mesh. Raises UsageError."""
-    path = settings.swarm_key_file or home.swarm_key
-    if settings.swarm_key_file is None and not path.exists():
-        if settings.peers:
-            raise UsageError(
-                f"There is no swarm key at {path}, and without the mesh's own nobody answers. Copy swarm.key there from a "
-                "node of the mesh, or name it with --swarm-key-file."
-            )
-        if home.mesh_id.exists():
-            raise UsageError(
-                f"The swarm key {path} of this node is missing. Restore it, or name it with --swarm-key-file."
-            )
-        write_secret(path, new_swarm_key().text())
-    return read_swarm_key(path)
-
-
-def _mesh_id(home: Home, swarm_key: SwarmKey) -> bytes:
-    """The mesh id in the data directory, put there from the swarm key on the first start. Raises UsageError."""
-    if not home.mesh_id.exists():
-        write_secret(home.mesh_id, swarm_key.first_mesh_id().hex() + "\n")
-    mesh_id = read_mesh_id(home)
-    if mesh_id != swarm_key.first_mesh_id():
-        raise UsageError(
-            f"The data directory {home.path} belongs to mesh {mesh_id.hex()[:8]}, but this swarm key (fingerprint "
-            f"{swarm_key.fingerprint}) is of mesh {swarm_key.first_mesh_id().hex()[:8]}. Use that mesh's key, or give this "
-            f"node another --data-dir. To leave the old mesh for good, move {home.mesh_id} and {home.log_db} away."
-        )
-    return mesh_id
-
-
-def _default_listen() -> tuple[tuple[str, int], ...]:
-    """Every address of this machine; one socket takes IPv4 too where there is IPv6."""
-    try:
-        with socket.socket(socket.AF_INET6) as probe:
-            probe.bind(("::1", 0))
-    except OSError:
-        return (("0.0.0.0", _PORT),)
-    return (("0.0.0.0", _PORT), ("::", _PORT))
 
 
 def _url(address: tuple[str, int]) -> str:

@@ -81,7 +81,9 @@ def _print(answer: dict[str, Any]) -> None:
     console = Console(highlight=False)
     now = datetime.fromisoformat(answer["as_of"])
     settling = "" if answer["settled"] else " · still settling"
-    console.print(f"mesh {answer['mesh']} · {_counts(answer)} · asked: {answer['node']}{settling}\n")
+    console.print(
+        f"mesh {answer['mesh']} · {_counts(answer)} · asked: {answer['node']}{settling}{_unfinished(answer)}\n"
+    )
     if answer["checks"]:
         table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
         rows = [_check_cells(check, now) for check in answer["checks"]]
@@ -107,6 +109,11 @@ def _print(answer: dict[str, Any]) -> None:
         quiet = f" {ago(node['seen_at'], now)}" if node["presence"] != "alive" else ""
         nodes.append(f"{node['name']} {glyph} {node['presence']}{quiet}", style).append("   ")
     console.print(nodes)
+    for node in answer["nodes"]:
+        for warned in node.get("warnings", ()):  # an older node tells none
+            console.print(
+                Text(f"! {node['name']}, {ago(warned['at'], now)} ago: {warned['text']}", "yellow"), soft_wrap=True
+            )
     for incident in answer["incidents"]:
         since = ago(incident["since"], now)
         console.print(Text(f"! {incident['name']} {incident['subject']}, since {since}", "bold red"))
@@ -159,6 +166,15 @@ def _uptime(uptime: dict[str, Any] | None, hours: int) -> str:
     if uptime["coverage"] >= _COVERED:
         return percent
     return f"{percent} of {format_duration(round(uptime['coverage'] * hours * 3_600_000))}"
+
+
+def _unfinished(answer: dict[str, Any]) -> str:
+    history = answer.get("history", {"complete": True})  # an older node does not say
+    return (
+        ""
+        if history["complete"]
+        else f" · uptime not complete yet, {count(history['behind'], 'entry', 'entries')} to go"
+    )
 
 
 def _time(text: str | None) -> datetime | None:

@@ -75,6 +75,33 @@ def remove_check(config: Path, name: str) -> Edited:
     return _change(config, name, change)
 
 
+def add_peers(config: Path, peers: Sequence[str]) -> int:
+    """Add to `[mesh] peers` of the main file those that are not there; returns how many. Raises UsageError."""
+    text = read_text(config)
+    try:
+        document = cast(Table, tomlkit.parse(text))
+        wanted = tomllib.loads(text)
+        there = wanted.setdefault("mesh", {}).setdefault("peers", [])
+        more = [each for each in peers if each not in there]
+        if not more:
+            return 0
+        there += more
+        if not isinstance(document.get("mesh"), dict):
+            document["mesh"] = tomlkit.table()
+        mesh = cast(Table, document["mesh"])
+        if "peers" not in mesh:
+            mesh["peers"] = tomlkit.array()
+        cast(list[str], mesh["peers"]).extend(more)
+        made = tomlkit.dumps(cast(Any, document))
+        sound = tomllib.loads(made) == wanted
+    except (TOMLKitError, tomllib.TOMLDecodeError, TypeError, KeyError, AttributeError):
+        raise UsageError(f"The peers cannot be added to {config}; add them by hand: {', '.join(peers)}") from None
+    if not sound:
+        raise UsageError(f"{config} is written in a way that cannot be changed here without harm; edit it by hand.")
+    _replace(config, config, made)
+    return len(more)
+
+
 def parse_value(text: str) -> Any:
     """`text` as a TOML value; what is none is plain text."""
     try:

@@ -135,9 +135,12 @@ def _look_at_files(config: ConfigFile, files: Files, main: Document) -> None:
     """Note what is wrong with the secrets that stand in files of their own, and with what needs something else."""
     for place, name in _secret_files(config):
         try:
-            text = files.secret(name, limits.SECRET_FILE_BYTES_MAX)
-            if place[-1] == "url_file":
-                TypeAdapter[str](NotifyUrl).validate_python(text)
+            if place[0] == "alerts":
+                files.token(name)
+            else:
+                text = files.secret(name, limits.SECRET_FILE_BYTES_MAX)
+                if place[-1] == "url_file":
+                    TypeAdapter[str](NotifyUrl).validate_python(text)
         except Unfilled as problem:
             main.add(place, f"{problem}.")
         except ValidationError:

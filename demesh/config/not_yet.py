@@ -26,8 +26,6 @@ def _of_node(config: ConfigFile) -> Iterator[Problem]:
     mesh, alerts, api = config.mesh, config.alerts, config.api
     if mesh.adopt_checks:
         yield Problem(("mesh", "adopt_checks"), "this version runs the checks of its own files only.")
-    if alerts.token_file is not None:
-        yield Problem(("alerts", "token_file"), "this version sends no token to an Alertmanager.")
     if alerts.watchdog:
         yield Problem(("alerts", "watchdog"), "this version sends no watchdog alert.")
     for index, _ in enumerate(config.notify):

@@ -10,6 +10,7 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import Any, cast
 
+from demesh import limits
 from demesh.config.lines import Path as Place
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
@@ -96,6 +97,13 @@ class Files:
             raise Unfilled(f"{self.path(name)} is not UTF-8 text") from None
         if not text or any(char in text for char in "\r\n\0"):
             raise Unfilled(f"{self.path(name)} must hold one line of text")
+        return text
+
+    def token(self, name: str) -> str:
+        """The token in a file, as it stands behind `Authorization: Bearer`. Raises Unfilled, which does not quote it."""
+        text = self.secret(name, limits.SECRET_FILE_BYTES_MAX)
+        if not all("!" <= char <= "~" for char in text):
+            raise Unfilled(f"{self.path(name)} must hold a token: letters, digits and signs, without white space")
         return text
 
 

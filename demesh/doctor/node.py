@@ -13,7 +13,7 @@ from demesh.doctor.finding import Finding, bad, good, warning
 from demesh.doctor.machine import reachable
 from demesh.errors import ConfigError, DemeshError, UsageError
 from demesh.home import Home, Running
-from demesh.identity import read_swarm_key
+from demesh.swarm_key_files import SwarmKeyFiles
 from demesh.target import public_target
 
 _SKEW_SECONDS = 5
@@ -40,7 +40,7 @@ def files(home: Home) -> Sequence[Finding]:
     if not home.exists:
         return [warning("home", f"{home.path} holds no node yet.", "demesh init, or demesh node run")]
     findings: list[Finding] = []
-    for path in (home.path, home.node_key, home.swarm_key, home.tokens):
+    for path in (home.path, home.node_key, home.swarm_key, home.swarm_key_change, home.tokens):
         try:
             status = path.stat()
         except FileNotFoundError:
@@ -61,11 +61,24 @@ def swarm_key(home: Home, settings: Settings) -> Sequence[Finding]:
     path = settings.swarm_key_file or home.swarm_key
     if not path.exists():
         if settings.peers or home.mesh_id.exists():
-            remedy = f"Copy swarm.key from a node of the mesh to {path}, mode 0600."
+            remedy = (
+                f"Copy swarm.key from a node of the mesh to {path}, mode 0600, or join anew with a `demesh invite`."
+            )
             return [bad("swarm key", f"{path} is missing.", remedy)]
         return [good("swarm key", "none yet: the first start makes one.")]
     try:
-        return [good("swarm key", f"{path} (fingerprint {read_swarm_key(path).fingerprint}).")]
+        keys = SwarmKeyFiles(home, settings.swarm_key_file).read()
+        if keys.overruled:
+            old = f"{path} is the old key; the node uses {keys.current.fingerprint}."
+            return [
+                warning(
+                    "swarm key", old, f"Copy swarm.key to {path} from a member that keeps it in its data directory."
+                )
+            ]
+        if keys.change:
+            said = f"changes from {keys.current.fingerprint} to {keys.newest.fingerprint}."
+            return [warning("swarm key", said, "demesh swarm-key rotate --status says who is missing.")]
+        return [good("swarm key", f"{path} (fingerprint {keys.current.fingerprint}).")]
     except UsageError as error:
         return [bad("swarm key", str(error), "Copy it from a node of the mesh.")]
 

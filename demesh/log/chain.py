@@ -8,6 +8,9 @@ proves which key owns the log. A signature that is there is always verified; it 
 in front of a signed entry of the same offer, which vouches for them through the links. Of a key that is not admitted
 (`demesh.log.admission`) nothing is taken, and nothing is missed.
 
+A log that a carry of its owner names (`demesh.log.carry`) is over, and taken from nobody again. Where there is no room, a
+member's new epoch takes the place of its own oldest one, and never of anybody else's (`demesh.log.room`).
+
 Where the holders of a log have forgotten its beginning (docs/protocol.md, "What is forgotten"), it is adopted: taken up behind
 the forgotten part, with what was kept of it, each piece signed.
 
@@ -17,7 +20,7 @@ that contradicts one we hold is refused as "fork", whichever of the two came fir
 
 import hashlib
 from collections import OrderedDict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 from demesh import limits
@@ -27,6 +30,7 @@ from demesh.log.codec import Value, encode
 from demesh.log.entry import KINDS_UNSIGNED, Entry, Kind, verify
 from demesh.log.head import Head
 from demesh.log.hello import read_hello
+from demesh.log.room import Gone, gives_way
 
 _RECENT_HASHES = 64  # so far back a repeated entry is told from a fork without asking the store
 
@@ -67,21 +71,46 @@ class Taken:
     gaps: list[Gap] = field(default_factory=list[Gap])
     refusals: list[Refusal] = field(default_factory=list[Refusal])
     repeated: int = 0
+    dropped: list[bytes] = field(default_factory=list[bytes])
+    """Logs that made room for what was accepted."""
+
+
+@dataclass(frozen=True, slots=True)
+class Adopted:
+    """A log that was taken up in its middle, and the logs that made room for it."""
+
+    state: LogState
+    dropped: Sequence[bytes] = ()
 
 
 class Logs:
     """The heads of all logs that this node holds."""
 
     def __init__(
-        self, mesh_id: bytes, own_log: bytes, known: Iterable[LogState] = (), admission: Admission | None = None
+        self,
+        mesh_id: bytes,
+        own_log: bytes,
+        known: Iterable[LogState] = (),
+        carried: Mapping[bytes, Sequence[bytes]] | None = None,
+        dates: Mapping[bytes, int] | None = None,
+        *,
+        admission: Admission | None = None,
     ) -> None:
-        """`own_log` grows by `append_own` only: from elsewhere nothing can be new in it."""
+        """`own_log` grows by `append_own` only: from elsewhere nothing can be new in it.
+
+        `carried` are ids by their owner's key; `dates` the wall clocks of the heads of `known`, as far as they are known.
+        """
         self._mesh_id = mesh_id
         self._own_log = own_log
         self._admission = admission or Admission()
         self._turned_away: OrderedDict[bytes, bytes] = OrderedDict()  # the owners of logs that were refused
+        self.writes = b""
+        """The log that this node has written in since it started; empty before."""
+        self._gone = Gone()
         self._states: dict[bytes, LogState] = {state.log: state for state in known}
+        self._dates: dict[bytes, int] = dict(dates or {})
         self._recent: dict[bytes, OrderedDict[int, bytes]] = {}
+        self.end(carried or {})
         for state in self._states.values():
             self._remember(state.log, state.head)
 
@@ -106,47 +135,68 @@ class Logs:
         owner = self._turned_away.get(log)
         return self._refusal_of_owner(owner, now_ms) if owner else ""
 
+    def begin_own(self, log: bytes) -> None:
+        """From now on `log` is the own one; the one before may take what peers know of it."""
+        self._own_log = log
+
+    def is_gone(self, log: bytes) -> bool:
+        """Whether nothing of a log is taken, from nobody: it was carried, or gave way to a newer one."""
+        return log != self._own_log and log in self._gone
+
+    def end(self, carried: Mapping[bytes, Sequence[bytes]]) -> None:
+        """Take note that carries name these logs, by their owner's key: all but the own one are gone."""
+        for public_key, logs in carried.items():
+            self._gone.carry(public_key, logs)
+            for log in logs:
+                self._forget(log)
+
     def append_own(self, entries: Sequence[Entry]) -> None:
         """Take note of entries that this node wrote and stored itself."""
         for entry in entries:
             state = self._states.get(entry.log)
             assert entry.log == self._own_log
+            self.writes = entry.log
             public_key = read_hello(entry).public_key if state is None else state.public_key
-            self._advance(LogState(entry.log, public_key, entry.head, state.pruned_to if state else 0))
+            self._advance(LogState(entry.log, public_key, entry.head, state.pruned_to if state else 0), entry.wall_ms)
 
     def shortened(self, log: bytes, pruned_to: int) -> None:
-        """Take note that the store holds a log from `pruned_to` on only."""
-        self._states[log] = replace(self._states[log], pruned_to=pruned_to)
+        """Take note that the store holds a log from `pruned_to` on only, if it still does."""
+        if log in self._states:
+            self._states[log] = replace(self._states[log], pruned_to=pruned_to)
 
-    def offer(self, entries: Sequence[Entry], now_ms: int = 0) -> Taken:
+    def offer(self, entries: Sequence[Entry], news_of: bytes | None = None, *, now_ms: int = 0) -> Taken:
         """Take what can be taken of `entries`, which came from elsewhere: any logs, each log's entries in order.
 
-        `now_ms` is monotonic: so many new members a time.
+        `news_of` is the key of the node that sends them, if it just wrote its own among them. `now_ms` is monotonic: so many
+        new members a time.
         """
         taken = Taken()
         by_log: dict[bytes, list[Entry]] = {}
         for entry in entries:
             by_log.setdefault(entry.log, []).append(entry)
         for log, run in by_log.items():
-            self._offer_run(log, run, taken, now_ms)
+            self._offer_run(log, run, taken, news_of, now_ms)
         return taken
 
     def adopt(
-        self, log: bytes, before: Head, kept: Sequence[Entry], following: Sequence[Entry], now_ms: int = 0
-    ) -> LogState | None:
+        self, log: bytes, before: Head, kept: Sequence[Entry], following: Sequence[Entry], *, now_ms: int = 0
+    ) -> Adopted | None:
         """Take a log up behind `before`, as nobody has what was there but for `kept`; `following` is offered after this.
 
-        Returns its state, or None if this node has come that far already. Raises EntryError: "own_log", "too_many_logs",
-        "no_hello", "bad_signature", what `read_hello` raises, and why a key is not admitted; then nothing has changed.
+        Returns its state and what made room for it, or None if this node has come that far already. Raises EntryError:
+        "own_log", "gone", "too_many_logs", "too_many_epochs", "no_hello", "bad_signature", what `read_hello` raises, and
+        why a key is not admitted; then nothing has changed.
         """
         state = self._states.get(log)
         if log == self._own_log:
             raise EntryError("own_log", "a log of this node's own")
+        if self.is_gone(log):
+            raise EntryError("gone", "a log that is over")
         if state is not None and state.head.seq >= before.seq:
             return None
         if refusal := self.refusal(log, now_ms):
             raise EntryError(refusal, "a log of a key that is not admitted")
-        public_key = state.public_key if state else self._owner_among(kept, now_ms)
+        public_key, instead = (state.public_key, None) if state else self._owner_among(kept, following, now_ms)
         taken = Taken()
         signed = self._signed(public_key, self._linked(before, list(following), taken), taken)
         vouched = all(entry.log == log and entry.seq <= before.seq and entry.signature for entry in kept)
@@ -154,16 +204,22 @@ class Logs:
             raise EntryError("bad_signature", "what is kept, or what follows it, is not signed by the log's owner")
         self._let_in(public_key)
         adopted = LogState(log, public_key, before, before.seq + 1)
-        self._advance(adopted)
-        return adopted
+        self._advance(adopted, following[0].wall_ms)
+        return Adopted(adopted, self._give_way(instead))
 
-    def _owner_among(self, kept: Sequence[Entry], now_ms: int) -> bytes:
-        hello = next((entry for entry in kept if entry.kind == Kind.HELLO), None)
-        if hello is None:
+    def _owner_among(
+        self, kept: Sequence[Entry], following: Sequence[Entry], now_ms: int
+    ) -> tuple[bytes, bytes | None]:
+        hellos = [entry for entry in kept if entry.kind == Kind.HELLO]
+        if not hellos:
             raise EntryError("no_hello", "no hello is kept of a log that is not known")
-        return self._owner_of_new_log(hello, now_ms)
+        dated_ms = max(entry.wall_ms for entry in (*kept, *following))
+        return self._owner_of_new_log(hellos[0], dated_ms, None, now_ms)
 
-    def _offer_run(self, log: bytes, run: list[Entry], taken: Taken, now_ms: int) -> None:
+    def _offer_run(self, log: bytes, run: list[Entry], taken: Taken, news_of: bytes | None, now_ms: int) -> None:
+        if self.is_gone(log):
+            taken.refusals.append(Refusal(log, run[0].seq, "gone"))
+            return
         new = self._skip_known(log, run, taken)
         if not new:
             return
@@ -180,7 +236,9 @@ class Logs:
             taken.gaps.append(Gap(log, expected, first.seq - 1))
             return
         try:
-            public_key = state.public_key if state else self._owner_of_new_log(first, now_ms)
+            public_key, instead = (
+                (state.public_key, None) if state else self._owner_of_new_log(first, first.wall_ms, news_of, now_ms)
+            )
         except EntryError as error:
             taken.refusals.append(Refusal(log, first.seq, error.reason))
             return
@@ -190,8 +248,10 @@ class Logs:
         if accepted and state is None:
             self._let_in(public_key)
         for entry in accepted:
-            self._advance(LogState(log, public_key, entry.head, pruned_to))
+            self._advance(LogState(log, public_key, entry.head, pruned_to), entry.wall_ms)
         taken.accepted.extend(accepted)
+        if accepted:
+            taken.dropped.extend(self._give_way(instead))
 
     def _skip_known(self, log: bytes, run: list[Entry], taken: Taken) -> list[Entry]:
         """What of `run` lies beyond our head; counts repeats and refuses what contradicts an entry we hold."""
@@ -210,19 +270,43 @@ class Logs:
                 return []
         return new
 
-    def _owner_of_new_log(self, first: Entry, now_ms: int) -> bytes:
-        if len(self._states) - (self._own_log in self._states) >= limits.LOGS_MAX:
-            raise EntryError("too_many_logs", f"this node holds {limits.LOGS_MAX} logs already")
-        public_key = read_hello(first).public_key
-        if refusal := self._refusal_of_owner(public_key, now_ms):
-            self._turn_away(first.log, public_key)
+    def _owner_of_new_log(
+        self, entry: Entry, dated_ms: int, news_of: bytes | None, now_ms: int
+    ) -> tuple[bytes, bytes | None]:
+        """Whose log begins with the hello in `entry`, and which log has to give way to it, if there is no room."""
+        hello = read_hello(entry)
+        if refusal := self._refusal_of_owner(hello.public_key, now_ms):
+            self._turn_away(entry.log, hello.public_key)
             raise EntryError(refusal, "the log's owner is not admitted")
-        if sum(state.public_key == public_key for state in self._states.values()) >= limits.EPOCHS_PER_KEY_MAX:
+        epochs = {
+            log: self._dates.get(log, 0) for log, state in self._states.items() if state.public_key == hello.public_key
+        }
+        no_room = len(self._states) - (self._own_log in self._states) >= limits.LOGS_MAX
+        if not no_room and len(epochs) < limits.EPOCHS_PER_KEY_MAX:
+            return hello.public_key, None
+        epochs.pop(self._own_log, None)
+        instead = gives_way(epochs, hello, dated_ms, is_news=news_of == hello.public_key)
+        if instead is None and no_room:
+            raise EntryError("too_many_logs", f"this node holds {limits.LOGS_MAX} logs already")
+        if instead is None:
             # Whoever begins epochs without end shuts out nobody but itself.
             raise EntryError(
                 "too_many_epochs", f"this node holds {limits.EPOCHS_PER_KEY_MAX} epochs of that member already"
             )
-        return public_key
+        return hello.public_key, instead
+
+    def _give_way(self, log: bytes | None) -> list[bytes]:
+        if log is None:
+            return []
+        self._gone.drop(log)
+        self._forget(log)
+        return [log]
+
+    def _forget(self, log: bytes) -> None:
+        if log != self._own_log:
+            self._states.pop(log, None)
+            self._dates.pop(log, None)
+            self._recent.pop(log, None)
 
     def _refusal_of_owner(self, public_key: bytes, now_ms: int) -> str:
         if self._is_known(public_key):
@@ -269,8 +353,9 @@ class Logs:
             taken.refusals.append(Refusal(linked[vouched].log, linked[vouched].seq, "no_signature"))
         return linked[:vouched]
 
-    def _advance(self, state: LogState) -> None:
+    def _advance(self, state: LogState, dated_ms: int) -> None:
         self._states[state.log] = state
+        self._dates[state.log] = dated_ms
         self._remember(state.log, state.head)
 
     def _remember(self, log: bytes, head: Head) -> None:

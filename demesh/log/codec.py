@@ -72,6 +72,11 @@ class Fields:
         self._next = 0
         self._what = what
 
+    @property
+    def more(self) -> bool:
+        """Whether there is another field."""
+        return self._next < len(self._values)
+
     def uint(self, name: str, maximum: int, minimum: int = 0) -> int:
         value = self._take(name)
         if not isinstance(value, int) or not minimum <= value <= maximum:

@@ -30,6 +30,8 @@ FORMAT = 1
 SIGNATURE_BYTES = 64
 NO_HASH = bytes(32)
 """What the first entry of a log names as its predecessor."""
+NO_LOG = bytes(16)
+"""The id of no log."""
 
 _CONTEXT = b"demesh/entry/1"
 _BODY_BYTES_MAX = limits.ENTRY_BYTES_MAX - SIGNATURE_BYTES - 6  # 6: the CBOR heads of the envelope
@@ -45,6 +47,7 @@ class Kind(IntEnum):
     CHECKPOINT = 5
     EVENT = 6
     BYE = 7
+    CARRY = 8
 
 
 KINDS_UNDERSTOOD = tuple(Kind)

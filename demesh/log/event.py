@@ -5,7 +5,7 @@
 `type` is a word that says what it is; `subject` is the name of what it is about, or empty. A type that one does not know is
 kept and passed on, and listed by `demesh log tail` as it is. Known so far:
 
-    warning      subject: what it concerns (`retention`, …); `text` is a sentence for people
+    warning      subject: what it concerns (`retention`, `configuration`); `text` is a sentence for people
     forget       subject: the peer id of a member that is no member any more until it is heard of again; `log` (hex) and `seq`
                  are the head of its log as the author held it
 """
@@ -19,6 +19,7 @@ from demesh.log.codec import Fields, Value
 
 WARNING = "warning"
 FORGET = "forget"
+_TEXT = "text"
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,6 +31,16 @@ class Event:
     def payload(self) -> Value:
         flat: list[Value] = [text for pair in sorted(self.details.items()) for text in pair]
         return [self.type, self.subject, flat]
+
+
+def warning(subject: str, text: str) -> Event:
+    """That something about this node wants a look. `text` reaches every member, so there may be no secret in it."""
+    return Event(WARNING, subject, {_TEXT: text[: limits.TEXT_CHARS_MAX]})
+
+
+def warning_text(event: Event) -> str | None:
+    """What a warning says; None for another event."""
+    return event.details.get(_TEXT, "") if event.type == WARNING else None
 
 
 def read_event(payload: Value) -> Event:

@@ -14,6 +14,7 @@ from typing import Any, cast
 
 from demesh.errors import EntryError
 from demesh.log.bye import read_bye
+from demesh.log.carry import CarryPart, read_carry_part
 from demesh.log.chain import LogState
 from demesh.log.checkpoint import CheckpointPart, read_checkpoint_part
 from demesh.log.entry import BadRow, Entry, Kind, encode_envelope
@@ -70,6 +71,10 @@ class Reader:
                 part = f" (part {said.part + 1} of {said.parts})" if said.parts > 1 else ""
                 seen = f"{len(said.vector)} logs witnessed"
                 return f"{_date(said.day * DAY_MS)[:10]} in sums{part}: {_checks(said.rows)}; {seen}"
+            case CarryPart():
+                part = f" (part {said.part + 1} of {said.parts})" if said.parts > 1 else ""
+                days = len({row.day for row in said.rows})
+                return f"{len(said.nonces)} epochs are over{part}: {days} days in sums, {len(said.rows)} rows"
             case Event():
                 told = " ".join(f"{key}={value}" for key, value in said.details.items())
                 return " ".join(filter(None, (said.type, said.subject, told)))
@@ -116,6 +121,8 @@ class Reader:
                 return read_rollup(entry.payload)
             case Kind.CHECKPOINT:
                 return read_checkpoint_part(entry.payload)
+            case Kind.CARRY:
+                return read_carry_part(entry.payload)
             case Kind.EVENT:
                 return read_event(entry.payload)
             case _:
@@ -143,6 +150,10 @@ class Reader:
             previous = plain([said.previous[0], said.previous[1].seq, said.previous[1].hash]) if said.previous else None
             vector = [plain(asdict(each)) for each in said.vector]
             return {**place, "previous": previous, "rows": _sums_records(said.rows), "vector": vector}
+        if isinstance(said, CarryPart):
+            place = {"part": said.part, "parts": said.parts, "nonces": plain(said.nonces)}
+            rows = [{"day": _date(row.day * DAY_MS)[:10], **_sums_record(row.name, row.sums)} for row in said.rows]
+            return {**place, "rows": rows}
         return plain(asdict(said)) if said is not None else None
 
     def _results_line(self, log: bytes, said: Results) -> str:
@@ -212,15 +223,16 @@ def _date(wall_ms: int) -> str:
 
 
 def _sums_records(rows: Mapping[str, Sums]) -> list[dict[str, Any]]:
-    return [
-        {
-            "check": name,
-            "outcomes": {outcome.name.lower(): sums.counts[outcome] for outcome in Outcome},
-            "up_ms": sums.up_ms,
-            "down_ms": sums.down_ms,
-        }
-        for name, sums in sorted(rows.items())
-    ]
+    return [_sums_record(name, sums) for name, sums in sorted(rows.items())]
+
+
+def _sums_record(name: str, sums: Sums) -> dict[str, Any]:
+    return {
+        "check": name,
+        "outcomes": {outcome.name.lower(): sums.counts[outcome] for outcome in Outcome},
+        "up_ms": sums.up_ms,
+        "down_ms": sums.down_ms,
+    }
 
 
 def plain(value: Any) -> Any:

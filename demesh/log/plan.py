@@ -22,6 +22,7 @@ from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.codec import Fields, Value, encode, values
 from demesh.log.entry import Kind
+from demesh.log.parts import Parts
 
 QUORUM_MAJORITY = 0
 QUORUM_ALL = 65_535
@@ -124,11 +125,10 @@ def read_plan_part(payload: Value) -> PlanPart:
 class PlanReader:
     """Puts the plans of one log together, from its entries in order."""
 
-    __slots__ = ("_parts", "_first_seq")
+    __slots__ = ("_parts",)
 
     def __init__(self) -> None:
-        self._parts: list[PlanPart] = []
-        self._first_seq = 0
+        self._parts: Parts[PlanPart] = Parts()
 
     def add(self, seq: int, kind: int, payload: Value) -> Plan | None:
         """The plan that this entry completes, if it does. Raises EntryError("shape") for a bad plan entry.
@@ -136,26 +136,17 @@ class PlanReader:
         Anything between the parts of a plan ends it: the author wrote them in one go.
         """
         if kind != Kind.PLAN:
-            self._parts.clear()
+            self._parts.give_up()
             return None
         part = read_plan_part(payload)
-        if part.part == 0:
-            self._parts.clear()
-            self._first_seq = seq
-        fits = part.part == len(self._parts) and seq == self._first_seq + part.part
-        if not fits or (self._parts and self._parts[0].parts != part.parts):
-            self._parts.clear()
-            return None
-        self._parts.append(part)
-        if sum(len(each.rows) for each in self._parts) > limits.CHECKS_MAX:
-            self._parts.clear()
+        found = self._parts.add(seq, part.part, part.parts, part)
+        first_seq, parts = found or (seq, self._parts.gathered)
+        if sum(len(each.rows) for each in parts) > limits.CHECKS_MAX:
+            self._parts.give_up()
             raise EntryError("shape", f"a plan of more than {limits.CHECKS_MAX} checks")
-        if len(self._parts) < part.parts:
+        if found is None:
             return None
-        rows = tuple(row for each in self._parts for row in each.rows)
-        plan = Plan(self._first_seq, rows, self._parts[0].sinks)
-        self._parts.clear()
-        return plan
+        return Plan(first_seq, tuple(row for each in parts for row in each.rows), parts[0].sinks)
 
 
 def _read_row(value: Value) -> PlanRow:

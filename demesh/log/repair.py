@@ -8,7 +8,8 @@ beside it as `log.db.damaged-1`. Nothing is made up and nothing signed again:
 - where nothing is left in front of a fault (the hello of a log is damaged), the entries behind it are kept in the same way,
   as a shortened log. Where no hello is left in it, only peers that know the log already can take more of it from here;
 - of what is kept below `pruned_to`, each entry stands for itself: only faulty ones go;
-- a log of which nothing whole is left is forgotten, and comes anew from peers.
+- a log of which nothing whole is left is forgotten, and comes anew from peers;
+- which logs were carried stays known, from the list of them as far as it can be read, and from the carries that are left.
 
 The node's own log is treated alike. As the new store is another file, the next start begins a new epoch: no place in the
 old one is ever signed for twice (see `demesh.log.epoch`).
@@ -34,7 +35,7 @@ from demesh.disk import sync_directory, sync_file
 from demesh.errors import StoreDamaged, StoreError
 from demesh.log.audit import Fault, audit
 from demesh.log.chain import LogState
-from demesh.log.entry import BadRow, Entry
+from demesh.log.entry import BadRow, Entry, log_id
 from demesh.log.head import Head
 from demesh.log.store import Store
 from demesh.log.store_schema import HASH_BYTES_STORED, other_mesh
@@ -126,7 +127,8 @@ def rebuild(path: Path, mesh_id: bytes, found: Survey) -> Path:
         new.chmod(0o600)
         if found.logs:
             _fill(new, path, found.logs)
-            Store(new, mesh_id=mesh_id).close()  # which looks whether each log ends where it should
+            with Store(new, mesh_id=mesh_id) as store:  # which looks whether each log ends where it should
+                store.note_carries()
         sync_file(new)
         aside = next(name for name in map(path.with_name, _names(path.name)) if not name.exists())
         aside.hardlink_to(path)
@@ -225,9 +227,20 @@ def _fill(new: Path, damaged: Path, logs: tuple[LogFinding, ...]) -> None:
                 target.executemany("INSERT INTO entry VALUES (?, ?, ?, ?, ?, ?)", ((number, *row) for row in rows))
                 if log.is_own:
                     target.execute("INSERT INTO meta VALUES ('own_log', ?)", (state.log,))
+            target.executemany("INSERT OR IGNORE INTO carried VALUES (?, ?, ?, ?)", _carried(source))
     finally:
         source.close()
         target.close()
+
+
+def _carried(source: apsw.Connection) -> Iterator[tuple[int, bytes, bytes, bytes]]:
+    """The rows about logs that were carried, as far as they can be read and are what they should be."""
+    with suppress(apsw.CorruptError, apsw.SQLError):  # the latter where a lost table, or an older version, has none
+        for no, log, key, nonce in source.execute(
+            "SELECT no, CAST(id AS BLOB), CAST(public_key AS BLOB), CAST(nonce AS BLOB) FROM carried NOT INDEXED ORDER BY no"
+        ):
+            if isinstance(key, bytes) and isinstance(nonce, bytes) and log == log_id(key, nonce):
+                yield cast(int, no), log, key, nonce
 
 
 def _staying(

@@ -4,7 +4,7 @@
     rollups                          until theirs is (`hours_before_ms`)
     plans                            the two that results which are left may still name
     hellos                           the newest, and what is not forgotten yet
-    checkpoints, events              kept
+    checkpoints, carries, events     kept
 
 Entries are dated by their author's wall clock, so all nodes forget about the same. A log whose dates go back and forth is cut
 at one of the places that fit; nothing but its own past depends on it.
@@ -20,7 +20,7 @@ from demesh.log.chain import LogState
 from demesh.log.entry import Entry, Kind
 from demesh.log.plan import read_plan_part
 
-_KEPT = frozenset({Kind.HELLO, Kind.PLAN, Kind.ROLLUP, Kind.CHECKPOINT, Kind.EVENT})
+_KEPT = frozenset({Kind.HELLO, Kind.PLAN, Kind.ROLLUP, Kind.CHECKPOINT, Kind.CARRY, Kind.EVENT})
 
 
 class Shortened(Protocol):

@@ -10,7 +10,7 @@ from typing import Protocol, TypeVar
 import trio
 
 from demesh.log.entry import BadRow, Entry
-from demesh.log.store import Store
+from demesh.log.store import Carried, Store
 
 _T = TypeVar("_T")
 
@@ -18,7 +18,7 @@ _T = TypeVar("_T")
 class Storage(Protocol):
     """See `demesh.log.store.Store` for what each call promises and raises."""
 
-    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> None: ...
+    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> Carried: ...
 
     async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]: ...
 
@@ -34,9 +34,9 @@ class ThreadStorage:
         self._store = store
         self._one_at_a_time = trio.CapacityLimiter(1)
 
-    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> None:
+    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> Carried:
         # A commit whose waiter was cancelled goes on to its end: what it leaves behind is never half a transaction.
-        await self.call(lambda store: store.commit(entries, public_keys=public_keys, own=own))
+        return await self.call(lambda store: store.commit(entries, public_keys=public_keys, own=own))
 
     async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
         return await self.call(lambda store: store.read(log, first, last, bytes_max=bytes_max))

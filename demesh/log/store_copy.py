@@ -30,6 +30,7 @@ def copy_store(db: apsw.Connection, path: Path) -> None:
             finally:
                 backup.finish()
             target.pragma("journal_mode", "delete")  # one file, which needs no other beside it
+            target.execute("DELETE FROM meta WHERE key = 'place'")  # whoever takes it up shall know that it is a copy
         finally:
             target.close()
         sync_file(part)

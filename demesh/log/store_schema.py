@@ -8,6 +8,7 @@ The file keeps its identity, so a migration alone begins no new epoch.
     version 1   tables meta, log, entry
     version 2   auto_vacuum=INCREMENTAL, so that pruning gives space back; `entry` has of each hash HASH_BYTES_STORED only, of
                 new bodies not what the log tells (`demesh.log.store_rows`), and no received_ms
+    version 3   tables carried, going (`demesh.log.store_carry`)
 """
 
 # pyright: reportUnknownMemberType=false
@@ -22,12 +23,13 @@ import apsw
 
 from demesh import limits
 from demesh.errors import StoreDamaged, StoreError
+from demesh.log import store_carry
 from demesh.log.store_copy import copy_store
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 2
-SCHEMA_VERSIONS_READ = (1, 2)
+SCHEMA_VERSION = 3
+SCHEMA_VERSIONS_READ = (1, 2, 3)
 """What a reader that changes nothing understands: it looks at no more of a hash than HASH_BYTES_STORED."""
 
 HASH_BYTES_STORED = 8
@@ -68,13 +70,14 @@ def prepare(db: apsw.Connection, path: Path, mesh_id: bytes) -> None:
     db.pragma("journal_size_limit", limits.STORE_WAL_BYTES_KEPT_MAX)
     if version == 0:
         with db:
-            db.execute(_SCHEMA)
+            db.execute(_SCHEMA + store_carry.SCHEMA)
             db.execute("INSERT INTO meta VALUES ('mesh_id', ?)", (mesh_id,))
             db.pragma("user_version", SCHEMA_VERSION)
         return
     _check_mesh(db, path, mesh_id)
-    while version < SCHEMA_VERSION:
+    if version < SCHEMA_VERSION:
         _keep_copy(db, path, version)
+    while version < SCHEMA_VERSION:
         _STEPS[version](db)
         version = _version(db)
         log.warning("The store %s is now of schema version %d.", path, version)
@@ -134,7 +137,13 @@ def _to_2(db: apsw.Connection) -> None:
     db.pragma("user_version", 2)
 
 
-_STEPS: dict[int, Callable[[apsw.Connection], None]] = {1: _to_2}
+def _to_3(db: apsw.Connection) -> None:
+    with db:
+        db.execute(store_carry.SCHEMA)
+        db.pragma("user_version", 3)
+
+
+_STEPS: dict[int, Callable[[apsw.Connection], None]] = {1: _to_2, 2: _to_3}
 """What leads from each version to the next. A step sets `user_version` last, and may find its own work half done."""
 
 

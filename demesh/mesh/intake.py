@@ -7,6 +7,7 @@ brings them again. Not guaranteed: that stored entries survive a power cut (they
 
 import logging
 from collections.abc import Awaitable, Callable, Sequence
+from itertools import chain
 
 import trio
 
@@ -16,6 +17,7 @@ from demesh.errors import EntryError
 from demesh.log.chain import Gap, Logs, LogState, Refusal, Taken
 from demesh.log.entry import Entry
 from demesh.log.storage import Storage
+from demesh.log.store import Carried
 from demesh.mesh.gossip import read_bundle
 from demesh.mesh.sync import Adoption
 from demesh.metrics import ENTRIES, REFUSED
@@ -28,19 +30,30 @@ Accepted = Callable[[bytes, Entry, int, bool], None]
 Adopted = Callable[[LogState], Awaitable[None]]
 """Called for each log that was taken up in its middle, once what is kept of it is stored."""
 
+GoneLogs = Callable[[Sequence[bytes]], None]
+"""Called with the ids of logs that are gone: a carry names them, or they gave way to newer ones."""
+
 Gaps = Callable[[bytes, Sequence[Gap]], None]
 """(peer, gaps): called when a peer's message shows that entries are missing."""
 
 
 class Intake:
     def __init__(
-        self, logs: Logs, storage: Storage, clock: Clock, accepted: Accepted, adopted: Adopted, gaps: Gaps
+        self,
+        logs: Logs,
+        storage: Storage,
+        clock: Clock,
+        accepted: Accepted,
+        adopted: Adopted,
+        gone: GoneLogs,
+        gaps: Gaps,
     ) -> None:
         self._logs = logs
         self._storage = storage
         self._clock = clock
         self._accepted = accepted
         self._adopted = adopted
+        self._gone = gone
         self._gaps = gaps
         self._one_at_a_time = trio.Lock()
         self._told: set[tuple[bytes, str]] = set()
@@ -61,23 +74,33 @@ class Intake:
             except EntryError as error:
                 REFUSED.labels("intake", error.reason).inc()
                 continue
-            taken = await self.take(entries, received_ms, lambda entry, key, who=forwarder: key == who)
+            taken = await self.take(entries, received_ms, lambda entry, key, who=forwarder: key == who, forwarder)
             if taken.gaps:
                 self._gaps(forwarder, taken.gaps)
 
     async def take(
-        self, entries: Sequence[Entry], received_ms: int, first_hand: Callable[[Entry, bytes], bool]
+        self,
+        entries: Sequence[Entry],
+        received_ms: int,
+        first_hand: Callable[[Entry, bytes], bool],
+        news_of: bytes | None = None,
     ) -> Taken:
-        """Check, store and show `entries`. `first_hand(entry, owner)` tells whether it came fresh from its author."""
+        """Check, store and show `entries`. `first_hand(entry, owner)` tells whether it came fresh from its author.
+
+        `news_of` is the key of the node that sends them, if it just wrote its own among them.
+        """
         async with self._one_at_a_time:
-            taken = self._logs.offer(entries, self._clock.monotonic_ms())
+            taken = self._logs.offer(entries, news_of=news_of, now_ms=self._clock.monotonic_ms())
+            carried: Carried = {}
             if taken.accepted:
                 owners = {entry.log: self._owner(entry.log) for entry in taken.accepted}
                 with trio.CancelScope(shield=True):  # the heads have moved on: what they stand for is stored
-                    await self._storage.commit(taken.accepted, public_keys=owners, own=False)
+                    carried = await self._storage.commit(taken.accepted, public_keys=owners, own=False)
+                    await self._drop(taken.dropped)
                 for entry in taken.accepted:
                     owner = owners[entry.log]
                     self._accepted(owner, entry, received_ms, first_hand(entry, owner))
+                self._end(carried, taken.dropped)
         self._count(taken)
         return taken
 
@@ -86,13 +109,17 @@ class Intake:
         async with self._one_at_a_time:
             try:
                 now_ms = self._clock.monotonic_ms()
-                state = self._logs.adopt(adoption.log, adoption.before, adoption.kept, adoption.following, now_ms)
+                adopted = self._logs.adopt(
+                    adoption.log, adoption.before, adoption.kept, adoption.following, now_ms=now_ms
+                )
             except EntryError as error:
                 self._refuse(Refusal(adoption.log, adoption.before.seq, error.reason))
                 return False
-            if state is not None:
+            if adopted is not None:
+                state = adopted.state
+                carried: Carried = {}
                 with trio.CancelScope(shield=True):
-                    await self._storage.call(
+                    carried = await self._storage.call(
                         lambda store: store.commit_kept(
                             adoption.kept,
                             log=adoption.log,
@@ -100,8 +127,20 @@ class Intake:
                             before=adoption.before,
                         )
                     )
+                    await self._drop(adopted.dropped)
                 await self._adopted(state)
+                self._end(carried, adopted.dropped)
             return True
+
+    async def _drop(self, logs: Sequence[bytes]) -> None:
+        if logs:
+            await self._storage.call(lambda store: store.drop(logs))
+
+    def _end(self, carried: Carried, dropped: Sequence[bytes]) -> None:
+        self._logs.end(carried)
+        gone = [*dropped, *chain.from_iterable(carried.values())]
+        if gone:
+            self._gone(gone)
 
     def _owner(self, log_id: bytes) -> bytes:
         state = self._logs.get(log_id)
@@ -117,6 +156,8 @@ class Intake:
     def _refuse(self, refusal: Refusal) -> None:
         REFUSED.labels("chain", refusal.reason).inc()
         about = (refusal.log, refusal.reason)
+        if refusal.reason == "gone":
+            return  # nothing is amiss: the peer will learn of it
         if about not in self._told and len(self._told) < limits.REFUSALS_TOLD_MAX:
             self._told.add(about)
             log.warning("Refused entry %d of log %s: %s", refusal.seq, refusal.log.hex()[:8], refusal.reason)

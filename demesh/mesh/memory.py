@@ -17,6 +17,8 @@ class MemorySwarm:
 
     def __init__(self) -> None:
         self.networks: dict[bytes, MemoryNetwork] = {}
+        self.listening: dict[tuple[str, int], bytes] = {}
+        """Who is to be found at an address; whoever dials it is connected."""
         self.lossy = False
         """Drop every broadcast message; streams still work."""
 
@@ -82,7 +84,16 @@ class MemoryNetwork:
 
     async def dial(self, host: str, port: int, expected: bytes | None = None) -> bytes:
         await trio.lowlevel.checkpoint()
-        raise DialError(f"{host}:{port} is not in memory.")
+        found = self._swarm.listening.get((host, port))
+        if found is None:
+            raise DialError(f"{host}:{port} is not in memory.")
+        if expected not in (None, found):
+            raise DialError(f"{host}:{port} is another peer.")
+        if found != self._own and found not in self._peers:
+            self._swarm.connect(self._own, found)
+            if found not in self._peers:
+                raise DialError(f"{host}:{port} broke off.")
+        return found
 
     async def run(self, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
         async with trio.open_nursery() as nursery:

@@ -1,16 +1,17 @@
 """One sync session over a stream: frames in and out, around the decisions of `demesh.mesh.sync`."""
 
-from collections.abc import Awaitable, Callable, Generator, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
 
 import trio
 
 from demesh import limits
 from demesh.errors import NetworkError, SyncError
-from demesh.log.chain import LogState
 from demesh.log.entry import Entry
 from demesh.mesh.network import Stream
-from demesh.mesh.sync import LENGTH_BYTES, Adoption, Puller, Refused, Server, Want, WantKept, refusal
+from demesh.mesh.sync import LENGTH_BYTES, Adoption, Refused, Want, WantKept, refusal
+from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_server import Server
 
 ReadPage = Callable[[Want | WantKept, int], Awaitable[Sequence[Entry]]]
 """(want, bytes_max) -> entries in order from `want.first` on, or what is kept backwards from `want.below`; fewer than asked
@@ -19,11 +20,12 @@ where the page is full."""
 Adopt = Callable[[Adoption], Awaitable[bool]]
 """Whether a log is taken up from where the peer still has it."""
 
-Unwanted = Callable[[bytes], bool]
-"""Whether nothing of a log would be taken, so that it is not asked for."""
-
 TakePage = Callable[[Sequence[Entry], int], Awaitable[bool]]
-"""(entries, the log's head at the peer) -> false if the rest of that log is not worth asking for."""
+"""(entries, the one among them that the peer has only just written, or -1) -> false if the rest of that log is not worth asking
+for."""
+
+Greeted = Callable[[bytes], None]
+"""Called with the log that the peer is writing, empty if none, once it has greeted."""
 
 
 class Frames:
@@ -71,15 +73,22 @@ class Frames:
         return found
 
 
-async def serve(stream: Stream, mesh_id: bytes, states: Iterable[LogState], read_page: ReadPage) -> None:
-    """Answer a puller until it closes. Raises NetworkError, SyncError, EntryError when the session ends badly."""
+async def serve(stream: Stream, server: Server, read_page: ReadPage, greeted: Greeted) -> bool:
+    """Answer a puller until it closes; false if it was refused by its greeting.
+
+    Raises NetworkError, SyncError, EntryError when the session ends badly.
+    """
     frames = Frames(stream)
-    server = Server(mesh_id, states)
-    for answer in server.greet(await frames.expect()):
+    answers = server.greet(await frames.expect())
+    greeted(server.puller_writes)
+    for answer in answers:
         await frames.send(answer)
+    if not server.accepted:
+        return False
     while (message := await frames.receive()) is not None:
         want = server.wanted(message)
         await frames.send(server.page(want, await read_page(want, limits.SYNC_PAGE_BYTES_MAX)))
+    return True
 
 
 async def refuse(stream: Stream, code: Refused, sentence: str) -> None:
@@ -87,30 +96,19 @@ async def refuse(stream: Stream, code: Refused, sentence: str) -> None:
     await Frames(stream).send(refusal(code, sentence))
 
 
-async def pull(
-    stream: Stream,
-    mesh_id: bytes,
-    states: Iterable[LogState],
-    adopt: Adopt,
-    take: TakePage,
-    unwanted: Unwanted = lambda log: False,
-) -> Puller:
-    """Get from the peer what `states` lack, page by page. Raises NetworkError, SyncError, EntryError."""
+async def pull(stream: Stream, puller: Puller, adopt: Adopt, take: TakePage) -> None:
+    """Get from the peer what the puller lacks, page by page. Raises NetworkError, SyncError, EntryError."""
     frames = Frames(stream)
-    puller = Puller(mesh_id, states)
     await frames.send(puller.hello())
     if puller.greeted(await frames.expect()):
         puller.offered(await frames.expect())
-        for log in filter(unwanted, puller.held):
-            puller.skip(log)
         while (message := puller.next_pull()) is not None:
             await frames.send(message)
             answer = puller.answer(await frames.expect())
             if answer.adoption and not await adopt(answer.adoption):
                 puller.skip(answer.adoption.log)
-            elif answer.entries and not await take(answer.entries, puller.head_seq(answer.entries[0].log)):
+            elif answer.entries and not await take(answer.entries, puller.fresh_seq(answer.entries[0].log)):
                 puller.skip(answer.entries[0].log)
-    return puller
 
 
 @contextmanager

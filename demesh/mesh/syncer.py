@@ -7,14 +7,15 @@ session that takes longer than SYNC_SESSION_SECONDS_MAX is given up and goes on 
 
 import logging
 import random
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from functools import partial
 
 import trio
 
 from demesh import limits
 from demesh.clock import Clock
-from demesh.errors import EntryError, NetworkError, SyncError
+from demesh.errors import EntryError, NetworkError, SyncDeclined, SyncError
 from demesh.identity import peer_id
 from demesh.log.chain import Logs
 from demesh.log.entry import Entry
@@ -22,12 +23,20 @@ from demesh.log.storage import Storage
 from demesh.mesh import session
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import Network, Stream
-from demesh.mesh.sync import Refused, Want, WantKept
+from demesh.mesh.sync import Refused, Row, Want, WantKept
+from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_server import Server
 from demesh.metrics import REFUSED, SYNCS
 
 log = logging.getLogger(__name__)
 _SUSPECT_PEERS = 3
 _BAD_SESSION = (NetworkError, SyncError, EntryError)
+
+Pulled = Callable[[bytes, Mapping[bytes, Row]], None]
+"""(peer, what it said it holds, by log): called after each pull that came to its end."""
+
+Writes = Callable[[bytes, bytes], None]
+"""(peer, log): called when a peer says which log it is writing now."""
 
 
 class Syncer:
@@ -40,6 +49,8 @@ class Syncer:
         network: Network,
         clock: Clock,
         rng: random.Random,
+        pulled: Pulled = lambda peer, held: None,
+        writes: Writes = lambda peer, log: None,
     ) -> None:
         self._mesh_id = mesh_id
         self._logs = logs
@@ -48,19 +59,22 @@ class Syncer:
         self._network = network
         self._clock = clock
         self._rng = rng
+        self._pulled = pulled
+        self._writes = writes
         self._wanted: dict[bytes, None] = {}
         self._pulling: set[bytes] = set()
         self._serving: set[bytes] = set()
-        self._held: dict[bytes, Mapping[bytes, int]] = {}
+        self._held: dict[bytes, Mapping[bytes, Row]] = {}
         self._wake = trio.Event()
+        self._of_another_mesh: set[bytes] = set()
 
     def holders(self, log: bytes, seq: int) -> set[bytes]:
         """The peers that were seen to hold a log up to entry `seq`, in the last sync with each."""
-        return {peer for peer, heads in self._held.items() if heads.get(log, -1) >= seq}
+        return {peer for peer, held in self._held.items() if log in held and held[log].head_seq >= seq}
 
     def furthest(self, log: bytes) -> int:
         """The furthest that any peer was seen to hold a log, in the last sync with each; -1 if none was."""
-        return max((heads.get(log, -1) for heads in self._held.values()), default=-1)
+        return max((held[log].head_seq for held in self._held.values() if log in held), default=-1)
 
     def pull_from(self, peer: bytes) -> None:
         """Ask for a pull from `peer` soon; asking again before it began changes nothing."""
@@ -100,7 +114,10 @@ class Syncer:
                     REFUSED.labels("sync", "busy").inc()
                     await session.refuse(stream, Refused.BUSY, "this node serves enough peers at the moment; try later")
                 else:
-                    await session.serve(stream, self._mesh_id, self._logs.offered(), self._read_page)
+                    server = Server(self._mesh_id, self._logs.offered(), self._logs.writes)
+                    greeted = partial(self._greeted, stream.peer)
+                    if not await session.serve(stream, server, self._read_page, greeted):
+                        REFUSED.labels("sync", "greeting").inc()
         except NetworkError as error:
             log.info("A sync session of %s broke off: %s", peer_id(stream.peer), error)
         except (SyncError, EntryError) as error:
@@ -128,37 +145,60 @@ class Syncer:
                     outcome = await self._pull_once(peer)
         except _BAD_SESSION as error:
             outcome = "failed"
-            log.warning("Sync with %s failed: %s", peer_id(peer), error)
+            if not isinstance(error, NetworkError | SyncDeclined):
+                REFUSED.labels("sync", "bad_answer").inc()
+            if isinstance(error, SyncError) and error.code == Refused.MESH:
+                self._meet_another_mesh(peer, error)
+            else:
+                log.warning("Sync with %s failed: %s", peer_id(peer), error)
         finally:
             SYNCS.labels(outcome).inc()
             self._pulling.discard(peer)
             if peer in self._wanted:
                 self._wake.set()
 
+    def _meet_another_mesh(self, peer: bytes, error: SyncError) -> None:
+        REFUSED.labels("sync", "mesh").inc()
+        if peer not in self._of_another_mesh and len(self._of_another_mesh) < limits.REFUSALS_TOLD_MAX:
+            self._of_another_mesh.add(peer)
+            log.warning(
+                "%s has this node's swarm key, but is of another mesh than this node, which is of %s. It says: %s. "
+                "If they are to be one, move the data directory of the smaller one away and let it `demesh join` with a "
+                "`demesh invite` of the other; if not, give one of them a swarm key of its own.",
+                peer_id(peer),
+                self._mesh_id.hex()[:8],
+                str(error).removeprefix("the peer refused: "),
+            )
+
     async def _pull_once(self, peer: bytes) -> str:
-        async def take(entries: Sequence[Entry], head_seq: int) -> bool:
+        async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
             def is_first_hand(entry: Entry, owner: bytes) -> bool:
-                """The newest entry of a peer's own log, from the peer itself, is as good as a message of its."""
-                return owner == peer and entry.seq == head_seq
+                """The newest entry of the log that a peer is writing, from the peer itself, is as good as a message of its."""
+                return owner == peer and entry.seq == fresh_seq
 
             taken = await self._intake.take(entries, self._clock.monotonic_ms(), is_first_hand)
             return not taken.refusals and not taken.gaps
 
+        puller = Puller(self._mesh_id, self._logs.offered(), self._logs.writes, self._is_unwanted)
         stream = await self._network.open_stream(peer)
         try:
-            puller = await session.pull(
-                stream, self._mesh_id, self._logs.offered(), self._intake.adopt, take, self._is_unwanted
-            )
+            await session.pull(stream, puller, self._intake.adopt, take)
         finally:
             await stream.close()
         self._held[peer] = puller.held
         for conflict in puller.conflicts:
             REFUSED.labels("chain", "fork").inc()
             log.error("%s holds another entry than this node at the head of log %s", peer_id(peer), conflict.hex()[:8])
+        self._greeted(peer, puller.server_writes)
+        self._pulled(peer, puller.held)
         return "done"
 
     def _is_unwanted(self, log: bytes) -> bool:
-        return bool(self._logs.refusal(log, self._clock.monotonic_ms()))
+        return self._logs.is_gone(log) or bool(self._logs.refusal(log, self._clock.monotonic_ms()))
+
+    def _greeted(self, peer: bytes, writes: bytes) -> None:
+        if writes:
+            self._writes(peer, writes)
 
     async def _read_page(self, want: Want | WantKept, bytes_max: int) -> Sequence[Entry]:
         if isinstance(want, WantKept):

@@ -7,14 +7,20 @@ getaddrinfo tells "there is no such name" from "ask again later". The second mea
 or that the name's own servers do not answer. To tell these apart, a name that cannot exist is asked for as well
 (RFC 6761 reserves `invalid`): whoever denies it is a resolver that works.
 
-Not guaranteed: a lookup that has been given up goes on in its thread until the resolver gives up too; and a resolver on
-this very machine may deny `invalid` while it is cut off itself, so that the target is blamed. A false alarm is
-preferred there to a silent outage of a target's name servers.
+A lookup that has been given up goes on in its thread until the resolver gives up too. Whoever asks for the same name meanwhile
+waits for that one, so a name that hangs costs no more threads, however often it is asked for. There are LOOKUPS_MAX threads, of
+which an eighth (UNPROVEN_SHARE) is kept for names that were found the last time: these never wait for names that hang. A
+name that was not found yet waits when the other 896 threads hang, until one of them ends or its own probe's time is over: that
+is an error of this node's and no blame. Each name that hangs delays it by the resolver's patience / 896 at most: 11 ms where
+that is 10 s, the C library's default for one server.
+
+Not guaranteed: a resolver on this very machine may deny `invalid` while it is cut off itself, so that the target is blamed. A
+false alarm is preferred there to a silent outage of a target's name servers.
 """
 
 import errno
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -22,7 +28,8 @@ import outcome
 import trio
 
 from demesh.failure import Failed
-from demesh.limits import LOOKUPS_MAX
+from demesh.limits import CHECKS_MAX, LOOKUPS_MAX, UNPROVEN_SHARE
+from demesh.metrics import REFUSED
 from demesh.outcome import Outcome
 
 _CANNOT_EXIST = "demesh.invalid"
@@ -47,21 +54,40 @@ def system_lookup(host: str) -> list[str]:
 class Resolver:
     """Looks up names for all probes of a node."""
 
-    def __init__(self, lookup: Lookup = system_lookup) -> None:
+    def __init__(self, lookup: Lookup = system_lookup, most: int = LOOKUPS_MAX) -> None:
         self._lookup = lookup
-        self._threads = 0
+        self._most = most
+        self._threads = trio.Semaphore(most)
+        self._unproven_threads = trio.Semaphore(int(most * UNPROVEN_SHARE))
+        self._found: set[str] = set()
+        self._left_behind: dict[str, _Question] = {}
 
     async def resolve(self, host: str, within_s: float) -> list[str]:
         """The preferred address of `host`, and the first of the other family if there is one. Raises Unresolved."""
-        if self._threads >= LOOKUPS_MAX:
-            await trio.lowlevel.checkpoint()
-            raise Unresolved(Outcome.ERROR, f"this node waits for {LOOKUPS_MAX} other names to be resolved")
-        deadline = trio.current_time() + within_s
-        question = self._ask(host)
-        with trio.move_on_after(within_s / 2):
+        halfway, deadline = trio.current_time() + within_s / 2, trio.current_time() + within_s
+        question = self._left_behind.get(host)
+        if question is not None:
+            with trio.move_on_at(halfway):
+                await question.ended.wait()
+        if question is None or (question.ended.is_set() and not question.addresses()):
+            question = await self._ask_in_turn(host, deadline)
+        try:
+            addresses = await self._answer(question, halfway, deadline, within_s)
+        finally:
+            self._found.discard(host)
+            if not question.ended.is_set():
+                self._left_behind[host] = question
+        if len(self._found) >= CHECKS_MAX:  # names come and go
+            self._found.clear()
+        self._found.add(host)
+        return _one_per_family(addresses)
+
+    async def _answer(self, question: "_Question", halfway: float, deadline: float, within_s: float) -> list[str]:
+        with trio.move_on_at(halfway):
             await question.ended.wait()
         if (addresses := question.addresses()) is None:  # slow, or no answer: is it the name or the resolver?
-            impossible = self._ask(_CANNOT_EXIST)
+            impossible = self._left_behind.get(_CANNOT_EXIST) or self._ask(_CANNOT_EXIST)
+            self._left_behind[_CANNOT_EXIST] = impossible
             with trio.move_on_at(deadline):
                 await question.ended.wait()
                 addresses = question.addresses()
@@ -72,14 +98,37 @@ class Resolver:
             raise Unresolved(Outcome.TIMEOUT, f"the host name was not resolved within {within_s:.3g} s")
         if addresses is None:
             raise Unresolved(Outcome.FAIL, "the host name could not be resolved, though the resolver answers")
-        return _one_per_family(addresses)
+        return addresses
 
-    def _ask(self, host: str) -> "_Question":
+    async def _ask_in_turn(self, host: str, deadline: float) -> "_Question":
+        """Ask when there is a thread to wait in. Raises Unresolved."""
+        places = (self._threads,) if host in self._found else (self._unproven_threads, self._threads)
+        taken: list[trio.Semaphore] = []
+        try:
+            with trio.fail_at(deadline):
+                for each in places:
+                    await each.acquire()
+                    taken.append(each)
+            return self._ask(host, taken)
+        except BaseException as error:
+            for each in taken:
+                each.release()
+            if isinstance(error, trio.TooSlowError):
+                REFUSED.labels("probes", "lookups").inc()
+                sentence = f"this node waits for {self._most} other names to be resolved"
+                raise Unresolved(Outcome.ERROR, sentence) from None
+            raise
+
+    def _ask(self, host: str, places: Sequence[trio.Semaphore] = ()) -> "_Question":
+        """Ask at once, and give `places` back when there is an answer. Raises Unresolved."""
         question = _Question()
         token = trio.lowlevel.current_trio_token()
 
         def take(answer: outcome.Outcome[list[str]]) -> None:
-            self._threads -= 1
+            for each in places:
+                each.release()
+            if self._left_behind.get(host) is question:
+                del self._left_behind[host]
             question.end(answer)
 
         def deliver(answer: outcome.Outcome[list[str]]) -> None:
@@ -90,7 +139,6 @@ class Resolver:
             trio.lowlevel.start_thread_soon(partial(self._lookup, host), deliver, name="lookup")
         except RuntimeError:
             raise Unresolved(Outcome.ERROR, "this node cannot start another thread") from None
-        self._threads += 1
         return question
 
 

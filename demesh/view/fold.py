@@ -23,8 +23,10 @@ from demesh.log.results import read_results
 from demesh.view.checks import Checks, CheckView
 from demesh.view.member import LogView, Member
 from demesh.view.presence import LastSign, Presence, presence
+from demesh.view.sharing import Greetings, Span, is_shared
 from demesh.view.standing import Standing
 from demesh.view.vote import Observation, Vote, VoteState, advance, fresh_ms
+from demesh.view.warnings import Warned, fold_warning
 
 _TICK_MS_MAX = 60_000  # more than this between two looks was no listening
 _PLANS_KEPT = 2  # results may still name the plan before the current one
@@ -41,6 +43,7 @@ class View:
         self._checks = Checks(self.presence)
         self._forgets: OrderedDict[tuple[bytes, bytes], int] = OrderedDict()  # by subject and log: up to which entry
         self._ticked_ms = now_ms
+        self._greetings = Greetings()
         self.skipped = 0
         self.bars: Callable[[bytes], bool] = lambda public_key: False
         """Whether a key is no member's by this node's own configuration. May be replaced at any time."""
@@ -66,6 +69,13 @@ class View:
             if entry.kind == Kind.EVENT:
                 self._note_forget(public_key, entry)
         self._promise_anew(public_key)
+
+    def forget(self, logs: Iterable[bytes]) -> None:
+        """Forget what these logs said, but for one that its member writes now."""
+        for log in logs:
+            view = self._logs.get(log)
+            if view is not None and self._members[view.public_key].current is not view:
+                del self._logs[log]
 
     def heed_forgets(self) -> None:
         """Once logs were loaded: whoever was forgotten and has written nothing since has left."""
@@ -105,14 +115,20 @@ class View:
         view.clock.observe(entry.boot8, entry.up_ms, received_ms, first_hand=first_hand)
         made_ms = view.clock.local_ms(entry.boot8, entry.up_ms)
         member = self._members[public_key]
-        foreign = public_key == self._own_key and not first_hand  # an old epoch of ours that somebody kept
+        foreign = public_key == self._own_key and not first_hand  # another epoch of ours: an old one, or that of a copy
         if entry.kind == Kind.EVENT:
-            self._forget(self._note_forget(public_key, entry))
-        if foreign or not view.clock.live or made_ms is None:
+            self._let_go(self._note_forget(public_key, entry))
+        if not view.clock.live or made_ms is None:
+            if not foreign and view is member.current:
+                _learn_at_second_hand(member, entry, received_ms)
+            return
+        view.lived = view.lived.grown(made_ms, entry.next_ms) if view.lived else Span(made_ms, made_ms, entry.next_ms)
+        if foreign:
             return
         if view is member.current and made_ms < member.sign.at_ms and view.bye is None:
             return
         member.current = view
+        member.heard = True
         member.sign = _sign(view, entry, made_ms)
         member.silent_ms, member.gone = 0, False
 
@@ -121,13 +137,18 @@ class View:
             return Presence.ALIVE
         return Presence.LEFT if member.left else presence(member.sign, now_ms)
 
-    def listen_anew(self, now_ms: int) -> None:
-        """We did not listen for a while (a stopped process, a stalled machine): whatever we missed, nobody is silent yet."""
+    def listen_anew(self, now_ms: int, heard_until_ms: int) -> None:
+        """We did not listen since `heard_until_ms` (a stopped process, a stalled machine): whatever we missed, nobody has
+        become silent meanwhile. Who was silent before stays so until heard.
+        """
         self._listening_since_ms = now_ms
+        for view in self._logs.values():
+            view.lived = None
         for member in self._members.values():
             if member.public_key != self._own_key and member.current.newest is not None:
                 member.current.clock.lose()
-                member.sign = _sign(member.current, member.current.newest, now_ms)
+                if self.presence(member, heard_until_ms) != Presence.SILENT:
+                    member.sign = _sign(member.current, member.current.newest, now_ms)
 
     def tick(self, now_ms: int) -> None:
         """Let the logs of silent members prove anew that they are live before they count again, and count their silence."""
@@ -139,6 +160,18 @@ class View:
                 member.current.clock.lose()
             member.silent_ms += passed_ms
             member.gone = member.silent_ms >= limits.LEFT_AFTER_MS
+
+    def writes(self, public_key: bytes, log: bytes, now_ms: int) -> None:
+        """A peer says, over its own connection, that it is writing a log, which need not have reached us."""
+        self._greetings.note(public_key, log, now_ms)
+
+    def shared(self, now_ms: int) -> set[bytes]:
+        """The keys, our own perhaps among them, with which two nodes write at once."""
+        spans: dict[bytes, list[Span]] = {}
+        for view in self._logs.values():
+            if view.lived is not None:
+                spans.setdefault(view.public_key, []).append(view.lived)
+        return {key for key, found in spans.items() if is_shared(found, now_ms)} | self._greetings.shared(now_ms)
 
     def checks(self, now_ms: int) -> list[CheckView]:
         """Every check that a member's current plan names, by name."""
@@ -152,6 +185,13 @@ class View:
                 for row in member.current.plan.rows:
                     if row.runs:
                         found.setdefault((row.name, row.definition), []).append(member.public_key)
+        return found
+
+    def warnings(self) -> dict[bytes, list[Warned]]:
+        """What the logs of each member warn of, by its key."""
+        found: dict[bytes, list[Warned]] = {}
+        for log in self._logs.values():
+            found.setdefault(log.public_key, []).extend(log.warnings)
         return found
 
     def settled(self, now_ms: int) -> bool:
@@ -178,26 +218,32 @@ class View:
         except EntryError:
             self.skipped += 1
         member = self._members[public_key]
-        if entry.kind == Kind.HELLO and not member.current.clock.live:
+        if entry.kind == Kind.HELLO and (member.current.bye is not None or not member.current.clock.live):
             member.current = self._latest_epoch(public_key)
         return view
 
     def _latest_epoch(self, public_key: bytes) -> LogView:
-        """The log of a member that none of its others names as the one before; if hellos are missing, the largest id."""
+        """The log of a member that none of its others names as the one before; if several are such, the one dated last.
+
+        There are several where one between two was carried, or hellos are missing. The date is a guess, until one is live.
+        """
         logs = [log for log in self._logs.values() if log.public_key == public_key]
         succeeded = {log.hello.previous[0] for log in logs if log.hello and log.hello.previous}
         latest = [log for log in logs if log.log not in succeeded]
-        return max(latest or logs, key=lambda log: log.log)
+        return max(latest or logs, key=lambda log: (log.newest.wall_ms if log.newest else 0, log.log))
 
     def _note_forget(self, author: bytes, entry: Entry) -> bytes | None:
         """Whom `entry`, an event, forgets, if anybody."""
         try:
             event = read_event(entry.payload)
-            if event.type != FORGET or self.bars(author):
-                return None
+        except EntryError:
+            return None  # counted when it was folded
+        if event.type != FORGET or self.bars(author):
+            return None
+        try:
             subject = public_key_of(event.subject)
             head = bytes.fromhex(event.details.get("log", "")), int(event.details.get("seq", "0"))
-        except (EntryError, UsageError, ValueError):
+        except (UsageError, ValueError):
             self.skipped += 1
             return None
         self._forgets[subject, head[0]] = head[1]
@@ -205,7 +251,8 @@ class View:
             self._forgets.popitem(last=False)
         return subject
 
-    def _forget(self, subject: bytes | None) -> None:
+    def _let_go(self, subject: bytes | None) -> None:
+        """Whoever was forgotten has left."""
         member = self._members.get(subject) if subject is not None else None
         if member is None or subject == self._own_key:
             return
@@ -219,6 +266,17 @@ class View:
         member = self._members.get(public_key)
         if member and member.current.newest:
             member.sign = _sign(member.current, member.current.newest, self._listening_since_ms)
+
+
+def _learn_at_second_hand(member: Member, entry: Entry, received_ms: int) -> None:
+    """History of a member's current log tells nothing of how it is, but how its silence since is to be taken."""
+    view = member.current
+    if member.sign.back_by_ms is not None and view.bye is None:
+        # It came back, and may be gone again: it is away no more, and has the time it asked for to speak to us.
+        member.sign = _sign(view, entry, received_ms)
+    elif not member.heard:
+        # What others passed on is all we know: its newest entry counts.
+        member.sign = _sign(view, entry, member.sign.at_ms)
 
 
 def _sign(view: LogView, entry: Entry, at_ms: int) -> LastSign:
@@ -239,6 +297,8 @@ def _fold_payload(view: LogView, entry: Entry) -> None:
             view.hello = read_hello(entry)
         case Kind.RESULTS if entry.seq > view.voted_seq:
             _fold_results(view, entry)
+        case Kind.EVENT:
+            fold_warning(view.warnings, entry)
         case Kind.BYE:
             view.bye = read_bye(entry.payload)
         case _:

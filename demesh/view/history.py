@@ -4,9 +4,11 @@ Each log is folded on its own, entry by entry in order, so history is a function
 arrive and wherever they are cut off by retention:
 
     results  ─> open hours of that log ─ rollup of the same log ─> signed hours ─ checkpoint of the same key ─> signed days
+                                                                                       carry in a later log ─> instead of all
 
 A rollup of an hour takes the place of the results that it sums. A signed day stands beside its hours: who reads long periods
-takes the day where there is one (`demesh.view.uptime`).
+takes the day where there is one (`demesh.view.uptime`). A carry takes the place of whole logs: all that they contributed goes
+as its days come, in one step. So history is a function of the logs that are held and not carried, whenever those arrived.
 
 A result speaks for the time since the one before it in the same boot, but for no more than interval + timeout of its check:
 what was missed is nobody's. Time is dated by the author's wall clock as it was when the result was written.
@@ -15,12 +17,14 @@ What is signed leaves this module through `take_signed` and is kept elsewhere (`
 how far each log has been folded, is `LogHistory`, which can be saved and loaded again.
 """
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from demesh.errors import EntryError
+from demesh.log.carry import Carry, CarryReader
+from demesh.log.chain import LogState
 from demesh.log.checkpoint import CheckpointPart, read_checkpoint_part
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
@@ -36,9 +40,10 @@ _PLANS_KEPT = 2
 
 
 class Signed(NamedTuple):
-    """Sums that a log vouches for. `period_ms` is HOUR_MS or DAY_MS, `start_ms` a multiple of it, Unix time."""
+    """Sums that `log` vouches for. `period_ms` is HOUR_MS or DAY_MS, `start_ms` a multiple of it, Unix time."""
 
     public_key: bytes
+    log: bytes
     name: str
     period_ms: int
     start_ms: int
@@ -75,6 +80,12 @@ class LogHistory:
     """Of a log of this node's own, by day and check: hours that it signed and no later checkpoint in it has summed."""
     plans: dict[int, Plan] = field(default_factory=dict[int, Plan])
     plan_reader: PlanReader = field(default_factory=PlanReader)
+    carry_reader: CarryReader = field(default_factory=CarryReader)
+
+    @property
+    def saved_seq(self) -> int:
+        """Where folding goes on after this was saved and loaded: a carry that is not whole yet is read again."""
+        return self.applied_seq - self.carry_reader.waiting
 
 
 class History:
@@ -86,16 +97,23 @@ class History:
         """By key."""
         self._own_key = own_key
         self._signed: list[Signed] = []
+        self._gone: set[bytes] = set()
+        self._carried: set[bytes] = set()
 
     def apply(self, public_key: bytes, entry: Entry) -> None:
         """Fold the next entry of a log; one that was folded before changes nothing. Gaps are what retention left out."""
         log = self.logs.get(entry.log)
+        if entry.log in self._carried:
+            return
         if log is None:
             log = self.logs[entry.log] = LogHistory(public_key)
         if entry.seq <= log.applied_seq:
             return
         log.applied_seq = entry.seq
         try:
+            carry = log.carry_reader.add(entry.seq, entry.kind, entry.payload)
+            if carry is not None:
+                self._carry(log.public_key, entry.log, carry)
             self._fold(log, entry)
         except EntryError:
             return  # counted by `demesh.view.fold`, which sees the same entries
@@ -120,10 +138,30 @@ class History:
                 found.append(log_id)
         return found
 
+    def forget_logs(self, logs: Iterable[bytes]) -> None:
+        """Forget everything that these logs contributed."""
+        gone = set(logs)
+        for log in gone:
+            self.logs.pop(log, None)
+        self._signed = [each for each in self._signed if each.log not in gone]
+        self._gone |= gone
+
     def take_signed(self) -> list[Signed]:
         """What has been signed since the last call."""
         taken, self._signed = self._signed, []
         return taken
+
+    def take_gone(self) -> set[bytes]:
+        """The logs that have been forgotten since the last call: what they signed before counts no more."""
+        taken, self._gone = self._gone, set()
+        return taken
+
+    def _carry(self, public_key: bytes, log: bytes, carry: Carry) -> None:
+        carried = carry.logs(public_key, log)
+        self._carried.update(carried)
+        self.forget_logs(carried)
+        for row in carry.rows:
+            self._sign(public_key, log, row.name, DAY_MS, row.day, row.sums)
 
     def _fold(self, log: LogHistory, entry: Entry) -> None:
         _learn_plan(log, entry)
@@ -135,7 +173,7 @@ class History:
                 hour = log.open.get(rollup.hour, {})
                 for name, sums in rollup.rows.items():
                     hour.pop(name, None)
-                    self._sign(log.public_key, name, HOUR_MS, rollup.hour, sums)
+                    self._sign(log.public_key, entry.log, name, HOUR_MS, rollup.hour, sums)
                     if log.public_key == self._own_key:
                         undayed = log.undayed.setdefault(rollup.hour * HOUR_MS // DAY_MS, {})
                         undayed.setdefault(name, Sums()).add(sums)
@@ -146,7 +184,7 @@ class History:
                 self._note_checkpoint(log.public_key, entry, part)
                 for name, sums in part.rows.items():
                     log.undayed.get(part.day, {}).pop(name, None)
-                    self._sign(log.public_key, name, DAY_MS, part.day, sums)
+                    self._sign(log.public_key, entry.log, name, DAY_MS, part.day, sums)
                 if not log.undayed.get(part.day, True):
                     del log.undayed[part.day]
             case _:
@@ -157,8 +195,13 @@ class History:
         if part.part == 0 and (newest is None or part.day >= newest.day):
             self.checkpoints[public_key] = Checkpointed(part.day, entry.log, entry.head)
 
-    def _sign(self, public_key: bytes, name: str, period_ms: int, number: int, sums: Sums) -> None:
-        self._signed.append(Signed(public_key, name, period_ms, number * period_ms, sums))
+    def _sign(self, public_key: bytes, log: bytes, name: str, period_ms: int, number: int, sums: Sums) -> None:
+        self._signed.append(Signed(public_key, log, name, period_ms, number * period_ms, sums))
+
+
+def behind(logs: Mapping[bytes, LogHistory], states: Iterable[LogState]) -> int:
+    """How many entries of the logs held are not folded yet, those included that are forgotten."""
+    return sum(max(0, each.head.seq - (logs[each.log].applied_seq if each.log in logs else -1)) for each in states)
 
 
 def _learn_plan(log: LogHistory, entry: Entry) -> None:

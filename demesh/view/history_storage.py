@@ -6,6 +6,7 @@ from typing import TypeVar
 
 import trio
 
+from demesh.log.carry import CarriedRow
 from demesh.view.history import History, Signed
 from demesh.view.history_store import HistoryStore, make_anew
 from demesh.view.uptime import OpenHistory, Past, look_back
@@ -20,8 +21,10 @@ class ThreadHistoryStorage:
         self._store = store
         self._one_at_a_time = trio.CapacityLimiter(1)
 
-    async def save(self, history: History, signed: Sequence[Signed], dirty: Sequence[bytes]) -> None:
-        await self._run(partial(self._store.save, history, signed, dirty))
+    async def save(
+        self, history: History, signed: Sequence[Signed], dirty: Sequence[bytes], gone: Sequence[bytes]
+    ) -> None:
+        await self._run(partial(self._store.save, history, signed, dirty, gone))
 
     async def save_votes(self, rows: Sequence[tuple[bytes, int, bytes]]) -> None:
         await self._run(partial(self._store.save_votes, rows))
@@ -31,6 +34,9 @@ class ThreadHistoryStorage:
 
     async def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]:
         return await self._run(partial(self._store.days_signed, first_ms, end_ms))
+
+    async def days_in(self, logs: Sequence[bytes]) -> dict[bytes, list[CarriedRow]]:
+        return await self._run(partial(self._store.days_in, logs))
 
     async def forget(self, hours_before_ms: int) -> None:
         await self._run(partial(self._store.forget, hours_before_ms))

@@ -1,8 +1,8 @@
 """The history that is signed and how far it was folded, in `view.db`: derived from the logs, deletable at any time.
 
-Guarantees: signed sums and the position up to which each log was folded are saved in one transaction, so nothing is counted
-twice or left out, however the process ends. A file that is damaged, or of another version, is replaced by `open_history` and
-the history is folded anew. The same logs give the same rows.
+Guarantees: signed sums, the position up to which each log was folded, and which logs are gone are saved in one transaction,
+so nothing is counted twice or left out, however the process ends. A file that is damaged, or of another version, is replaced
+by `open_history` and the history is folded anew. The same logs give the same rows.
 
 One `HistoryStore` is one connection: use it from one thread at a time.
 """
@@ -10,6 +10,7 @@ One `HistoryStore` is one connection: use it from one thread at a time.
 # pyright: reportUnknownMemberType=false
 # (apsw's stubs use collections.abc.Buffer, which Python 3.11 does not have yet)
 
+import json
 import logging
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -19,16 +20,18 @@ from typing import Self, cast
 import apsw
 
 from demesh.errors import EntryError, HistoryError
-from demesh.log.codec import Fields, Value, decode, encode
-from demesh.log.sums import DAY_MS, HOUR_MS, Sums, read_row, read_sums
-from demesh.view.history import History, LogHistory, Moment, Signed
+from demesh.log.carry import CarriedRow
+from demesh.log.codec import decode, encode
+from demesh.log.sums import DAY_MS, HOUR_MS, Sums, read_sums
+from demesh.view.history import History, LogHistory, Signed
+from demesh.view.history_state import decode_state, encode_state
 from demesh.view.snapshot import decode_votes
 from demesh.view.uptime import Observed
 from demesh.view.vote import VoteState
 
 log = logging.getLogger(__name__)
 
-_VERSION = 1
+_VERSION = 2
 _SCHEMA = """
 CREATE TABLE subject (
     no INTEGER PRIMARY KEY,
@@ -36,19 +39,20 @@ CREATE TABLE subject (
     name TEXT NOT NULL,
     UNIQUE (public_key, name)
 );
+CREATE TABLE source (no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);  -- the logs that sums stand in
 CREATE TABLE sums (
     subject INTEGER NOT NULL,
+    source INTEGER NOT NULL,
     period_ms INTEGER NOT NULL,
     start_ms INTEGER NOT NULL,
     up_ms INTEGER NOT NULL,
     down_ms INTEGER NOT NULL,
     columns BLOB NOT NULL,               -- all of them, as docs/protocol.md has a row without its name
-    PRIMARY KEY (period_ms, start_ms, subject)
+    PRIMARY KEY (period_ms, start_ms, subject, source)
 ) WITHOUT ROWID;
 CREATE TABLE log (id BLOB PRIMARY KEY, public_key BLOB NOT NULL, applied_seq INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE votes (log BLOB PRIMARY KEY, seq INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
 """
-_STATE_DEPTH = 6
 
 
 class HistoryStore:
@@ -95,24 +99,40 @@ class HistoryStore:
                 "SELECT id, public_key, applied_seq, CAST(state AS BLOB) FROM log"
             ):
                 folded = LogHistory(cast(bytes, public_key), cast(int, applied_seq))
-                _read_state(folded, decode(cast(bytes, state), depth_max=_STATE_DEPTH))
+                decode_state(folded, cast(bytes, state))
                 history.logs[cast(bytes, log_id)] = folded
         except EntryError as error:
             raise HistoryError(f"{self.path} is damaged: {error}.") from error
         return history
 
-    def save(self, history: History, signed: Sequence[Signed], dirty: Iterable[bytes]) -> None:
-        """Save what was signed, and the open part of the logs in `dirty`, at once. Raises HistoryError."""
+    def save(
+        self, history: History, signed: Sequence[Signed], dirty: Iterable[bytes], gone: Iterable[bytes] = ()
+    ) -> None:
+        """Save what was signed, and the open part of the logs in `dirty`, but nothing of the logs `gone`, at once.
+
+        Raises HistoryError.
+        """
         try:
             with self._db:
                 for each in signed:
                     self._add(each)
+                self._forget_logs(gone)
                 for log_id in dirty:
-                    folded = history.logs[log_id]
+                    folded = history.logs.get(log_id)
+                    if folded is None:
+                        continue
                     self._db.execute(
                         "INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?)",
-                        (log_id, folded.public_key, folded.applied_seq, encode(_state(folded))),
+                        (log_id, folded.public_key, folded.saved_seq, encode_state(folded)),
                     )
+        except apsw.Error as error:
+            raise HistoryError(f"{self.path} could not be written: {error}.") from error
+
+    def forget_logs(self, logs: Iterable[bytes]) -> None:
+        """Forget all that is of these logs. Raises HistoryError."""
+        try:
+            with self._db:
+                self._forget_logs(logs)
         except apsw.Error as error:
             raise HistoryError(f"{self.path} could not be written: {error}.") from error
 
@@ -177,6 +197,20 @@ class HistoryStore:
         )
         return {(cast(bytes, key), cast(str, name), cast(int, start_ms)) for key, name, start_ms in rows}
 
+    def days_in(self, logs: Iterable[bytes]) -> dict[bytes, list[CarriedRow]]:
+        """The signed days that stand in each of `logs`, carried ones among them."""
+        rows = self._rows(
+            "SELECT id, start_ms / ?1, name, CAST(columns AS BLOB) FROM sums JOIN subject ON subject.no = sums.subject "
+            "JOIN source ON source.no = sums.source WHERE period_ms = ?1 AND id IN "
+            "(SELECT unhex(value) FROM json_each(?2))",
+            (DAY_MS, _hex(logs)),
+        )
+        found: dict[bytes, list[CarriedRow]] = {}
+        for log_id, day, name, columns in rows:
+            row = CarriedRow(cast(int, day), cast(str, name), self._sums(columns))
+            found.setdefault(cast(bytes, log_id), []).append(row)
+        return found
+
     def histograms(self, first_ms: int) -> dict[str, dict[int, int]]:
         """By check, how often each latency bucket occurred in the signed hours from `first_ms` on."""
         found: dict[str, dict[int, int]] = {}
@@ -195,8 +229,9 @@ class HistoryStore:
         """Everything that was derived, in an order that does not depend on how it came about."""
         return [
             *self._rows(
-                "SELECT public_key, name, period_ms, start_ms, up_ms, down_ms, columns FROM sums "
-                "JOIN subject ON subject.no = sums.subject ORDER BY public_key, name, period_ms, start_ms"
+                "SELECT public_key, name, period_ms, start_ms, id, up_ms, down_ms, columns FROM sums "
+                "JOIN subject ON subject.no = sums.subject JOIN source ON source.no = sums.source "
+                "ORDER BY public_key, name, period_ms, start_ms, id"
             ),
             *self._rows("SELECT id, public_key, applied_seq, state FROM log ORDER BY id"),
         ]
@@ -216,18 +251,34 @@ class HistoryStore:
         subject = (signed.public_key, signed.name)
         self._db.execute("INSERT OR IGNORE INTO subject (public_key, name) VALUES (?, ?)", subject)
         (number,) = next(self._rows("SELECT no FROM subject WHERE public_key = ? AND name = ?", subject))
-        place = (number, signed.period_ms, signed.start_ms)
+        self._db.execute("INSERT OR IGNORE INTO source (id) VALUES (?)", (signed.log,))
+        (source,) = next(self._rows("SELECT no FROM source WHERE id = ?", (signed.log,)))
+        place = (number, source, signed.period_ms, signed.start_ms)
         held = list(
             self._rows(
-                "SELECT CAST(columns AS BLOB) FROM sums WHERE subject = ? AND period_ms = ? AND start_ms = ?", place
+                "SELECT CAST(columns AS BLOB) FROM sums "
+                "WHERE subject = ? AND source = ? AND period_ms = ? AND start_ms = ?",
+                place,
             )
         )
         sums = self._sums(held[0][0]) if held else Sums()
         sums.add(signed.sums)
         self._db.execute(
-            "INSERT OR REPLACE INTO sums (subject, period_ms, start_ms, up_ms, down_ms, columns) VALUES (?, ?, ?, ?, ?, ?)",
+            "INSERT OR REPLACE INTO sums (subject, source, period_ms, start_ms, up_ms, down_ms, columns) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?)",
             (*place, sums.up_ms, sums.down_ms, encode(sums.columns())),
         )
+
+    def _forget_logs(self, logs: Iterable[bytes]) -> None:
+        """In one pass over all sums: it happens rarely, and an index by log would be a fifth of the file."""
+        gone = _hex(logs)
+        if gone == "[]":
+            return
+        named = "SELECT unhex(value) FROM json_each(?)"
+        self._db.execute(f"DELETE FROM sums WHERE source IN (SELECT no FROM source WHERE id IN ({named}))", (gone,))
+        self._db.execute(f"DELETE FROM source WHERE id IN ({named})", (gone,))
+        self._db.execute(f"DELETE FROM log WHERE id IN ({named})", (gone,))
+        self._db.execute(f"DELETE FROM votes WHERE log IN ({named})", (gone,))
 
     def _sums(self, columns: object) -> Sums:
         try:
@@ -245,19 +296,25 @@ class HistoryStore:
 def open_history(path: Path, heads: Mapping[bytes, int]) -> HistoryStore:
     """`view.db`, made anew if it cannot be used. Raises HistoryError if that is not possible either.
 
-    `heads` are the sequence numbers up to which the logs are held: what was folded beyond them was of another store.
+    `heads` are the sequence numbers up to which the logs are held: what was folded beyond them was of another store. Logs that
+    are not held at all are forgotten: they are gone, or of another store.
     """
     try:
         store = HistoryStore(path)
         folded = {log_id: each.applied_seq for log_id, each in store.load(b"").logs.items()}
         for log_id, seq in [*folded.items(), *store.voted()]:
-            if seq > heads.get(log_id, -1):
+            if seq > heads.get(log_id, seq):
                 store.close()
                 raise HistoryError(f"{path} tells of entries that the store does not hold.")
+        store.forget_logs({*folded, *(log_id for log_id, _ in store.voted())} - heads.keys())
     except HistoryError as error:
         log.warning("%s It is derived from the logs and made anew.", error)
         return make_anew(path)
     return store
+
+
+def _hex(logs: Iterable[bytes]) -> str:
+    return json.dumps(sorted(log_id.hex() for log_id in logs))
 
 
 def make_anew(path: Path) -> HistoryStore:
@@ -268,41 +325,3 @@ def make_anew(path: Path) -> HistoryStore:
         except OSError as error:
             raise HistoryError(f"{path}{suffix} cannot be removed: {error.strerror}.") from error
     return HistoryStore(path)
-
-
-def _state(folded: LogHistory) -> Value:
-    open_: list[Value] = [[hour, _named_sums(rows)] for hour, rows in sorted(folded.open.items())]
-    last: list[Value] = [[name, *moment] for name, moment in sorted(folded.last.items())]
-    slots: list[Value] = [
-        [slot, [[name, *spans] for name, spans in sorted(rows.items())]] for slot, rows in sorted(folded.slots.items())
-    ]
-    undayed: list[Value] = [[day, _named_sums(rows)] for day, rows in sorted(folded.undayed.items())]
-    return [open_, last, slots, undayed]
-
-
-def _read_state(folded: LogHistory, value: Value) -> None:
-    many = 2**32
-    fields = Fields(value, "the state")
-    for each in fields.array("open hours", many):
-        hour = Fields(each, "an hour")
-        number = hour.uint("hour", many)
-        folded.open[number] = dict(map(read_row, hour.array("rows", many)))
-    for each in fields.array("moments", many):
-        moment = Fields(each, "a moment")
-        name = moment.text("name")
-        folded.last[name] = Moment(moment.octets("boot", 8), moment.uint("up time", 2**53))
-    for each in fields.array("slots", many):
-        slot = Fields(each, "a slot")
-        rows = folded.slots.setdefault(slot.uint("slot", many), {})
-        for row in slot.array("rows", many):
-            spans = Fields(row, "a row")
-            name = spans.text("name")
-            rows[name] = [spans.uint("up", 2**53), spans.uint("down", 2**53)]
-    for each in fields.array("undayed", many):
-        day = Fields(each, "a day")
-        number = day.uint("day", many)
-        folded.undayed[number] = dict(map(read_row, day.array("rows", many)))
-
-
-def _named_sums(rows: Mapping[str, Sums]) -> Value:
-    return [[name, *sums.columns()] for name, sums in sorted(rows.items())]

@@ -8,7 +8,9 @@ from demesh.log.hello import Hello
 from demesh.log.plan import Plan, PlanReader
 from demesh.view.freshness import LogClock
 from demesh.view.presence import LastSign
+from demesh.view.sharing import Span
 from demesh.view.vote import VoteState
+from demesh.view.warnings import Warned
 
 
 @dataclass(slots=True)
@@ -24,8 +26,12 @@ class LogView:
     votes: dict[tuple[str, bytes], VoteState] = field(default_factory=dict[tuple[str, bytes], VoteState])
     clock: LogClock = field(default_factory=LogClock)
     plan_reader: PlanReader = field(default_factory=PlanReader)
+    warnings: list[Warned] = field(default_factory=list[Warned])
+    """The newest, oldest first."""
     voted_seq: int = -1
     """Up to where `votes` were restored."""
+    lived: Span | None = None
+    """The signs of life it gave since we listen."""
 
     @property
     def plan(self) -> Plan | None:
@@ -40,6 +46,8 @@ class Member:
     public_key: bytes
     current: LogView
     sign: LastSign
+    heard: bool = False
+    """Whether it gave a sign of life since we began to listen."""
     silent_ms: int = 0
     """For how long this node has observed its silence since its last sign of life, over all runs of this node."""
     gone: bool = False

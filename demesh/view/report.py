@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from typing import Any
 
+from demesh import limits
 from demesh.identity import peer_id
 from demesh.log.chain import LogState
 from demesh.view.checks import CheckView, Vantage
@@ -15,8 +16,11 @@ from demesh.view.member import Member
 from demesh.view.names import names_of_everyone, shown_names
 from demesh.view.presence import Presence
 from demesh.view.uptime import WINDOWS, Past, Uptime
+from demesh.view.warnings import Warned, newest
 
 Json = dict[str, Any]
+_RATIO_DIGITS = 6
+_COVERAGE_DIGITS = 8
 
 
 def iso(wall_ms: int | None) -> str | None:
@@ -26,18 +30,31 @@ def iso(wall_ms: int | None) -> str | None:
     return datetime.fromtimestamp(wall_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
 
 
-def status(view: View, past: Mapping[str, Past], mesh: str, own_key: bytes, now_ms: int, wall_ms: int) -> Json:
-    """The whole answer but for the incidents: mesh, who answers and when, checks and nodes."""
+def status(
+    view: View, past: Mapping[str, Past], behind: int, mesh: str, own_key: bytes, now_ms: int, wall_ms: int
+) -> Json:
+    """The whole answer but for the incidents: mesh, who answers and when, checks and nodes.
+
+    `behind` is how many entries are not folded into `past` yet. A node folds every few seconds, so a few always are.
+    """
     own = view.member(own_key)
-    names = shown_names(view.members())
+    names, warnings = shown_names(view.members()), view.warnings()
     return {
         "mesh": mesh,
         "node": names[own_key] if own else None,
         "as_of": iso(wall_ms),
         "settled": view.settled(now_ms),
+        "history": {"behind": behind, "complete": behind <= limits.HISTORY_BEHIND_MAX},
         "checks": [_check(check, past.get(check.row.name, Past()), names) for check in view.checks(now_ms)],
         "nodes": sorted(
-            (_node(view, member, names, now_ms, wall_ms) for member in view.members()), key=lambda node: node["name"]
+            (
+                {
+                    **_node(view, member, names, now_ms, wall_ms),
+                    "warnings": _warnings(warnings[member.public_key], wall_ms),
+                }
+                for member in view.members()
+            ),
+            key=lambda node: node["name"],
         ),
     }
 
@@ -77,7 +94,13 @@ def _check(check: CheckView, past: Past, names: dict[bytes, str]) -> Json:
 def _uptime(uptime: Uptime | None) -> Json:
     if uptime is None:
         return {"ratio": None, "coverage": 0.0}
-    return {"ratio": None if uptime.ratio is None else round(uptime.ratio, 6), "coverage": round(uptime.coverage, 8)}
+    ratio = None if uptime.ratio is None else _rounded(uptime.ratio, _RATIO_DIGITS)
+    return {"ratio": ratio, "coverage": _rounded(uptime.coverage, _COVERAGE_DIGITS)}
+
+
+def _rounded(share: float, digits: int) -> float:
+    """Rounded, but never to 1 what is less: somebody may ask whether it was always."""
+    return min(round(share, digits), 1 - 10**-digits) if share < 1 else 1.0
 
 
 def _vantage(vantage: Vantage, names: dict[bytes, str]) -> Json:
@@ -93,6 +116,10 @@ def _vantage(vantage: Vantage, names: dict[bytes, str]) -> Json:
         "address": vantage.state.address,
         "at": iso(last.wall_ms) if last else None,
     }
+
+
+def _warnings(warned: Iterable[Warned], wall_ms: int) -> list[Json]:
+    return [{"at": iso(each.wall_ms), "subject": each.subject, "text": each.text} for each in newest(warned, wall_ms)]
 
 
 def _node(view: View, member: Member, names: dict[bytes, str], now_ms: int, wall_ms: int) -> Json:

@@ -257,6 +257,21 @@ def test_the_silence_of_one_of_two_members_of_one_name_does_not_flap() -> None:
     assert changes == [("opened", _NODE_SILENT, f"nas~{peer_id(one.key)[-6:]}")]
 
 
+def test_key_that_two_nodes_write_with_is_one_incident_until_one_of_them_stops() -> None:
+    watch, one, copy = _Watch(), MemberLog("vps"), MemberLog("vps", epoch=1)
+    changes = []
+    for at_ms in range(0, 60_000, 10_000):
+        for author in (one, copy):
+            watch.hear(author, author.hello(at_ms) if at_ms == 0 else author.results(at_ms))
+        changes.extend(watch.look(at_ms))
+    assert changes == [("opened", "DemeshKeyShared", "vps")]
+    assert dict(watch.open().labels)["node"] == "vps"
+    for at_ms in range(60_000, 120_000, 10_000):
+        deliver(watch.view, one, one.results(at_ms), at_ms)
+        changes.extend(watch.look(at_ms))
+    assert changes[1:] == [("closed", "DemeshKeyShared", "vps")]
+
+
 @pytest.mark.parametrize("skew_ms", [-WALL_MS, 10**15], ids=["1970", "far ahead"])
 def test_a_failing_vantage_with_an_absurd_clock_still_opens(skew_ms: int) -> None:
     watch, a = _Watch(), MemberLog("a", skew_ms=skew_ms)

@@ -1,6 +1,8 @@
 """What a sink is told, and for how long."""
 
 from demesh import limits
+from demesh.alerts.incident import Closed
+from demesh.alerts.outbox import Outbox
 from tests.alerts.build import WALL_MS, Story, incident
 
 _AHEAD_MS = 4 * limits.ALERT_RESEND_MS
@@ -56,3 +58,11 @@ def test_each_incident_goes_its_own_way() -> None:
     story.open(0, incident("web"), incident("api"))
     story.close(10_000, "web")
     assert sorted(story.told(10_000)) == [("api", 0, 10_000 + _AHEAD_MS), ("web", 0, 10_000)]
+
+
+def test_a_wall_clock_that_is_set_back_makes_no_resolved_incident_fire() -> None:
+    outbox, bad = Outbox(), incident()
+    outbox.update([], [Closed(bad, WALL_MS + 60_000)], 60_000)
+    (sent,) = outbox.outgoing(90_000, WALL_MS - 10**9)
+    assert sent.ends_ms == WALL_MS - 10**9 - 30_000
+    assert sent.starts_ms <= sent.ends_ms

@@ -14,9 +14,12 @@ from demesh.checks.check import Check
 from demesh.checks.latest import LatestRuns
 from demesh.checks.runner import Run
 from demesh.config.load import Settings
+from demesh.identity import SwarmKey
 from demesh.log.chain import Logs
+from demesh.mesh.key_change import Change
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec
+from demesh.swarm_key_files import SwarmKeys
 from demesh.tokens import TokenCheck
 from demesh.view import report
 from demesh.view.members import Outlook, members_told
@@ -40,13 +43,22 @@ def whole(outcome: Outcome = PASS, **changed: Any) -> ProbeResult:
 
 
 @dataclass
+class Books:
+    """As much of a historian as the API asks for."""
+
+    behind: int = 0
+
+
+@dataclass
 class Node:
     """Three members that see `web` up."""
 
     checks: Sequence[Check] = (check(),)
     mesh: str = "0a1b2c3d"
+    key: bytes = OWN.key
     latest: LatestRuns = field(default_factory=LatestRuns)
     logs: Logs = field(default_factory=lambda: Logs(MESH, OWN.log, []))
+    historian: Books = field(default_factory=Books)
     error: Exception | None = None
     """What taking up the configuration anew raises."""
     reloads: int = 0
@@ -62,11 +74,14 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         incident = {"name": "DemeshCheckDown", "subject": "web", "state": "open", "since": "2026-01-01T00:00:00Z"}
-        answer = report.status(self.view, {}, self.mesh, OWN.key, 2_000, 1_700_000_002_000)
+        answer = report.status(self.view, {}, 0, self.mesh, OWN.key, 2_000, 1_700_000_002_000)
         return {**answer, "incidents": [{**incident, "labels": {"check": "web"}, "annotations": {}}]}
 
     def heads(self) -> list[dict[str, Any]]:
         return [{"log": "ab", "node": "a", "peer_id": "12D3KooWx", "seq": 1, "hash": "cd"}]
+
+    def listening(self) -> list[str]:
+        return ["/ip4/0.0.0.0/tcp/8471"]
 
     def store_bytes(self) -> int:
         return 4_096
@@ -88,6 +103,29 @@ class Node:
         if self.error:
             raise self.error
         self.reloads += 1
+
+
+class Rotation:
+    """A swarm key, and a change of it once it was begun."""
+
+    def __init__(self) -> None:
+        self.keys = SwarmKeys(SwarmKey(b"o" * 32))
+        self.error: Exception | None = None
+        self.without: frozenset[bytes] = frozenset()
+
+    async def begin(self, without: frozenset[bytes]) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.error:
+            raise self.error
+        self.without = without
+        change = Change(self.keys.current.digest, SwarmKey(b"n" * 32), OWN.key, frozenset({OWN.key}) - without)
+        self.keys = replace(self.keys, change=change.joined({OWN.key}, finished=False))
+
+    async def finish(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.error:
+            raise self.error
+        self.keys = SwarmKeys(SwarmKey(b"n" * 32))
 
 
 @dataclass(frozen=True)
@@ -117,6 +155,7 @@ async def ask(
     chunks: Sequence[bytes] = (b"",),
     access: Access | None = None,
     node: Node | None = None,
+    rotation: Rotation | None = None,
 ) -> Answer:
     """What the API answers. The body comes in `chunks`, and after the last one nothing more unless it is empty."""
     sent: list[dict[str, Any]] = []
@@ -145,7 +184,7 @@ async def ask(
         "client": client,
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in said],
     }
-    app = make_app(cast(Any, node or Node()), access or no_tokens())
+    app = make_app(cast(Any, node or Node()), access or no_tokens(), rotation or Rotation())
     await app(scope, receive, send)
     body = b"".join(message.get("body", b"") for message in sent)
     found = {key.decode(): value.decode() for key, value in sent[0]["headers"]}

@@ -53,6 +53,10 @@ async def test_every_route_is_described_with_what_it_may_refuse() -> None:
         "/api/v1/leave",
         "/api/v1/log/heads",
         "/api/v1/reload",
+        "/api/v1/node",
+        "/api/v1/swarm-key",
+        "/api/v1/swarm-key/rotate",
+        "/api/v1/swarm-key/finish",
     }
     refusal = {"$ref": "#/components/schemas/Problem"}
     for path, methods in document["paths"].items():

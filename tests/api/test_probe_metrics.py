@@ -143,7 +143,7 @@ def test_the_mesh_is_told_by_verdict_vote_and_presence() -> None:
     for member, outcome in zip(three_vantages(view, row("web", fail_after=1)), (PASS, FAIL, FAIL), strict=True):
         deliver(view, member, member.outcomes(1_000, outcome), 1_000)
     presences = [view.presence(member, 2_000) for member in view.members()]
-    text = mesh_metrics("0a1b2c3d", view.checks(2_000), presences, [], 4_096)
+    text = mesh_metrics("0a1b2c3d", view.checks(2_000), presences, [], 17, 4_096)
     found = {
         (sample.name, *sorted(sample.labels.values())): sample.value
         for family in text_string_to_metric_families(text)
@@ -155,6 +155,7 @@ def test_the_mesh_is_told_by_verdict_vote_and_presence() -> None:
     assert found["demesh_members", "alive"] == 3
     assert found["demesh_members", "silent"] == 0
     assert found["demesh_store_bytes",] == 4_096
+    assert found["demesh_history_behind_entries",] == 17
 
 
 def test_a_thousand_checks_are_written_in_little_time() -> None:

@@ -5,6 +5,7 @@ import logging
 import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any, cast
 
@@ -16,6 +17,7 @@ from demesh.api.server import ApiServer
 from demesh.diagnostics import set_up_logging
 from demesh.errors import UsageError
 from demesh.tokens import Scope, TokenCheck, Tokens
+from tests.api.asking import Rotation
 from tests.log.builders import counted
 
 _HUGE = 32 * 1_048_576  # more than any socket's buffers take
@@ -40,7 +42,7 @@ def _server(tmp_path: Path, listen: tuple[str, int] | None = None) -> ApiServer:
 async def _serving(server: ApiServer, node: _Node | None = None) -> AsyncGenerator[None]:
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
-            await nursery.start(server.run, cast(Any, node or _Node()))
+            await nursery.start(partial(server.run, rotation=Rotation()), cast(Any, node or _Node()))
             yield
             nursery.cancel_scope.cancel()
 

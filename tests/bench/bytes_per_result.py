@@ -18,7 +18,7 @@ from demesh.probes.base import ProbeSpec
 from tests.bench.figure import Budget, Figure
 from tests.bench.logs import checks, latency_us
 from tests.bench.scope import Scope
-from tests.test_node import _Member
+from tests.cluster import Member
 
 _BEGUN_SECONDS = 10  # hello, plan and first votes are told
 
@@ -46,7 +46,7 @@ class _Weight:
     on_disk: float
 
 
-class _Target(_Member):
+class _Target(Member):
     """A node whose targets answer as on the internet."""
 
     _rng = random.Random(7)

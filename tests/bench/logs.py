@@ -10,7 +10,7 @@ from demesh.log.entry import Entry, Kind
 from demesh.log.plan import split_plan
 from demesh.log.results import Result, Results
 from demesh.log.store import Store
-from demesh.mesh.sync import lean
+from demesh.mesh.sync_server import lean
 from demesh.outcome import Outcome
 from demesh.probes.base import ProbeSpec
 from tests.log.builders import Pen, public_key_of

@@ -106,7 +106,7 @@ async def test_dead_targets_wait_for_each_other_and_the_living_not_for_the_dead(
         return await (hang if "dead" in spec.target else at_once)(spec)
 
     bench = Bench(probe)
-    dead = [check_of(f"dead{n}", timeout_ms=60_000, interval_ms=60_000) for n in range(2 * limits.PROBES_IN_FLIGHT_MAX)]
+    dead = [check_of(f"dead{n}", timeout_ms=60_000, interval_ms=60_000) for n in range(2 * limits.PROBE_PLACES_MAX)]
     async with bench.running(*dead, check_of("web", interval_ms=10_000)):
         await trio.sleep(300)
         bench.runs.clear()

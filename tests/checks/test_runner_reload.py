@@ -7,6 +7,7 @@ import trio
 import trio.testing
 
 from demesh import limits
+from demesh.checks.politeness import Standing
 from demesh.checks.runner import Run
 from demesh.outcome import ProbeResult
 from demesh.probes.base import ProbeSpec
@@ -76,25 +77,45 @@ async def test_a_check_that_was_taken_out_when_it_was_just_due_does_not_begin(au
     async with bench.running(check_of("web"), check_of("next")):
         await trio.testing.wait_all_tasks_blocked()
         due = bench.runner._scheduled["next"]
+        claim = bench.runner._places.ask(due, "fake", None, Standing.NEW, 0)
         bench.runner.set_checks({})
         with trio.fail_after(1):
-            await bench.runner._run(due)
+            await bench.runner._run(due, claim)
     assert bench.began_ms("next") == []
 
 
 @pytest.mark.trio
 async def test_a_host_is_not_crowded_by_taking_the_same_checks_again(autojump_clock: object) -> None:
     bench = Bench(hang)
-    many = range(int(limits.PROBES_PER_HOST_MAX * limits.UNPROVEN_SHARE))
-    crowd = [check_of(f"n{n}", target=f"https://crowd.example.net/{n}", timeout_ms=60_000) for n in many]
+    most = int(limits.HOST_PLACES_MAX * limits.UNPROVEN_SHARE)
+    crowd = [check_of(f"n{n}", target=f"https://crowd.example.net/{n}", interval_ms=1_000) for n in range(most)]
     more = [
         replace(check, name=f"more{n}", probe=replace(check.probe, timeout_ms=50_000)) for n, check in enumerate(crowd)
     ]
     async with bench.running(*crowd):
-        await trio.sleep(5)
+        await trio.sleep(0.5)
         bench.runner.set_checks(dict(enumerate([*crowd, *more])))
-        await trio.sleep(5)
-    assert bench.in_flight_max == len(crowd) == len(bench.began)
+        await trio.sleep((limits.PROBE_TURN_MS - 60) / 1_000)
+        assert len(bench.began) <= most + 4  # those whose turn was over
+        await trio.sleep(1)
+    assert len(bench.began) == 2 * most
+
+
+@pytest.mark.trio
+async def test_a_check_that_was_taken_out_while_it_waited_for_a_place_leaves_the_others_in_line(
+    autojump_clock: object,
+) -> None:
+    bench = Bench(taking(0.2))
+    crowd = [check_of(f"n{n}", target=f"https://crowd.example.net/{n}", interval_ms=1_000) for n in range(60)]
+    async with bench.running(*crowd):
+        await trio.sleep(0.51)
+        kept = {n: check for n, check in enumerate(crowd) if n % 2}
+        begun = len(bench.began)
+        assert begun < 30
+        bench.runner.set_checks(kept)
+        await trio.sleep(2.4)
+    assert {run.check for run in bench.runs} >= kept.keys()
+    assert len({target for target, _ in bench.began}) <= begun + 30
 
 
 @pytest.mark.trio

@@ -24,7 +24,7 @@ def _handler(answers: dict[str, Any], status: int) -> type[BaseHTTPRequestHandle
             self.end_headers()
             self.wfile.write(body)
 
-        do_POST = do_GET  # noqa: N815 the base class names it
+        do_POST = do_GET  # noqa: N815 the base class calls it so
 
         def log_message(self, format: str, *args: object) -> None:  # noqa: A002 the base class names it
             pass

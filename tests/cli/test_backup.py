@@ -12,7 +12,7 @@ from demesh.home import Home, HomeLock, MarkerFile
 from demesh.log.audit import audit
 from demesh.log.chain import Logs
 from demesh.log.entry import Entry
-from demesh.log.epoch import Continue, Marker, NewEpoch, decide_epoch
+from demesh.log.epoch import Continue, Decision, Marker, NewEpoch, decide_epoch
 from demesh.log.store import Store
 from tests.cli.harness import demesh
 from tests.log.builders import BOOT8, MESH, NO_LOG, Pen, log_of, owners, put
@@ -87,18 +87,22 @@ def test_what_a_running_node_keeps_there_and_links_are_left_out(home: Home, tmp_
         assert sorted(tar.getnames()) == sorted([*_FILES, "checks", "checks/disk", "log.db"])
 
 
-def _epoch(home: Home, marker: MarkerFile) -> Continue | NewEpoch:
+def _epoch(home: Home, marker: MarkerFile) -> Decision:
     """What a start of the node on `home` decides."""
     with Store(home.log_db, mesh_id=MESH) as store:
         own = store.own_log()
         assert own
-        return decide_epoch(own, marker.read(), BOOT8, store.file_identity(), lambda seq: store.hash_at(own[0], seq))
+        in_its_place = store.settled_at() == store.place("machine")
+        return decide_epoch(
+            own, marker.read(), BOOT8, store.file_identity(), in_its_place, lambda seq: store.hash_at(own[0], seq)
+        )
 
 
 @pytest.mark.parametrize("elsewhere", [True, False])
 def test_a_restore_never_forks(home: Home, tmp_path: Path, elsewhere: bool) -> None:
     marker = MarkerFile(tmp_path / "demesh", home)
     with Store(home.log_db, mesh_id=MESH) as store:
+        store.settle(store.place("machine"))
         marker.write(Marker(BOOT8, store.file_identity(), _ANN[0].log, _ANN[9].head))
     assert isinstance(_epoch(home, marker), Continue), "the test is one of restoring"
     assert demesh(home.path, "backup", str(tmp_path / "b.tar")).code == 0

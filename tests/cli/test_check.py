@@ -9,6 +9,8 @@ from typing import Any
 
 import pytest
 
+from demesh.config.command_line import CommandLine
+from demesh.config.source import ConfigSource
 from tests.cli.harness import Ran, demesh
 
 _EXAMPLES = Path(__file__).parents[1] / "config/examples"
@@ -322,15 +324,6 @@ def test_a_file_that_cannot_be_changed_without_harm_is_left_alone(
     assert _text(home) == text
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write everywhere")
-def test_a_directory_that_may_not_be_written_is_named(home: Path) -> None:
-    home.chmod(0o500)
-    ran = _check(home, "pause", "db")
-    home.chmod(0o700)
-    assert ran.code == 2
-    assert f"Cannot write {home}/demesh.toml: Permission denied." in ran.err
-
-
 def test_what_stops_the_writing_is_said_and_leaves_nothing_behind(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def full(*_: object) -> None:
         raise OSError(28, os.strerror(28))
@@ -403,11 +396,8 @@ def test_validate_names_every_problem(home: Path) -> None:
 
 def test_node_run_says_what_has_no_effect_yet(tmp_path: Path) -> None:
     """In `tests/e2e` a node runs; here only that what it greets with is there."""
-    from demesh.cli.run import Overrides, _source
-    from demesh.home import Home
-
     (tmp_path / "demesh.toml").write_text('[mesh]\nadopt_checks = ["a"]\n')
-    found = _source(Home(tmp_path), Overrides()).load()
+    found = ConfigSource(tmp_path / "demesh.toml", CommandLine()).load()
     assert found.not_yet == (
         f"{tmp_path}/demesh.toml:2: mesh.adopt_checks: has no effect yet: this version runs the checks of its own files only.",
     )

@@ -16,6 +16,9 @@ from demesh.doctor import machine
 from demesh.doctor import node as its
 from demesh.doctor.finding import Finding, Level, examine, good
 from demesh.home import Home
+from demesh.identity import SwarmKey, read_swarm_key
+from demesh.mesh.key_change import Change
+from demesh.swarm_key_files import SwarmKeyFiles
 from tests.cli.answering import node_answering
 from tests.cli.harness import demesh
 
@@ -100,7 +103,8 @@ def test_files_that_others_can_read_are_found(home: Path) -> None:
 
 
 def test_a_missing_swarm_key_is_found_where_one_is_needed(home: Path) -> None:
-    (home / "swarm.key").unlink()
+    for name in ("swarm.key", "mesh.id"):
+        (home / name).unlink()
     assert _worst(home, "swarm key")[0] == "good"
     _configure(home, '[mesh]\nlisten = "127.0.0.1:0"\npeers = ["127.0.0.1:9"]')
     level, said = _worst(home, "swarm key")
@@ -261,3 +265,14 @@ def test_little_room_is_found(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -
 def test_a_home_of_another_user_is_found(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(its.os, "geteuid", lambda: 4_242)
     assert {each.level for each in its.files(Home(home))} == {Level.BAD}
+
+
+def test_a_swarm_key_that_changes_is_told(home: Path) -> None:
+    key = read_swarm_key(home / "swarm.key")
+    change = Change(key.digest, SwarmKey(b"n" * 32), b"m" * 32, frozenset({b"m" * 32}))
+    SwarmKeyFiles(Home(home), None).save(change)
+    said = demesh(home, "doctor").out
+    assert f"changes from {key.fingerprint} to {change.key.fingerprint}" in said
+    assert "rotate --status" in said
+    assert key.psk.hex() not in said
+    assert change.key.psk.hex() not in said

@@ -22,7 +22,7 @@ def test_init_makes_a_home_that_only_its_user_can_read(tmp_path: Path) -> None:
     home = tmp_path / "home"
     ran = demesh(home, "init", "--name", "nas")
     assert ran.code == 0
-    assert sorted(_contents(home)) == ["demesh.toml", "node.key", "swarm.key"]
+    assert sorted(_contents(home)) == ["demesh.toml", "mesh.id", "node.key", "swarm.key"]
     assert _mode(home) == 0o700
     assert {_mode(path) for path in home.iterdir()} == {0o600}
     assert read_settings(home / "demesh.toml").name == "nas"
@@ -64,7 +64,7 @@ def test_init_makes_the_keys_beside_a_configuration_and_keeps_that(tmp_path: Pat
     assert refused.code == 2
     assert "leave out --name" in refused.err
     assert demesh(home, "init").code == 0
-    assert sorted(_contents(home)) == ["demesh.toml", "node.key", "swarm.key"]
+    assert sorted(_contents(home)) == ["demesh.toml", "mesh.id", "node.key", "swarm.key"]
     assert _contents(home)["demesh.toml"] == b"# mine\n"
 
 

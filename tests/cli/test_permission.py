@@ -1,4 +1,4 @@
-"""What a user who may not look into a data directory is told: that, and never that there is no node."""
+"""What a user who may not look into a data directory, or not write there, is told: that, and never that there is no node."""
 
 import json
 import os
@@ -6,6 +6,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import click
 import pytest
@@ -58,15 +59,32 @@ def closed(tmp_path: Path) -> Iterator[Path]:
     home.chmod(0o700)
 
 
+def _as_nobody(home: Path, *lines: str) -> list[tuple[str, int, str]]:
+    """Each line, its exit code and what it printed, run by a user without rights: another one if this is root."""
+    environment = {**os.environ, "DEMESH_HOME": str(home), "HOME": "/nonexistent", "XDG_RUNTIME_DIR": str(home)}
+    program = [sys.executable, "-c", _PROGRAM, json.dumps(lines)]
+    ran = subprocess.run(program, env=environment, cwd="/", capture_output=True, text=True, timeout=120, check=True)
+    return [tuple(json.loads(line)) for line in ran.stdout.splitlines()]
+
+
 @pytest.mark.slow
 def test_no_permission_is_said_as_such_by_every_command(closed: Path) -> None:
-    environment = {**os.environ, "DEMESH_HOME": str(closed), "HOME": "/nonexistent", "XDG_RUNTIME_DIR": str(closed)}
-    program = [sys.executable, "-c", _PROGRAM, json.dumps(_ALL)]
-    ran = subprocess.run(program, env=environment, cwd="/", capture_output=True, text=True, timeout=120, check=True)
-    told = [json.loads(line) for line in ran.stdout.splitlines()]
+    told = _as_nobody(closed, *_ALL)
     assert len(told) == len(_ALL)
     for line, code, said in told:
         assert code == 2, (line, said)
         assert "ermission" in said, line
         assert "Traceback" not in said, line
         assert "no node" not in said.lower(), line
+
+
+def test_a_directory_that_may_not_be_written_is_named() -> None:
+    with TemporaryDirectory() as place:  # the way to pytest's own is closed to others
+        home = Path(place)
+        (home / "demesh.toml").write_text('[[check]]\nname = "db"\ntarget = "tcp://db.example.net:5432"\n')
+        (home / "demesh.toml").chmod(0o644)
+        home.chmod(0o555)
+        ((_, code, said),) = _as_nobody(home, "demesh check pause db")
+        home.chmod(0o700)
+    assert code == 2
+    assert f"Cannot write {home}/demesh.toml: Permission denied." in said

@@ -45,6 +45,7 @@ def test_joining_without_the_swarm_key_is_refused_and_founds_nothing(tmp_path: P
     assert ran.code == 2
     assert f"There is no swarm key at {home / 'swarm.key'}" in ran.err
     assert "--swarm-key-file" in ran.err
+    assert "`demesh invite`" in ran.err
     assert not (home / "swarm.key").exists()
     demesh(home, "swarm-key", "new")
     _runs(home, "--peer", "vps.example.net:8471")
@@ -59,16 +60,27 @@ def test_the_swarm_key_may_come_by_option_by_environment_or_by_the_file(tmp_path
     (tmp_path / "c").mkdir()
     (tmp_path / "c/demesh.toml").write_text('[mesh]\npeers = ["vps:1"]\nswarm_key_file = "../swarm.key"\n')
     _runs(tmp_path / "c")
-    assert len({(tmp_path / name / "mesh.id").read_text() for name in "abc"}) == 1
 
 
-def test_a_data_directory_of_another_mesh_is_refused(tmp_path: Path) -> None:
+@pytest.mark.parametrize("arguments", [(), ("--peer", "vps:1")])
+def test_a_home_keeps_its_mesh_whatever_becomes_of_the_swarm_key(arguments: tuple[str, ...], tmp_path: Path) -> None:
     home = tmp_path / "home"
     _runs(home)
+    mesh_id = (home / "mesh.id").read_text()
     demesh(home, "swarm-key", "new", str(tmp_path / "other.key"))
-    ran = _run(home, "--swarm-key-file", str(tmp_path / "other.key"))
-    assert ran.code == 2
-    assert f"The data directory {home} belongs to mesh " in ran.err
+    _runs(home, "--swarm-key-file", str(tmp_path / "other.key"), *arguments)
+    assert (home / "mesh.id").read_text() == mesh_id
+    (home / "mesh.id").unlink()
+    _runs(home, "--swarm-key-file", str(tmp_path / "other.key"), *arguments)
+    assert (home / "mesh.id").read_text() == mesh_id, "the log knows it too"
+
+
+def test_a_new_node_with_peers_founds_no_mesh_by_itself(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    demesh(home, "swarm-key", "new")
+    _runs(home, "--peer", "vps.example.net:8471")
+    assert not (home / "mesh.id").exists()
+    assert not (home / "log.db").exists()
 
 
 @pytest.mark.parametrize("content", ["", "zz", "00" * 15])

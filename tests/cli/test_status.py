@@ -105,6 +105,22 @@ def test_while_settling_it_says_so(tmp_path: Path) -> None:
     assert "settling" not in _shown(tmp_path, _answer()).out
 
 
+def test_while_history_is_being_folded_it_says_that_uptime_is_not_complete(tmp_path: Path) -> None:
+    folding = _answer(history={"behind": 12_345, "complete": False})
+    assert "asked: nas · uptime not complete yet, 12345 entries to go\n" in _shown(tmp_path, folding).out
+    folded = _answer(history={"behind": 12, "complete": True})
+    assert "uptime" not in _shown(tmp_path, folded).out
+
+
+def test_what_a_node_warns_of_is_a_line_whole_however_narrow_the_screen(tmp_path: Path) -> None:
+    text = "The store takes 2000000001 bytes of at most 2000000000: what is oldest is forgotten early. \x1b[2J[red]"
+    warned = [{"at": "2026-03-01T10:00:00Z", "subject": "retention", "text": text}]
+    ran = _shown(tmp_path, _answer(nodes=[_node("nas", warnings=warned), _node("vps")]), COLUMNS="80")
+    assert f"! nas, 2h ago: {text}".replace("\x1b", "\ufffd") in ran.out.splitlines()
+    assert ran.out.count("! ") == 1
+    assert ran.code == 0
+
+
 def test_a_state_of_a_later_version_is_shown_and_not_fatal(tmp_path: Path) -> None:
     checks = [_check("web", "flapping", _vantage("nas", "abstain"))]
     ran = _shown(tmp_path, _answer(checks=checks, nodes=[_node("nas", "left", seen_at=None)]))
@@ -244,6 +260,8 @@ def test_without_a_node_the_store_tells_what_was_last_known(tmp_path: Path) -> N
     assert ran.code == 3
     assert "No node is running" in ran.err
     assert "ago" in ran.err
-    (check,) = json.loads(demesh(home, "status", "--json").out)["checks"]
+    told = json.loads(demesh(home, "status", "--json").out)
+    (check,) = told["checks"]
+    assert told["history"] == {"behind": 3, "complete": True}, "nothing was folded"
     assert (check["state"], check["vantages"][0]["outcome"]) == ("unknown", "fail")
     assert "said fail" in ran.out

@@ -12,7 +12,6 @@ _CHECK = '[[check]]\nname = "a"\ntarget = "https://a"\n'
 
 _LATER = {
     'mesh.adopt_checks = ["a"]': "mesh.adopt_checks",
-    'alerts.token_file = "secret"': "alerts.token_file",
     "alerts.watchdog = true": "alerts.watchdog",
     'api.public_listen = "0.0.0.0:1"': "api.public_listen",
     '[[notify]]\nurl = "ntfy://a"': "notify[1]",

@@ -22,19 +22,27 @@ _SECTOR_BYTES = 512
 class _Kept:
     """One file: its bytes when last synced, and what was done to it since, in order."""
 
-    synced: bytes = b""
+    synced: bytearray = field(default_factory=bytearray)
     since: list[tuple[int, bytes | None]] = field(default_factory=list)
     """Where and what was written; None: cut off there."""
 
+    def sync(self) -> None:
+        _apply(self.synced, self.since)
+        self.since.clear()
+
     def after(self, steps: list[tuple[int, bytes | None]]) -> bytes:
         content = bytearray(self.synced)
-        for offset, data in steps:
-            if data is None:
-                del content[offset:]
-                continue
-            content.extend(bytes(max(0, offset - len(content))))
-            content[offset : offset + len(data)] = data
+        _apply(content, steps)
         return bytes(content)
+
+
+def _apply(content: bytearray, steps: list[tuple[int, bytes | None]]) -> None:
+    for offset, data in steps:
+        if data is None:
+            del content[offset:]
+            continue
+        content.extend(bytes(max(0, offset - len(content))))
+        content[offset : offset + len(data)] = data
 
 
 class File(apsw.VFSFile):
@@ -46,22 +54,21 @@ class File(apsw.VFSFile):
         self._kept = disk.file(self.path) if self.path else _Kept()
 
     def xWrite(self, data: bytes, offset: int) -> None:  # noqa: N802 SQLite's name
-        self.disk.step(self, bytes(data), offset)
-        self.write(bytes(data), offset)
+        if self.disk.step(self, bytes(data), offset):
+            self.write(bytes(data), offset)
 
     def write(self, data: bytes, offset: int) -> None:
         super().xWrite(data, offset)
         self._kept.since.append((offset, data))
 
     def xTruncate(self, newsize: int) -> None:  # noqa: N802 SQLite's name
-        self.disk.step(self, None, newsize)
-        super().xTruncate(newsize)
-        self._kept.since.append((newsize, None))
+        if self.disk.step(self, None, newsize):
+            super().xTruncate(newsize)
+            self._kept.since.append((newsize, None))
 
     def xSync(self, flags: int) -> None:  # noqa: N802 SQLite's name
-        self.disk.step(self, None, 0)
-        self._kept.synced = self._kept.after(self._kept.since)
-        self._kept.since.clear()
+        if self.disk.step(self, None, 0):
+            self._kept.sync()
 
 
 class Disk(apsw.VFS):
@@ -86,21 +93,33 @@ class Disk(apsw.VFS):
 
     def file(self, path: Path) -> _Kept:
         # What is there before SQLite comes was synced by whoever put it there.
-        return self._files.setdefault(path, _Kept(path.read_bytes() if path.exists() else b""))
+        if path not in self._files:
+            self._files[path] = _Kept(bytearray(path.read_bytes() if path.exists() else b""))
+        return self._files[path]
 
-    def step(self, file: File, data: bytes | None, offset: int) -> None:
+    def step(self, file: File, data: bytes | None, offset: int) -> bool:
+        """Called before each step; whether it is done at all."""
         self.steps += 1
         is_due = self.fail_at and (self.steps == self.fail_at or (self.stays_broken and self.steps > self.fail_at))
         if is_due:
             self.fault(file, data, offset)
+        return True
 
-    def after_power_cut(self, chance: random.Random | None) -> dict[Path, bytes]:
-        """What a power cut would leave: only what was synced, or with `chance` any of the other sectors as well."""
+    def after_power_cut(self, chance: random.Random | None, under: Path | None = None) -> dict[Path, bytes]:
+        """What a power cut would leave: only what was synced, or with `chance` any of the other sectors as well.
+
+        Of the files in the directory `under`, or of all.
+        """
         return {
             path: kept.after(_survivors(kept.since, chance) if chance else [])
             for path, kept in self._files.items()
-            if not path.name.endswith("-shm") and path.exists()
+            if not path.name.endswith("-shm") and under in (None, path.parent) and path.exists()
         }
+
+    def forget(self, under: Path) -> None:
+        """What is in the directory `under` now is taken for synced."""
+        for path in [each for each in self._files if each.parent == under]:
+            del self._files[path]
 
     def replace(self, files: dict[Path, bytes]) -> None:
         """Put `files` there in the place of all that is in their directories."""

@@ -37,11 +37,28 @@ _OWN, _CY = log_of("ann", 24), _pruned_log()
 _BOB = [*lean_but_tip(log_of("bob", 20)), *lean_but_tip(log_of("bob", 40)[20:])]
 
 
+_OLD = [log_of("dan", 12, epoch=epoch) for epoch in range(2)]
+
+
+def _carrying_log() -> list[Entry]:
+    """A later epoch of the same key, whose carry of the old ones takes two entries."""
+    pen = Pen("dan", 9)
+    pen.fill(2)
+    nonces = [epoch.to_bytes(8, "big") for epoch in range(2)]
+    for payload in ([0, 2, [nonces[0]], [], []], [1, 2, [nonces[1]], [], []]):
+        pen.write(Kind.CARRY, values(payload))  # pyright: ignore[reportArgumentType]
+    return pen.fill(6)
+
+
+_CARRIER = _carrying_log()
+
+
 @dataclass
 class _Told:
     """What the store has promised so far."""
 
     own: list[Entry] = field(default_factory=list)
+    is_carried: bool = False
 
 
 def _commit_own(store: Store, told: _Told, upto: int) -> None:
@@ -72,6 +89,23 @@ def _life(path: Path, told: _Told) -> None:
         _commit_own(store, told, 24)
 
 
+def _carry(path: Path, told: _Told) -> None:
+    """A peer's old epochs are stored, then a carry of them in two pieces; their rows go while the node writes."""
+    with Store(path, mesh_id=MESH) as store:
+        for entries in _OLD:
+            _commit(store, entries, entries)
+        _commit_own(store, told, 3)
+        _commit(store, _CARRIER[:3], _CARRIER)
+        _commit_own(store, told, 4)
+        _commit(store, _CARRIER[3:5], _CARRIER)
+        _commit_own(store, told, 5)
+        told.is_carried = True
+        while store.clear(5):
+            _commit_own(store, told, len(told.own) + 1)
+        _commit(store, _BOB[:20], _BOB)
+        _commit(store, _CARRIER[5:], _CARRIER)
+
+
 def _upgrade(path: Path, told: _Told) -> None:
     """A store of version 1 is opened, written to and closed."""
     told.own.extend(_OWN[:10])
@@ -89,13 +123,14 @@ def _version_1(path: Path) -> None:
 
 _SCENARIOS: dict[str, tuple[Callable[[Path], None], Callable[[Path, _Told], None]]] = {
     "life": (_nothing_before, _life),
+    "carry": (_nothing_before, _carry),
     "upgrade": (_version_1, _upgrade),
 }
 
 
 def _check(path: Path, told: _Told) -> None:
     """Opened again, the store holds all that was promised and nothing that was not, and can be gone on with."""
-    known = {entries[0].log: entries for entries in (_OWN, _BOB, _CY)}
+    known = {entries[0].log: entries for entries in (_OWN, _BOB, _CY, *_OLD, _CARRIER)}
     with Store(path, mesh_id=MESH) as store:
         assert store.file_faults() == []
         for state in store.logs():
@@ -104,6 +139,12 @@ def _check(path: Path, told: _Told) -> None:
                 isinstance(row, Entry) and row.body == known[row.log][row.seq].body for row in store.each(state.log)
             )
         assert bodies(store.read(_OWN[0].log, 0, 99)[0][: len(told.own)]) == bodies(told.own)
+        held = {state.log: state.head.seq for state in store.logs()}
+        carried = [log for logs in store.carried().values() for log in logs]
+        assert carried in ([], [entries[0].log for entries in _OLD]), "all of it counts, or nothing"
+        assert not held.keys() & set(carried)
+        assert bool(carried) == (held.get(_CARRIER[0].log, -1) >= 3)
+        assert carried or not told.is_carried
         own = store.own_log()
         if told.own:
             assert own is not None

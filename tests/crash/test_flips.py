@@ -170,7 +170,7 @@ def test_a_flipped_bit_in_the_wal_costs_its_end_and_then_a_new_epoch_begins(dire
             own = store.own_log()
             marker = Marker(BOOT8, store.file_identity(), _OWN[0].log, _OWN[-1].head)
             decision = decide_epoch(
-                own, marker, BOOT8, store.file_identity(), lambda seq: store.hash_at(_OWN[0].log, seq)
+                own, marker, BOOT8, store.file_identity(), True, lambda seq: store.hash_at(_OWN[0].log, seq)
             )
             if own is None or own[1] != _OWN[-1].head:
                 shorter += 1

@@ -13,17 +13,16 @@ import pytest
 from demesh.errors import StoreError
 from demesh.log.codec import values
 from demesh.log.entry import BadRow, Entry, Kind
-from demesh.log.epoch import Marker
+from demesh.log.epoch import Continue, Marker, NewEpoch
 from demesh.log.hello import read_hello
 from demesh.log.plan import split_plan
 from demesh.log.store import Store
 from demesh.log.store_rows import stored_body
 from demesh.opening import Opened, open_logs
 from demesh.view.history_store import HistoryStore
-from tests.log.builders import BOOT8, MESH, FakeClock, Pen, key_of, log_of, put
+from tests.log.builders import BOOT8, MESH, FakeClock, Pen, log_of, public_key_of, put
 from tests.view.build import row
 
-_NONCE = b"newepoch"
 _UNUSED_STEP = 64
 _PATTERNS = (0x01, 0x80, 0xFF, 0x10)
 
@@ -58,7 +57,7 @@ def _write(path: Path) -> bytes:
 def _open(store: Store, kept: HistoryStore, published: Entry = _OWN[-1]) -> Opened:
     """A start on the same boot, the same file, with the last entry `published`: nothing but damage ends the own log."""
     marker = Marker(BOOT8, store.file_identity(), published.log, published.head)
-    return open_logs(key_of("ann"), MESH, FakeClock(), store, kept, marker, _NONCE)
+    return open_logs(public_key_of("ann"), FakeClock(), store, kept, marker, "")
 
 
 def _outcome(path: Path, kept: HistoryStore) -> str:
@@ -69,10 +68,10 @@ def _outcome(path: Path, kept: HistoryStore) -> str:
             rows = list(store.each(_OWN[0].log))
     except StoreError:
         return "refused"
-    if opened.nonce == _NONCE:
-        assert opened.writer.head is None
+    if isinstance(opened.decision, NewEpoch):
         return "new epoch"
-    assert (opened.writer.log, opened.writer.head) == (_OWN[0].log, _OWN[-1].head)
+    assert opened.decision == Continue(_OWN[0].log, _OWN[-1].head)
+    assert opened.hello is not None
     assert isinstance(rows[0], Entry)
     assert read_hello(rows[0]).log == _OWN[0].log
     return "passed over" if any(isinstance(each, BadRow) for each in rows) else "same"
@@ -114,6 +113,5 @@ def test_own_log_whose_hello_is_damaged_gives_way_to_a_new_epoch(directory: Path
     path.write_bytes(flipped)
     with Store(path, mesh_id=MESH) as store, HistoryStore(directory / "view.db") as kept:
         opened = _open(store, kept, own[-1])
-    assert opened.nonce == _NONCE
-    assert opened.writer.head is None
-    assert opened.previous == (own[0].log, own[-1].head)
+    assert isinstance(opened.decision, NewEpoch)
+    assert opened.decision.previous == (own[0].log, own[-1].head)

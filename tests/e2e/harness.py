@@ -15,7 +15,7 @@ from collections.abc import Callable, Generator, Sequence
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
-from typing import Any, Self, TypeVar
+from typing import Any, NoReturn, Self, TypeVar
 from urllib.parse import quote
 
 import pytest
@@ -37,14 +37,16 @@ def eventually(read: Callable[[], _T], accept: Callable[[_T], bool], seconds: fl
     raise AssertionError(f"not within {seconds} s: {what}; last seen: {json.dumps(last, indent=1, default=str)}")
 
 
+def cannot_run(reason: str) -> NoReturn:
+    """This test lacks something here: it is skipped, in CI it fails."""
+    if os.environ.get("CI") == "true":
+        pytest.fail(reason)
+    pytest.skip(reason)
+
+
 def require(program: str) -> str:
-    """The path of a program; where it is missing the test is skipped, in CI it fails."""
-    path = shutil.which(program)
-    if path is None and os.environ.get("CI") == "true":
-        pytest.fail(f"{program} is not installed")
-    if path is None:
-        pytest.skip(f"{program} is not installed")
-    return path
+    """The path of a program, without which the test cannot run."""
+    return shutil.which(program) or cannot_run(f"{program} is not installed")
 
 
 def free_port() -> int:
@@ -226,7 +228,7 @@ class NodeProcess:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, env=self.environment)
 
     def wait_ready(self) -> None:
-        eventually(self.status, lambda answer: bool(answer["node"]), 20, f"node {self.name} answers; {self.output()}")
+        eventually(self.status, lambda answer: bool(answer["node"]), 60, f"node {self.name} answers; {self.output()}")
 
     def status(self) -> dict[str, Any]:
         return get_json(f"http://{self.api}/api/v1/status")
@@ -237,10 +239,12 @@ class NodeProcess:
     def output(self) -> str:
         return (self.home / "output").read_text()
 
-    def run_command(self, *arguments: str) -> subprocess.CompletedProcess[str]:
+    def run_command(self, *arguments: str, stdin: str = "") -> subprocess.CompletedProcess[str]:
         """Run another demesh command for this node."""
         command = [sys.executable, "-m", "demesh", *arguments]
-        return subprocess.run(command, env=self.environment, capture_output=True, text=True, timeout=30, check=False)
+        return subprocess.run(
+            command, env=self.environment, input=stdin, capture_output=True, text=True, timeout=30, check=False
+        )
 
     def kill(self) -> None:
         """As a power cut would end it."""

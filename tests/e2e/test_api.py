@@ -1,6 +1,7 @@
 """A real node's API: Prometheus scrapes it, a client library reads it, and it is what /openapi.json says."""
 
 import json
+import subprocess
 import time
 import urllib.error
 import urllib.request
@@ -12,7 +13,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.api.schema import faults
-from tests.e2e.harness import NodeProcess, Prometheus, WebServer, eventually, get_json
+from tests.e2e.harness import NodeProcess, Prometheus, WebServer, eventually, get_json, require
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -44,6 +45,15 @@ def node(tmp_path_factory: pytest.TempPathFactory) -> Iterator[NodeProcess]:
             assert time.monotonic() - started < _READY_SECONDS_MAX
             eventually(node.status, lambda said: _states(said) == {"web": "up", "gone": "down"}, 20, "verdicts")
             yield node
+
+
+def test_promtool_finds_nothing_to_blame_in_what_it_tells_prometheus(node: NodeProcess) -> None:
+    text = _text(f"http://{node.api}/metrics")
+    assert 'probe_success{instance="' in text
+    ran = subprocess.run(
+        [require("promtool"), "check", "metrics"], input=text, capture_output=True, text=True, check=False
+    )
+    assert (ran.returncode, ran.stdout + ran.stderr) == (0, "")
 
 
 def _states(status: dict[str, Any]) -> dict[str, str]:

@@ -6,6 +6,7 @@ A command that someone adds is covered without a line here. What an example name
     host:8471, a node to dial                the swarm address of a running node of the same mesh
     http://host:8470, a node to ask          the API of that node
     files                                    swarm.key and such lie in the directory where it is run
+    ssh second                               a shell on this machine, with a home of its own
 
 An example passes when it exits with 0, or with a code that the help gives a meaning ("Exits 0 …, 1 …"), and shows neither a
 traceback nor a complaint about how it was called. One that runs for ever is ended by SIGTERM and must then exit with 0.
@@ -26,7 +27,6 @@ import click
 import pytest
 
 from demesh.cli import root
-from demesh.identity import new_swarm_key, write_secret
 from tests.cli.harness import commands, examples
 from tests.e2e.harness import NodeProcess, WebServer, eventually, free_port
 
@@ -35,7 +35,7 @@ pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 _FOR_EVER_SECONDS = 20
 """What has not ended by itself until then is taken to run for ever."""
 _END_SECONDS = 10
-_OWN_HOME = re.compile(r"demesh (init|node run|swarm-key new|join|restore|demo|check|log repair)\b")
+_OWN_HOME = re.compile(r"(?<!ssh second )demesh (init|node run|swarm-key new|join|restore|demo|check|log repair)\b")
 """Commands that want a home of their own, not that of the running node: they make one, or change its configuration."""
 _CONFIGURED = re.compile(r"demesh check (?!add\b)")
 """Those of them that want to find a configuration there."""
@@ -114,17 +114,13 @@ class _Place:
 
 @pytest.fixture(scope="module")
 def running(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[NodeProcess, WebServer, Path]]:
-    key = tmp_path_factory.mktemp("key") / "swarm.key"
-    write_secret(key, new_swarm_key().text())
     with WebServer() as web:
-        node = NodeProcess(tmp_path_factory.mktemp("node"), "nas", _CONFIG.format(target=web.url), swarm_key=key)
-        shutil.copy(key, node.home / "swarm.key")
-        (node.home / "swarm.key").chmod(0o600)
+        node = NodeProcess(tmp_path_factory.mktemp("node"), "nas", _CONFIG.format(target=web.url))
         with node:
-            node.start()
+            node.start("--advertise", node.swarm)
             node.wait_ready()
             eventually(node.status, lambda said: said["checks"][0]["state"] == "up", 20, "a check that is up")
-            yield node, web, key
+            yield node, web, node.home / "swarm.key"
 
 
 @pytest.fixture
@@ -133,6 +129,9 @@ def place(running: tuple[NodeProcess, WebServer, Path], tmp_path: Path) -> _Plac
     shim.parent.mkdir()
     shim.write_text(f'#!/bin/sh\nexec {sys.executable} -m demesh "$@"\n')
     shim.chmod(0o755)
+    ssh = shim.with_name("ssh")
+    ssh.write_text('#!/bin/sh\nshift\nDEMESH_HOME=$HOME/home exec "$@"\n')
+    ssh.chmod(0o755)
     return _Place(*running, tmp_path)
 
 
@@ -148,6 +147,8 @@ def test_the_example_works(
 ) -> None:
     if path != "swarm-key new":  # which makes the file
         shutil.copy(place.swarm_key, place.directory / "swarm.key")
+    if path == "join":
+        (place.directory / "invitation").write_text(place.node.run_command("invite").stdout)
     tokens = place.node.run_command("token", "list").stdout
     if path == "token revoke" and "grafana" not in tokens:
         place.node.run_command("token", "new", "--read", "--name", "grafana")

@@ -41,6 +41,7 @@ _HOLDERS = {
     "password",
     "body",
     "api.token",
+    "alerts.token",
     "output",
 }
 """Files in which secrets were put; `output` is looked at by itself."""
@@ -49,7 +50,9 @@ _CONFIG = """
 [node]
 flush_interval = "1s"
 [alerts]
-alertmanager = ["http://{alertuser}:{alertpassword}@127.0.0.1:9", "http://${{ZQ_ALERTS}}@127.0.0.1:{web}/refuses"]
+alertmanager = ["http://{alertuser}:{alertpassword}@127.0.0.1:9", "http://${{ZQ_ALERTS}}@127.0.0.1:{web}/refuses",
+    "http://127.0.0.1:{web}/refuses/too"]
+token_file = "alerts.token"
 [api]
 token_file = "api.token"
 [defaults]
@@ -352,6 +355,7 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Scene]:
         (home / "password").write_text(words["passwordfile"] + "\n")
         (home / "body").write_text(words["bodyfile"])
         (home / "api.token").write_text(words["tokenofthefile"] + "\n")
+        (home / "alerts.token").write_text(words["alerttoken"] + "\n")
         (home / "answers.py").write_text(_PLUGIN.format_map(words))
         (home / "command.sh").write_text(_COMMAND.format_map(words))
         (home / "command.sh").chmod(0o755)
@@ -461,7 +465,16 @@ def test_the_secrets_were_used(scene: _Scene) -> None:
     """What was planted reached those it was meant for, and what could tell of it was said."""
     arrived = found(scene.secrets, "\n".join(scene.received).encode())
     assert {"query", "header", "body", "bodyfile", "tcpsend", "envpath", "envheader", "changedheader"} <= set(arrived)
-    assert {"user", "password", "login", "passwordfile", "proxyuser", "redirectquery", "envalerts"} <= set(arrived)
+    assert {
+        "user",
+        "password",
+        "login",
+        "passwordfile",
+        "proxyuser",
+        "redirectquery",
+        "envalerts",
+        "alerttoken",
+    } <= set(arrived)
     output = scene.said["standard error and output"].decode()
     for sentence in (
         "Alerts do not reach",

@@ -13,10 +13,11 @@ from prometheus_client import REGISTRY
 from demesh.log.bye import Bye
 from demesh.log.chain import Logs, Taken
 from demesh.log.codec import Value
+from demesh.log.entry import NO_LOG as NO_LOG
 from demesh.log.entry import BadRow, Entry, Kind, decode_body, encode_body, log_id, sign
 from demesh.log.hello import Hello
 from demesh.log.results import Result, Results
-from demesh.log.store import Store
+from demesh.log.store import Carried, Store
 from demesh.log.writer import Writer
 from demesh.mesh.sync import Adoption
 from demesh.outcome import Outcome
@@ -28,7 +29,6 @@ BOOT8 = b"bootboot"
 START_WALL_MS = 1_700_000_000_000
 START_UP_MS = 5_000_000
 NEXT_MS = 25_000
-NO_LOG = bytes(16)
 """The own log of a node that only listens."""
 
 Notes = list[tuple[str, Any]]
@@ -193,20 +193,23 @@ class Shelf:
     def take(self, entries: Sequence[Entry]) -> Taken:
         taken = self.logs.offer(entries)
         keys = {state.log: state.public_key for state in self.logs.states()}
-        self.store.commit(taken.accepted, public_keys=keys, own=False)
+        self.logs.end(self.store.commit(taken.accepted, public_keys=keys, own=False))
+        self.store.drop(taken.dropped)
         return taken
 
     async def adopt(self, adoption: Adoption) -> bool:
         """Take a log up in its middle; raises EntryError where a node would refuse it."""
         await trio.lowlevel.checkpoint()
-        state = self.logs.adopt(adoption.log, adoption.before, adoption.kept, adoption.following)
-        if state is not None:
-            self.store.commit_kept(
+        adopted = self.logs.adopt(adoption.log, adoption.before, adoption.kept, adoption.following)
+        if adopted is not None:
+            carried = self.store.commit_kept(
                 adoption.kept,
                 log=adoption.log,
-                public_key=state.public_key,
+                public_key=adopted.state.public_key,
                 before=adoption.before,
             )
+            self.logs.end(carried)
+            self.store.drop(adopted.dropped)
         return True
 
     def shorten(self, log: bytes, below: int, *keep_kinds: Kind) -> None:
@@ -241,15 +244,16 @@ class DirectStorage:
         self.gate: trio.Event | None = None
         self.committing = trio.Event()
 
-    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> None:
+    async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> Carried:
         self.committing.set()
         await trio.lowlevel.checkpoint()
         if self.gate is not None:
             await self.gate.wait()
         if self.failure:
             raise self.failure
-        self.store.commit(entries, public_keys=public_keys, own=own)
+        carried = self.store.commit(entries, public_keys=public_keys, own=own)
         self.notes.append(("own commit" if own else "commit", [entry.seq for entry in entries]))
+        return carried
 
     async def read(self, log: bytes, first: int, last: int, bytes_max: int) -> tuple[list[Entry], list[BadRow]]:
         await trio.lowlevel.checkpoint()

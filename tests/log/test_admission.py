@@ -27,7 +27,7 @@ def _logs(policy: Policy, *held: Sequence[Entry]) -> tuple[Logs, Admission]:
 
 
 def _reasons(logs: Logs, entries: Sequence[Entry], now_ms: int = 0) -> list[str]:
-    taken = logs.offer(entries, now_ms)
+    taken = logs.offer(entries, now_ms=now_ms)
     assert taken.gaps == []
     return [each.reason for each in taken.refusals] or (["taken"] if taken.accepted else [])
 
@@ -117,7 +117,7 @@ def test_known_members_go_on_and_begin_epochs_when_there_is_no_room_for_new_ones
 def test_a_member_from_the_store_is_not_new_and_one_that_is_listed_costs_no_place(few: None) -> None:
     shelf = Shelf(*[log_of(f"n{number}", 1) for number in range(3)])
     admission = Admission(policy=Policy(members=frozenset({_A})))
-    logs = Logs(MESH, NO_LOG, shelf.logs.states(), admission)
+    logs = Logs(MESH, NO_LOG, shelf.logs.states(), admission=admission)
     assert _reasons(logs, log_of("n0", 1, epoch=1)) == ["taken"]
     assert _reasons(logs, _ANN) == ["taken"]
     assert [_reasons(logs, log_of(f"m{number}", 1)) for number in range(4)] == [["taken"]] * 3 + [["too_many_members"]]

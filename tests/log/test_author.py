@@ -49,6 +49,7 @@ class _Desk:
             store_file="1:2",
             shown=lambda entry: self.notes.append(("view", [entry.seq])),
             publish=self._publish,
+            gone=lambda logs: self.notes.append(("gone", list(logs))),
             votes=votes,
         )
 

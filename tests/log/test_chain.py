@@ -9,7 +9,8 @@ from demesh.log.chain import Gap, Logs, LogState, Refusal, vector, vector_digest
 from demesh.log.codec import encode, values
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
-from demesh.mesh.sync import Message, Puller
+from demesh.mesh.sync import Message
+from demesh.mesh.sync_puller import Puller
 from tests.log.builders import (
     MESH,
     NO_LOG,
@@ -258,7 +259,7 @@ def test_own_epoch_leaves_a_full_node_with_a_vector_that_others_can_read() -> No
     offered = encode([Message.VECTOR, values(vector(logs.states()))])
     puller = Puller(MESH, [])
     puller.offered(offered)
-    assert puller.head_seq(own[0].log) == 1
+    assert puller.held[own[0].log].head_seq == 1
 
 
 def test_known_logs_go_on_after_a_restart() -> None:

@@ -144,5 +144,11 @@ def test_checkpoint_is_laid_out_as_the_protocol_says() -> None:
     assert _body("checkpoint")[8:] == [5, [0, 1, 20_454, previous, _rows(), vector]]
 
 
+def test_carry_is_laid_out_as_the_protocol_says() -> None:
+    rows = _rows()
+    nonces = [bytes(range(8, 16)), bytes(range(16, 24))]
+    assert _body("carry")[8:] == [8, [0, 1, nonces, [20_454, 2, 20_456, 1], [*rows, rows[1]]]]
+
+
 def test_event_is_laid_out_as_the_protocol_says() -> None:
     assert _body("event")[8:] == [6, ["warning", "retention", ["size", "2000000001", "text", "Über 2 GB"]]]

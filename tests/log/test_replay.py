@@ -4,6 +4,7 @@ import pytest
 
 from demesh import limits
 from demesh.log.entry import Entry, Kind
+from demesh.log.event import warning
 from demesh.log.plan import PlanPart
 from demesh.log.replay import startup_entries
 from demesh.log.store import Store
@@ -31,6 +32,17 @@ def test_long_log_is_read_from_its_hello_and_plan_and_then_its_tail(monkeypatch:
         pen.write(Kind.PLAN, PlanPart(part, 3, ()).payload())
     pen.fill(20)
     assert _at_start(pen.entries) == [3, 4, 5, 6, 15, 16, 17, 18, 19]
+
+
+def test_the_newest_events_are_read_too_since_they_may_still_be_news(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "STARTUP_TAIL_ENTRIES_MAX", 5)
+    monkeypatch.setattr(limits, "EVENTS_AT_START_MAX", 2)
+    pen = Pen("ann")
+    pen.hello()
+    for _ in range(3):
+        pen.write(Kind.EVENT, warning("retention", "full").payload())
+    pen.fill(20)
+    assert _at_start(pen.entries) == [0, 2, 3, 15, 16, 17, 18, 19]
 
 
 def test_plan_that_cannot_be_read_is_left_out(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -174,6 +174,7 @@ class _House:
         self.clock.now_ms = days * DAY_MS
         self.books = _Books()
         self.holding: tuple[int, int] = (1, 1)
+        self.warnings: list[str] = []
         self.keeper = Housekeeper(
             Retention(**retention),
             self.storage,
@@ -182,7 +183,11 @@ class _House:
             self.clock,
             lambda log, seq: self.holding,
             lambda: 0,
+            self.warn,
         )
+
+    async def warn(self, text: str) -> None:
+        self.warnings.append(text)
 
     def results(self) -> list[Entry]:
         """The results that are left, by age."""
@@ -246,12 +251,23 @@ async def test_size_wins_over_age_and_takes_the_oldest_of_all_logs() -> None:
 
 
 @pytest.mark.trio
+async def test_room_is_made_before_the_store_is_full_so_that_what_comes_meanwhile_has_some() -> None:
+    whole = _House(_Diary()).storage.store.used_bytes()
+    for size_max, is_left_alone in ((whole * 10 // 9, True), (whole * 26 // 25, False)):
+        house = _House(_Diary(), size_max=size_max, raw_ms=2 * _DAYS * DAY_MS)
+        await house.keeper.tidy()
+        assert (house.storage.store.used_bytes() == whole) == is_left_alone
+        assert is_left_alone or house.storage.store.used_bytes() <= size_max * 0.9
+
+
+@pytest.mark.trio
 async def test_store_that_cannot_be_made_small_enough_is_said_to_be_too_large(caplog: pytest.LogCaptureFixture) -> None:
     house = _House(_Diary(), size_max=1_000)
     await house.keeper.tidy()
     await house.keeper.tidy()
     said = [record.getMessage() for record in caplog.records]
     assert sum("forgotten early" in each for each in said) == 1
+    assert [each for each in said if "forgotten early" in each] == house.warnings
     assert "there is nothing left to forget" in said[-1]
     assert {e.kind for e in house.storage.store.each(house.shelf.logs.states()[0].log) if isinstance(e, Entry)} >= {
         Kind.CHECKPOINT,
@@ -294,6 +310,7 @@ async def test_space_goes_back_to_the_file_system(tmp_path: Path) -> None:
             house.clock,
             lambda log, seq: (1, 1),
             lambda: 0,
+            house.warn,
         )
         await house.keeper.tidy()
         used = store.used_bytes()

@@ -7,7 +7,7 @@ import trio
 import trio.testing
 
 from demesh.log.storage import ThreadStorage
-from demesh.log.store import Store
+from demesh.log.store import Carried, Store
 from tests.log.builders import MESH, log_of, owners
 
 _ANN = log_of("ann", 5)
@@ -22,10 +22,10 @@ class _SlowStore(Store):
         self.let_go = threading.Event()
         self.threads: set[int] = set()
 
-    def commit(self, *entries: Any, **details: Any) -> None:
+    def commit(self, *entries: Any, **details: Any) -> Carried:
         self.threads.add(threading.get_ident())
         assert self.let_go.wait(10)
-        super().commit(*entries, **details)
+        return super().commit(*entries, **details)
 
 
 async def _commit(storage: ThreadStorage, first: int, last: int) -> None:

@@ -13,7 +13,7 @@ from demesh.log.chain import Logs
 from demesh.log.codec import decode, encode, values
 from demesh.log.entry import Entry, Kind, decode_body, sign
 from demesh.log.store import Store
-from demesh.mesh.sync import lean
+from demesh.mesh.sync_server import lean
 from tests.log.builders import (
     MESH,
     NO_LOG,

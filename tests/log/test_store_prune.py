@@ -40,6 +40,11 @@ def _stored(store: Store, log: bytes) -> list[Entry]:
     return [row for row in rows if isinstance(row, Entry)]
 
 
+def _kept(store: Store, log: bytes) -> list[Entry]:
+    """What is left of a log below `pruned_to`, in order, as it is handed out to who joins."""
+    return store.kept_before(log, 10**6, bytes_max=_ALL, count_max=_ALL)[::-1]
+
+
 def _check(store: Store) -> None:
     """What must hold at every commit."""
     for state in store.logs():
@@ -53,7 +58,7 @@ def test_what_is_pruned_is_gone_and_what_is_kept_is_signed(store: Store) -> None
     assert store.prune(log, 25, _KEEP, rows_max=1_000) == 25 - 3
     kept = [ann[0], ann[9], ann[19]]
     assert _stored(store, log) == [*kept, *ann[25:]]
-    assert store.kept(log, 0, bytes_max=_ALL) == (kept, [])
+    assert _kept(store, log) == kept
     assert store.logs()[0] == LogState(log, public_key_of("ann"), ann[-1].head, 25)
     assert store.prune(log, 25, _KEEP, rows_max=1_000) == 0
     assert store.prune(log, 3, _KEEP, rows_max=1_000) == 0
@@ -67,7 +72,7 @@ def test_entry_of_a_kept_kind_without_a_signature_is_not_kept(store: Store) -> N
     assert not ann[8].signature
     put(store, ann)
     store.prune(ann[0].log, 30, (*_KEEP, Kind.ROLLUP), rows_max=1_000)
-    assert [entry.seq for entry in store.kept(ann[0].log, 0, bytes_max=_ALL)[0]] == [0, 9, 19, 29]
+    assert [entry.seq for entry in _kept(store, ann[0].log)] == [0, 9, 19, 29]
     _check(store)
 
 
@@ -106,7 +111,7 @@ def test_what_was_kept_can_be_given_up_later(store: Store) -> None:
     assert store.prune(log, 25, (Kind.HELLO,), rows_max=1) == 1
     assert store.prune(log, 25, (Kind.HELLO,), rows_max=1) == 1
     assert store.prune(log, 25, (Kind.HELLO,), rows_max=1) == 0
-    assert [entry.seq for entry in store.kept(log, 0, bytes_max=_ALL)[0]] == [0, 29]
+    assert [entry.seq for entry in _kept(store, log)] == [0, 29]
     assert store.logs()[0].pruned_to == 35
     _check(store)
 
@@ -123,20 +128,26 @@ def test_a_pruned_log_grows_and_is_opened_again(store: Store) -> None:
         _check(again)
 
 
-def test_kept_entries_come_in_pages_and_bad_ones_are_named(store: Store) -> None:
+def test_kept_entries_come_in_pages_the_newest_first_without_the_bad_ones(store: Store) -> None:
     ann = _days()
     put(store, ann)
     log = ann[0].log
     store.prune(log, 35, _KEEP, rows_max=1_000)
-    kept = [ann[0], ann[9], ann[19], ann[29]]
-    assert store.kept(log, 1, bytes_max=_ALL)[0] == kept[1:]
-    assert store.kept(log, 30, bytes_max=_ALL)[0] == [], "what is whole is not among them"
-    assert store.kept(log, 0, bytes_max=1)[0] == kept[:1]
-    assert store.kept(log, 0, bytes_max=kept[0].size + kept[1].size)[0] == kept[:2]
+    kept = [ann[29], ann[19], ann[9], ann[0]]
+
+    def page(below: int, bytes_max: int = _ALL, count_max: int = _ALL) -> list[Entry]:
+        return store.kept_before(log, below, bytes_max=bytes_max, count_max=count_max)
+
+    assert page(29) == kept[1:]
+    assert page(10**6) == kept, "what is whole is not among them"
+    assert page(0) == []
+    assert page(35, bytes_max=1) == kept[:1]
+    assert page(35, bytes_max=kept[0].size + kept[1].size) == kept[:2]
+    assert page(35, count_max=3) == kept[:3]
     db = apsw.Connection(str(store.path))
     db.execute("UPDATE entry SET body = x'00' WHERE seq = 9")
     db.close()
-    assert store.kept(log, 0, bytes_max=_ALL) == ([kept[0], *kept[2:]], [BadRow(log, 9)])
+    assert page(35) == [ann[29], ann[19], ann[0]]
 
 
 def _joined(store: Store, ann: list[Entry], kept: list[Entry], pruned_to: int) -> None:
@@ -154,7 +165,7 @@ def test_a_late_joiner_begins_where_its_peers_still_have_everything(store: Store
     _joined(store, ann, kept[1:], 25)  # another page, with one that came before
     store.commit(ann[25:], public_keys={}, own=False)
     assert _stored(store, ann[0].log) == [*kept, *ann[25:]]
-    assert store.kept(ann[0].log, 0, bytes_max=_ALL)[0] == kept
+    assert _kept(store, ann[0].log) == kept
     assert store.logs() == [LogState(ann[0].log, public_key_of("ann"), ann[39].head, 25)]
     _check(store)
     with Store(store.path, mesh_id=MESH) as again:

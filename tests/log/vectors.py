@@ -12,6 +12,7 @@ from nacl.signing import SigningKey
 
 from demesh.identity import SwarmKey
 from demesh.log.bye import Bye
+from demesh.log.carry import carry_payloads
 from demesh.log.chain import LogState, vector_digest
 from demesh.log.checkpoint import checkpoint_payloads
 from demesh.log.codec import Value
@@ -49,6 +50,7 @@ HELD = (
     LogState(bytes(range(16, 32)), bytes(32), Head(9, bytes(range(64, 96)))),
     LogState(bytes(range(16)), bytes(32), Head(70_000, bytes(range(96, 128)))),
 )
+CARRIED = (bytes(range(8, 16)), bytes(range(16, 24)))
 EVENT = Event("warning", "retention", {"text": "Über 2 GB", "size": "2000000001"})
 
 
@@ -152,6 +154,8 @@ def entries() -> list[tuple[str, Entry]]:
     write("rollup", Kind.ROLLUP, rollup)
     write("checkpoint", Kind.CHECKPOINT, checkpoint)
     write("event", Kind.EVENT, EVENT.payload())
+    (carry,) = carry_payloads(CARRIED, {DAY: sums(), DAY + 2: {"web": sums()["web"]}})
+    write("carry", Kind.CARRY, carry)
     return found
 
 

@@ -1,7 +1,7 @@
 """Nodes on real loopback sockets, and a handler that tells what it saw."""
 
 import math
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 
@@ -90,9 +90,17 @@ class Mesh:
     nursery: trio.Nursery
 
     async def start(
-        self, name: str, key: SwarmKey = KEY, host: str | None = "127.0.0.1", handler: Recorder | None = None, **options
+        self,
+        name: str,
+        key: SwarmKey | Sequence[SwarmKey] = KEY,
+        host: str | None = "127.0.0.1",
+        handler: Recorder | None = None,
+        **options,
     ) -> Node:
         network = Libp2pNetwork(seed_of(name), key, TOPIC, [(host, 0)] if host else [], **options)
+        return await self.run(name, network, handler)
+
+    async def run(self, name: str, network: Libp2pNetwork, handler: Recorder | None = None) -> Node:
         node = Node(name, network, handler or Recorder())
 
         async def run(task_status: trio.TaskStatus[None]) -> None:

@@ -11,7 +11,9 @@ from demesh.log.chain import LogState
 from demesh.log.entry import Entry, Kind
 from demesh.log.rollup import rollup_payloads
 from demesh.log.sums import Sums
-from demesh.mesh.sync import Adoption, Answer, Puller, Server, WantKept
+from demesh.mesh.sync import Adoption, WantKept
+from demesh.mesh.sync_puller import Answer, Puller
+from demesh.mesh.sync_server import Server
 from tests.log.builders import MESH, Pen, Shelf, damaged, key_of, log_of, rewritten
 
 _KEPT = (Kind.HELLO, Kind.ROLLUP, Kind.EVENT)
@@ -214,5 +216,6 @@ def test_what_is_kept_is_asked_for_up_to_a_bound_only(monkeypatch: pytest.Monkey
 
 def test_state_of_an_adopted_log_says_where_it_begins() -> None:
     ours = Shelf()
-    state = ours.logs.adopt(_ID, _LOG[_CUT - 1].head, [_LOG[0]], _LOG[_CUT:])
-    assert state == LogState(_ID, Pen("ann").public_key, _LOG[_CUT - 1].head, _CUT)
+    adopted = ours.logs.adopt(_ID, _LOG[_CUT - 1].head, [_LOG[0]], _LOG[_CUT:])
+    assert adopted is not None
+    assert adopted.state == LogState(_ID, Pen("ann").public_key, _LOG[_CUT - 1].head, _CUT)

@@ -41,7 +41,10 @@ class _Door:
         self.storage = DirectStorage(self.notes)
         self.clock = FakeClock()
         self.logs = Logs(MESH, NO_LOG)
-        self.intake = Intake(self.logs, self.storage, self.clock, self._show, self._show_adopted, self._note_gaps)
+        self.gone: list[bytes] = []
+        self.intake = Intake(
+            self.logs, self.storage, self.clock, self._show, self._show_adopted, self.gone.extend, self._note_gaps
+        )
 
     def _show(self, owner: bytes, entry: Entry, received_ms: int, first_hand: bool) -> None:
         self.notes.append(("shown", entry.seq))

@@ -249,7 +249,8 @@ async def test_another_swarm_key_is_named_at_once() -> None:
             await stranger.dial(a)
         assert time.monotonic() - started < 1
         assert str(caught.value) == (
-            f"127.0.0.1:{a.port} answers, but not with our swarm key (fingerprint {OTHER_KEY.fingerprint})."
+            f"127.0.0.1:{a.port} answers, but not with our swarm key (fingerprint {OTHER_KEY.fingerprint}). If the mesh "
+            "has another one now, let a member make a `demesh invite` and give it to `demesh join` here."
         )
         assert caught.value.wrong_swarm_key
         await eventually(lambda: a.network.inbound_slots_taken() == 0)

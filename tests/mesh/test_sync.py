@@ -8,7 +8,9 @@ from demesh import limits
 from demesh.errors import EntryError, SyncError
 from demesh.log.codec import Value, decode, encode, values
 from demesh.log.entry import Entry
-from demesh.mesh.sync import Message, Puller, Refused, Server, Want, WantKept, lean, refusal
+from demesh.mesh.sync import Message, Refused, Want, WantKept, refusal
+from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_server import Server, lean
 from tests.log.builders import (
     MESH,
     OTHER_MESH,
@@ -81,7 +83,7 @@ def test_exactly_what_is_missing_is_asked_for() -> None:
         pulls.append(server.wanted(message))
     assert {Want(cat[0].log, 0, 2), Want(_LOG, 3, 7)} == set(pulls)
     assert len(pulls) == 2
-    assert puller.head_seq(_LOG) == 7
+    assert puller.held[_LOG].head_seq == 7
 
 
 def test_one_pull_brings_all_that_the_other_holds() -> None:

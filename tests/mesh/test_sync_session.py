@@ -16,7 +16,9 @@ from demesh.log.head import Head
 from demesh.mesh import session
 from demesh.mesh.memory import MemoryStream
 from demesh.mesh.session import Frames
-from demesh.mesh.sync import Message, Refused, Server, Want, WantKept
+from demesh.mesh.sync import Message, Refused, Want, WantKept
+from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_server import Server
 from tests.log.builders import MESH, OTHER_MESH, Pen, Shelf, generated, log_of
 
 _ANN, _BOB = log_of("ann", 9), log_of("bob", 6)
@@ -61,9 +63,8 @@ def _reader(shelf: Shelf, bytes_max: int) -> session.ReadPage:
 
 
 def _taker(shelf: Shelf) -> session.TakePage:
-    async def take(entries: Sequence[Entry], head_seq: int) -> bool:
+    async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
         await trio.lowlevel.checkpoint()
-        assert entries[-1].seq <= head_seq
         return not shelf.take(entries).refusals
 
     return take
@@ -72,18 +73,45 @@ def _taker(shelf: Shelf) -> session.TakePage:
 async def _pull(ours: Shelf, theirs: Shelf, bytes_max: int = limits.SYNC_PAGE_BYTES_MAX, mesh_id: bytes = MESH) -> None:
     """A whole session over a stream."""
     our_end, their_end = _two_ends()
+    greetings: list[bytes] = []
 
     async def serve() -> None:
-        await session.serve(their_end, MESH, theirs.logs.states(), _reader(theirs, bytes_max))
+        await session.serve(their_end, _server(theirs), _reader(theirs, bytes_max), greetings.append)
         await their_end.close()
 
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve)
             try:
-                await session.pull(our_end, mesh_id, ours.logs.states(), ours.adopt, _taker(ours))
+                await session.pull(
+                    our_end, Puller(mesh_id, ours.logs.states(), b"their log 123456"), ours.adopt, _taker(ours)
+                )
             finally:
                 await our_end.close()
+    assert greetings == [b"their log 123456"]
+
+
+def _server(shelf: Shelf) -> Server:
+    return Server(MESH, shelf.logs.states())
+
+
+@pytest.mark.trio
+async def test_only_the_head_of_the_log_that_the_peer_writes_is_fresh() -> None:
+    ours, theirs = Shelf(), Shelf(_ANN, _BOB)
+    fresh: dict[bytes, list[int]] = {}
+
+    async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
+        fresh.setdefault(entries[0].log, []).append(fresh_seq)
+        return await _taker(ours)(entries, fresh_seq)
+
+    our_end, their_end = _two_ends()
+    server = Server(MESH, theirs.logs.states(), _ANN[0].log)
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(session.serve, their_end, server, _reader(theirs, 1_000_000), lambda writes: None)
+            await session.pull(our_end, Puller(MESH, []), ours.adopt, take)
+            await our_end.close()
+    assert fresh == {_ANN[0].log: [_ANN[-1].seq], _BOB[0].log: [-1]}
 
 
 @pytest.mark.trio
@@ -138,14 +166,16 @@ async def test_log_whose_page_is_not_taken_is_left_and_the_rest_goes_on() -> Non
     our_end, their_end = _two_ends()
     asked: list[bytes] = []
 
-    async def take(entries: Sequence[Entry], head_seq: int) -> bool:
+    async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
         asked.append(entries[0].log)
-        return await _taker(ours)(entries, head_seq) and entries[0].log != _ANN[0].log
+        return await _taker(ours)(entries, fresh_seq) and entries[0].log != _ANN[0].log
 
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(session.serve, their_end, MESH, theirs.logs.states(), _reader(theirs, 2 * _ANN[1].size))
-            await session.pull(our_end, MESH, [], Shelf().adopt, take)
+            nursery.start_soon(
+                session.serve, their_end, _server(theirs), _reader(theirs, 2 * _ANN[1].size), lambda writes: None
+            )
+            await session.pull(our_end, Puller(MESH, []), Shelf().adopt, take)
             await our_end.close()
     assert asked.count(_ANN[0].log) == 1
     assert len(ours.stored(_BOB[0].log)) == len(_BOB)
@@ -156,7 +186,7 @@ async def test_refusal_reaches_the_puller_with_its_sentence() -> None:
     our_end, their_end = _two_ends()
     await session.refuse(their_end, Refused.BUSY, "try later")
     with trio.fail_after(5), pytest.raises(SyncError, match="try later") as refused:
-        await session.pull(our_end, MESH, [], Shelf().adopt, _taker(Shelf()))
+        await session.pull(our_end, Puller(MESH, []), Shelf().adopt, _taker(Shelf()))
     assert refused.value.code == Refused.BUSY
 
 

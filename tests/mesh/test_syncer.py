@@ -16,7 +16,8 @@ from demesh.mesh.intake import Intake
 from demesh.mesh.memory import MemoryNetwork, MemorySwarm
 from demesh.mesh.network import Stream
 from demesh.mesh.session import Frames
-from demesh.mesh.sync import Message, Puller, Refused
+from demesh.mesh.sync import Message, Refused
+from demesh.mesh.sync_puller import Puller
 from demesh.mesh.syncer import Syncer
 from tests.log.builders import (
     MESH,
@@ -49,7 +50,10 @@ class _Node:
         self._changed = trio.Event()
         self._written = 0
         clock = TrioClock()
-        self.intake = Intake(self.logs, self.storage, clock, self._show, self._show_adopted, self._on_gaps)
+        self.gone: list[bytes] = []
+        self.intake = Intake(
+            self.logs, self.storage, clock, self._show, self._show_adopted, self.gone.extend, self._on_gaps
+        )
         self.syncer = Syncer(mesh_id, self.logs, self.storage, self.intake, self.network, clock, random.Random(owner))
 
     async def grow(self, length: int) -> list[Entry]:
@@ -289,12 +293,14 @@ async def test_a_peer_that_talks_nonsense_costs_one_session(
     swarm = MemorySwarm()
     a, b, odd = _Node(swarm, "ann"), _Node(swarm, "bob"), _Oddity(swarm, "odd", answer)
     before = _syncs("failed")
+    refused = counted("demesh_refused_total", room="sync", reason="bad_answer")
     async with _running(a, b, odd):
         await b.grow(3)
         swarm.connect(a.key, odd.key)
         swarm.connect(a.key, b.key)
         await a.until_holds(b)
         assert _syncs("failed") == before + 1
+        assert counted("demesh_refused_total", room="sync", reason="bad_answer") == refused + 1
         assert odd.open == 0
 
 
@@ -315,12 +321,16 @@ async def test_peer_of_another_mesh_gives_and_gets_nothing(
 ) -> None:
     swarm = MemorySwarm()
     a, b = _Node(swarm, "ann"), _Node(swarm, "bob", mesh_id=OTHER_MESH)
+    greetings = counted("demesh_refused_total", room="sync", reason="greeting")
+    answers = counted("demesh_refused_total", room="sync", reason="bad_answer")
     async with _running(a, b):
         await a.grow(2)
         await b.grow(2)
         swarm.connect(a.key, b.key)
         await trio.testing.wait_all_tasks_blocked()
         assert (len(a.logs), len(b.logs)) == (1, 1)
+        assert counted("demesh_refused_total", room="sync", reason="greeting") == greetings + 2
+        assert counted("demesh_refused_total", room="sync", reason="bad_answer") == answers, "a no is no lie"
     assert "this node belongs to mesh 01020304, not to 00010203" in caplog.text
 
 

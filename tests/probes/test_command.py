@@ -17,11 +17,13 @@ import trio
 from demesh import limits
 from demesh.outcome import Outcome, ProbeResult
 from demesh.pattern import Pattern
-from demesh.probes import program
+from demesh.probes import command, program
 from demesh.probes.base import CommandOptions, Expect, ProbeSpec
 from demesh.probes.command import CommandProbe
+from demesh.probes.threads import Threads
 from tests.e2e.harness import require
 
+_THREADS = 32
 _PLUGINS = "/usr/lib/nagios/plugins"
 
 
@@ -348,10 +350,11 @@ async def test_starts_that_hang_take_a_bounded_number_of_threads(monkeypatch: py
         raise FileNotFoundError
 
     monkeypatch.setattr(program.subprocess, "Popen", hang)
+    monkeypatch.setattr(command, "Threads", lambda: Threads(_THREADS))
     probe = CommandProbe()
     try:
         async with trio.open_nursery() as nursery:
-            for n in range(limits.PROBE_THREADS_MAX):
+            for n in range(int(_THREADS * limits.UNPROVEN_SHARE)):
                 nursery.start_soon(probe, _spec("/bin/sleep", str(n), timeout_ms=100))
         refused = await probe(_spec("/bin/true"))
         again = await probe(_spec("/bin/sleep", "1"))
@@ -366,7 +369,7 @@ async def test_starts_that_hang_take_a_bounded_number_of_threads(monkeypatch: py
 
 async def _many(count: int, spec_of: Callable[[int], ProbeSpec]) -> list[ProbeResult]:
     probe, results = CommandProbe(), list[ProbeResult]()
-    slots = trio.CapacityLimiter(limits.COMMANDS_IN_FLIGHT_MAX)
+    slots = trio.CapacityLimiter(limits.COMMAND_PLACES_MAX)
 
     async def one(n: int) -> None:
         async with slots:

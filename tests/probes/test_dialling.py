@@ -17,7 +17,7 @@ from demesh.outcome import Outcome
 from demesh.probes.base import ProbeSpec
 from demesh.probes.dialling import Place, Progress, dial, place_of
 from demesh.probes.resolving import Resolver
-from tests.e2e.harness import require
+from tests.e2e.harness import cannot_run, require
 from tests.probes.servers import fake_resolver, listening
 from tests.probes.test_http_failures import no_descriptors_left
 
@@ -231,5 +231,5 @@ def test_a_connection_to_itself_is_none():
         check=False,
     )
     if "Operation not permitted" in ran.stderr:
-        pytest.skip("may not make a network namespace here")
+        cannot_run("may not make a network namespace here")
     assert ran.stdout == "connection refused\n", ran

@@ -12,7 +12,7 @@ import pytest
 
 from demesh.limits import DETAIL_BYTES_MAX, PING_PAYLOAD_BYTES_MAX
 from demesh.probes.rights import REMEDY
-from tests.e2e.harness import eventually, require
+from tests.e2e.harness import cannot_run, eventually, require
 
 pytestmark = [pytest.mark.e2e, pytest.mark.slow]
 NOBODY = 65534
@@ -69,7 +69,7 @@ def _run(*command: str) -> str:
 def machine() -> Generator[Machine]:
     require("ip")
     if os.geteuid() != 0:
-        pytest.skip("network namespaces need root")
+        cannot_run("network namespaces need root")
     near, far = f"demesh-near-{os.getpid()}", f"demesh-far-{os.getpid()}"
     _run("ip", "netns", "add", near)
     try:

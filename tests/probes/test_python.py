@@ -18,9 +18,11 @@ from demesh.outcome import Outcome, ProbeResult
 from demesh.probes import python
 from demesh.probes.base import Expect, ProbeSpec, PythonOptions
 from demesh.probes.python import PythonProbe
+from demesh.probes.threads import Threads
 
 Install = Callable[[str], str]
 _NUMBERS = count()
+_THREADS = 32
 _HEAD = "import sys, threading, time\nimport trio\nfrom demesh.plugin import Answer\n"
 
 
@@ -235,13 +237,16 @@ async def test_a_function_that_hangs_is_not_called_again_until_it_ends(install: 
 
 
 @pytest.mark.trio
-async def test_plugins_that_hang_take_a_bounded_number_of_threads(install: Install) -> None:
+async def test_plugins_that_hang_take_a_bounded_number_of_threads(
+    install: Install, monkeypatch: pytest.MonkeyPatch
+) -> None:
     released = threading.Event()
+    monkeypatch.setattr(python, "Threads", lambda: Threads(_THREADS))
     blocks = install(f"{_FORMS[0]}\n    arguments['released'].wait()\n    return Answer('pass')")
     probe = PythonProbe()
     try:
         async with trio.open_nursery() as nursery:
-            for n in range(limits.PROBE_THREADS_MAX):
+            for n in range(int(_THREADS * limits.UNPROVEN_SHARE)):
                 nursery.start_soon(probe, _spec(blocks, timeout_ms=100, released=released, n=n))
         refused = await probe(_spec(blocks, released=released))
         assert refused.outcome is Outcome.ERROR

@@ -51,7 +51,7 @@ def test_what_was_kept_is_what_would_be_said_anew(story: _Story) -> None:
         if what == "-":
             view.tick(now_ms)
         elif what == "!":
-            view.listen_anew(now_ms)
+            view.listen_anew(now_ms, now_ms)
         elif what != ".":
             if who not in started:
                 started.add(who)

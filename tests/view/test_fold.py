@@ -94,7 +94,7 @@ def test_what_a_restart_reads_from_the_store_is_what_was_heard(story: _Story, re
 def test_an_unknown_kind_changes_nothing_and_is_not_counted() -> None:
     view = new_view()
     a, *_ = three_vantages(view, row())
-    deliver(view, a, [a.outcomes(0, PASS), a.entry(999, [1, b"x"], 0)], 0)
+    deliver(view, a, [a.outcomes(0, PASS), a.entry(999, [1, b"x"], 0), a.entry(998, [], 0)], 0)
     assert votes_of(view, 0)["a"] == "pass"
     assert view.skipped == 0
 
@@ -202,6 +202,21 @@ def test_who_is_silent_or_away_is_not_assigned() -> None:
     assert len(check_of(view, 40_000).vantages) == 3
 
 
+@pytest.mark.parametrize("rebooted", [False, True])
+def test_who_came_back_unheard_after_its_leave_is_away_no_more(rebooted: bool) -> None:
+    view, a = new_view(), MemberLog("a")
+    deliver(view, a, a.start(0, row()), 0)
+    deliver(view, a, bye := a.bye(1_000), 1_000)
+    later = MemberLog("a", epoch=1) if rebooted else a
+    news = [later.hello(60_000, previous=(a.log, bye.head))] if rebooted else []
+    news += [later.plan(60_001, row()), later.results(60_002)]
+    view.listen_anew(50_000, 40_000)
+    assert presence_of(view, a, 100_000) == "away"
+    deliver(view, a, news, 100_000, first_hand=False)  # as history, by way of others
+    assert presence_of(view, a, 110_000) == "alive", "it has the time that it asked for"
+    assert presence_of(view, a, 100_000 + 36_000) == "silent"
+
+
 def test_a_check_that_nobody_is_left_to_run_is_unknown() -> None:
     view = new_view()
     for member in three_vantages(view, row()):
@@ -296,10 +311,21 @@ def test_the_view_is_settled_once_every_live_vantage_reported_or_had_the_time() 
 def test_after_a_time_without_listening_nobody_is_silent_at_once() -> None:
     view, a = new_view(), MemberLog("a")
     deliver(view, a, a.start(0, row()), 0)
-    view.listen_anew(90_000)
+    view.listen_anew(90_000, 1_000)
     view.tick(90_000)
     assert presence_of(view, a, 90_000) == "alive"
     assert presence_of(view, a, 90_000 + 36_000) == "silent"
+
+
+def test_who_was_silent_before_a_time_without_listening_stays_so_until_heard() -> None:
+    view, a, b = new_view(), MemberLog("a"), MemberLog("b")
+    deliver(view, a, a.start(0, row()), 0)
+    deliver(view, b, b.start(60_000, row()), 60_000)
+    assert (presence_of(view, a, 61_000), presence_of(view, b, 61_000)) == ("silent", "alive")
+    view.listen_anew(120_000, 61_000)
+    assert (presence_of(view, a, 120_000), presence_of(view, b, 120_000)) == ("silent", "alive")
+    deliver(view, a, a.results(121_000), 121_000)
+    assert presence_of(view, a, 121_000) == "alive"
 
 
 @pytest.mark.parametrize("order", list(permutations(range(3))))

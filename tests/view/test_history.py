@@ -76,7 +76,7 @@ def _folded(*logs: Sequence[Entry], keys: dict[bytes, bytes], own: bytes = b"") 
 
 def _store(path: Path, history: History) -> HistoryStore:
     store = HistoryStore(path)
-    store.save(history, history.take_signed(), list(history.logs))
+    store.save(history, history.take_signed(), list(history.logs), history.take_gone())
     return store
 
 

@@ -115,7 +115,7 @@ def test_silence_before_a_pause_of_this_node_and_after_it_add_up() -> None:
     view, a = new_view(), MemberLog("a")
     deliver(view, a, a.start(0, row()), 0)
     _tick(view, 0, 4 * _DAY_MS)
-    view.listen_anew(10 * _DAY_MS)
+    view.listen_anew(10 * _DAY_MS, 4 * _DAY_MS)
     _tick(view, 10 * _DAY_MS, 12 * _DAY_MS)
     assert presence_of(view, a, 12 * _DAY_MS) == "silent"
     _tick(view, 12 * _DAY_MS, 13 * _DAY_MS + 300_000)

@@ -116,6 +116,28 @@ def test_a_member_first_heard_of_through_history_is_not_silent_at_once_but_soon(
     assert presence_of(view, a, 5_000_000 + _SILENT_MS + 1) == "silent"
 
 
+def test_a_member_that_took_leave_before_we_knew_it_is_away_and_not_missed() -> None:
+    view, a = new_view(), MemberLog("a")
+    deliver(view, a, [*a.start(0, row()), a.bye(10_000, back_by_ms=60_000)], 5_000_000, first_hand=False)
+    assert presence_of(view, a, 5_060_000) == "away"
+    assert presence_of(view, a, 5_060_001) == "silent"
+
+
+def test_leave_that_a_member_took_and_came_back_from_before_we_knew_it_means_nothing() -> None:
+    view, a = new_view(), MemberLog("a")
+    deliver(view, a, [*a.start(0, row()), a.bye(10_000), a.results(20_000)], 5_000_000, first_hand=False)
+    assert presence_of(view, a, 5_000_000) == "alive"
+    assert presence_of(view, a, 5_000_000 + _SILENT_MS + 1) == "silent"
+
+
+def test_late_history_revives_nobody_whom_we_heard_fall_silent() -> None:
+    view, a = new_view(), MemberLog("a")
+    deliver(view, a, [*a.start(0, row()), a.results(10_000)], 10_000)
+    view.tick(10_000 + _SILENT_MS + 1)
+    deliver(view, a, a.results(10_500, next_ms=7 * _DAY_MS), 500_000, first_hand=False)
+    assert presence_of(view, a, 500_000) == "silent"
+
+
 def test_this_node_is_always_alive_to_itself() -> None:
     view = new_view()
     own = MemberLog(OWN.name)

@@ -5,8 +5,11 @@ from typing import Any
 
 import pytest
 
+from demesh import limits
 from demesh.identity import peer_id
 from demesh.log.chain import LogState
+from demesh.log.entry import Kind
+from demesh.log.event import warning
 from demesh.log.head import Head
 from demesh.view.fold import View
 from demesh.view.report import heads, iso, status
@@ -28,7 +31,7 @@ _PAST = {"web": Past({"24h": Uptime(0.99965281, 0.5)}, {"p50": 12.34})}
 
 
 def _status(view: View, now_ms: int) -> dict[str, Any]:
-    answer = status(view, _PAST, "0a1b2c3d", OWN.key, now_ms, WALL_MS + now_ms)
+    answer = status(view, _PAST, 17, "0a1b2c3d", OWN.key, now_ms, WALL_MS + now_ms)
     return json.loads(json.dumps(answer))
 
 
@@ -36,11 +39,13 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
     view, own, peer = _mesh_of_two()
     deliver(view, own, own.hello(0, tags=("eu", "nas"), addresses=("/ip4/192.0.2.7/tcp/8471",)), 0)
     deliver(view, own, own.results(0, result(PASS, 0, certificate_expires_s=WALL_MS // 1_000, address="192.0.2.1")), 0)
+    deliver(view, peer, peer.entry(Kind.EVENT, warning("retention", "full").payload(), 0), 0)
     assert _status(view, 1_000) == {
         "mesh": "0a1b2c3d",
         "node": "own",
         "as_of": "2023-11-14T22:13:21Z",
         "settled": False,
+        "history": {"behind": 17, "complete": True},
         "checks": [
             {
                 "name": "web",
@@ -92,6 +97,7 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
                 "version": "1.2.3",
                 "tags": ["eu", "nas"],
                 "addresses": ["/ip4/192.0.2.7/tcp/8471"],
+                "warnings": [],
             },
             {
                 "name": "peer",
@@ -101,9 +107,20 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
                 "version": "1.2.3",
                 "tags": [],
                 "addresses": [],
+                "warnings": [{"at": _DATE, "subject": "retention", "text": "full"}],
             },
         ],
     }
+
+
+@pytest.mark.parametrize("missed", [0, 1e-11, 1e-7, 0.25])
+def test_what_was_not_always_up_or_not_wholly_observed_is_never_told_as_1(missed: float) -> None:
+    view, _, _ = _mesh_of_two()
+    past = {"web": Past({"365d": Uptime(1 - missed, 1 - missed)})}
+    (check,) = status(view, past, 0, "0a1b2c3d", OWN.key, 0, WALL_MS)["checks"]
+    for told in check["uptime"]["365d"].values():
+        assert (told == 1) == (missed == 0)
+        assert told == pytest.approx(1 - missed, abs=1e-6)
 
 
 def test_a_failure_is_told_with_its_outcome_and_detail() -> None:
@@ -116,6 +133,13 @@ def test_a_failure_is_told_with_its_outcome_and_detail() -> None:
         ("fail", "fail", "said fail"),
         ("fail", "fail", "said fail"),
     ]
+
+
+@pytest.mark.parametrize("over", [0, 1])
+def test_with_much_to_fold_uptime_is_not_complete(over: int) -> None:
+    behind = limits.HISTORY_BEHIND_MAX + over
+    answer = status(new_view(), {}, behind, "0a1b2c3d", OWN.key, 0, WALL_MS)
+    assert answer["history"] == {"behind": behind, "complete": not over}
 
 
 def test_members_that_share_a_name_are_told_apart() -> None:

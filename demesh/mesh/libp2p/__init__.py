@@ -8,7 +8,7 @@ peer which holds the swarm key cannot waste this node's time.
 TCP, Noise and Yamux only: QUIC, WebTransport and WebRTC go around the swarm key. The library is subclassed and
 configured, never patched. What stands between it and the promises above, one idea a file:
 
-    psk        the spec's cipher; the library's own is another one, and breaks when TCP splits a nonce
+    psk        the spec's cipher; the library's own is another one, and breaks when TCP splits a nonce; for either of two keys
     door       how many strangers may be on the doorstep at once
     transport  TCP with both; frees the inbound slot of a closed connection, which the library never does
     identity   peers are Ed25519 keys, and nobody is ourselves

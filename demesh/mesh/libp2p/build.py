@@ -5,7 +5,7 @@ defaults offer secio and plain text. The parts are put together here as it does,
 """
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import trio
@@ -75,7 +75,7 @@ class Parts:
 def build(
     *,
     seed: bytes,
-    swarm_key: SwarmKey,
+    swarm_keys: Sequence[SwarmKey],
     topic: str,
     seqno: int,
     connections_max: int,
@@ -94,14 +94,14 @@ def build(
         muxer_transports_by_protocol={TProtocol(YAMUX_PROTOCOL): Yamux},
         negotiate_timeout=limits.PEER_UPGRADE_SECONDS_MAX,
     )
-    transport = PskTCP(swarm_key)
+    transport = PskTCP(swarm_keys)
     swarm = TameSwarm(own_id, peerstore, upgrader, transport, _connection_config(connections_max), on_stream)
     host = PlainHost(swarm)
     # By this protocol a peer may rewrite what is stored about it, unasked.
     host.remove_stream_handler(IDENTIFY_PUSH)
     router = LeanGossipSub()
     pubsub = GuardedPubsub(host, router, topic, seqno, on_message, allowed)
-    dialler = Dialler(transport, noise, swarm_key.fingerprint)
+    dialler = Dialler(transport, noise)
     return Parts(swarm, host, transport, upgrader, dialler, pubsub, router)
 
 

@@ -13,7 +13,8 @@ What an address can answer, in the order in which we find out:
     our own identity, or not the expected one   the sentence says so
 
 The greeting comes first on every libp2p connection and is fixed, so another swarm key is known after one round trip
-instead of when both ends have timed out on each other's nonsense.
+instead of when both ends have timed out on each other's nonsense. While the swarm key changes, a far end that answers with
+another one than the new is dialled again with the old.
 """
 
 import ipaddress
@@ -26,18 +27,16 @@ from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.protocol_muxer.multiselect_client import MULTISELECT_PROTOCOL_ID, MultiselectClient
 from libp2p.protocol_muxer.multiselect_communicator import MultiselectCommunicator
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL
-from libp2p.utils import encode_delim
 
 from demesh import limits
 from demesh.address import address_text
 from demesh.errors import DialError
-from demesh.identity import peer_id
+from demesh.identity import SwarmKey, peer_id
 from demesh.mesh.libp2p.identity import NotAllowed, NotAPeer, Ourselves, PeerNoise, key_of
-from demesh.mesh.libp2p.psk import PskStream
+from demesh.mesh.libp2p.psk import GREETING, PskStream
 from demesh.mesh.libp2p.transport import PskTCP
 
 CONNECT_SECONDS_MAX = limits.DIAL_SECONDS_MAX - limits.PEER_UPGRADE_SECONDS_MAX
-_GREETING = encode_delim(MULTISELECT_PROTOCOL_ID.encode())
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,19 +45,28 @@ class Dialler:
 
     transport: PskTCP
     noise: PeerNoise
-    fingerprint: str  # of the swarm key, for the sentence that names it
 
     async def meet(self, host: str, port: int, expected: bytes | None) -> tuple[bytes, ISecureConn]:
         """The public key of the peer at `host` (an IP address) and `port`, and a connection to it, not yet multiplexed.
 
-        Raises DialError, within DIAL_SECONDS_MAX.
+        Raises DialError, within DIAL_SECONDS_MAX for each swarm key.
         """
+        *newer, oldest = self.transport.keys
+        for key in newer:
+            try:
+                return await self._meet(host, port, expected, key)
+            except DialError as error:
+                if not error.wrong_swarm_key:
+                    raise
+        return await self._meet(host, port, expected, oldest)
+
+    async def _meet(self, host: str, port: int, expected: bytes | None, key: SwarmKey) -> tuple[bytes, ISecureConn]:
         where = address_text(host, port)
         try:
             ipaddress.ip_address(host)
         except ValueError:
             raise DialError(f"{where} cannot be dialled: {host} is not an IP address.") from None
-        stream = await self._connected(host, port, where)
+        stream = await self._connected(host, port, where, key)
         try:
             secured = await self._secured(stream, where)
             remote = key_of(secured.get_remote_peer())
@@ -71,10 +79,10 @@ class Dialler:
                 await stream.close()
             raise
 
-    async def _connected(self, host: str, port: int, where: str) -> PskStream:
+    async def _connected(self, host: str, port: int, where: str, key: SwarmKey) -> PskStream:
         try:
             with trio.fail_after(CONNECT_SECONDS_MAX):
-                return await self.transport.connect(host, port)
+                return await self.transport.connect(host, port, key)
         except trio.TooSlowError:
             raise DialError(f"{where} did not answer within {CONNECT_SECONDS_MAX} s.") from None
         except ConnectionRefusedError:
@@ -89,7 +97,7 @@ class Dialler:
             with trio.fail_after(limits.PEER_UPGRADE_SECONDS_MAX):
                 communicator = MultiselectCommunicator(stream)
                 await communicator.write(MULTISELECT_PROTOCOL_ID)
-                greeted = await read_exactly(stream, len(_GREETING)) == _GREETING
+                greeted = await read_exactly(stream, len(GREETING)) == GREETING
                 if not greeted:
                     raise self._wrong_key(where)
                 await MultiselectClient().try_select(communicator, NOISE_PROTOCOL)
@@ -97,7 +105,7 @@ class Dialler:
         except DialError:
             raise
         except Ourselves:
-            raise DialError(f"{where} is this node itself.") from None
+            raise DialError(f"{where} is this node itself.", ourselves=True) from None
         except NotAllowed as error:
             raise DialError(
                 f"{where} is the node {error.peer}, which this node's configuration does not let in."
@@ -120,5 +128,7 @@ class Dialler:
 
     def _wrong_key(self, where: str) -> DialError:
         return DialError(
-            f"{where} answers, but not with our swarm key (fingerprint {self.fingerprint}).", wrong_swarm_key=True
+            f"{where} answers, but not with our swarm key (fingerprint {self.transport.keys[0].fingerprint}). If the mesh "
+            "has another one now, let a member make a `demesh invite` and give it to `demesh join` here.",
+            wrong_swarm_key=True,
         )

@@ -20,8 +20,9 @@ import ipaddress
 import logging
 import os
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
+from functools import partial
 from typing import cast
 
 import trio
@@ -65,13 +66,14 @@ class Libp2pNetwork:
     """The network of one node.
 
     `seed` is the node key's 32-byte Ed25519 seed, `topic` the gossip topic of the mesh, `listen` the (IP address, port)
-    pairs to accept connections at: none for a node that only dials, port 0 for any free one.
+    pairs to accept connections at: none for a node that only dials, port 0 for any free one. `swarm_key` is the newest first
+    if there are several.
     """
 
     def __init__(
         self,
         seed: bytes,
-        swarm_key: SwarmKey,
+        swarm_key: SwarmKey | Sequence[SwarmKey],
         topic: str,
         listen: Sequence[tuple[str, int]],
         *,
@@ -80,7 +82,8 @@ class Libp2pNetwork:
     ) -> None:
         quieten()
         self._seed = seed
-        self._swarm_key = swarm_key
+        self._swarm_keys = (swarm_key,) if isinstance(swarm_key, SwarmKey) else tuple(swarm_key)
+        self._served: dict[str, Callable[[Stream], Awaitable[None]]] = {}
         self._topic = topic
         self._listen = tuple(listen)
         self._connections_max = connections_max
@@ -120,6 +123,16 @@ class Libp2pNetwork:
         """How many of the `connections_max` slots accepted connections hold now."""
         return self._running.parts.swarm.inbound_slots_taken() if self._running else 0
 
+    def serve(self, protocol: str, handle: Callable[[Stream], Awaitable[None]]) -> None:
+        """Answer streams of one more protocol, from when the network next runs. `handle` may not raise."""
+        self._served[protocol] = handle
+
+    async def use_swarm_keys(self, keys: Sequence[SwarmKey]) -> None:
+        """Accept these from now on and dial with them, the newest first; connections made with any other are closed."""
+        self._swarm_keys = tuple(keys)
+        if self._running:
+            await self._running.parts.transport.use(keys)
+
     async def broadcast(self, data: bytes) -> None:
         if len(data) > limits.GOSSIP_MESSAGE_BYTES_MAX:
             raise NetworkError(
@@ -127,10 +140,10 @@ class Libp2pNetwork:
             )
         await self._now().parts.pubsub.publish(self._topic, data)
 
-    async def open_stream(self, peer: bytes) -> Stream:
+    async def open_stream(self, peer: bytes, protocol: str = SYNC_PROTOCOL) -> Stream:
         running = self._now()
         try:
-            stream = await running.parts.host.new_stream(id_of(peer), [SYNC_PROTOCOL])
+            stream = await running.parts.host.new_stream(id_of(peer), [TProtocol(protocol)])
         except Exception as error:  # the library has no common base for what can go wrong here
             raise NetworkError(f"No stream to {peer_id(peer)} could be opened.") from error
         return PeerStream(peer, stream, running.nursery)
@@ -219,7 +232,7 @@ class Libp2pNetwork:
         peers = Peers(handler, nursery, self._is_allowed)
         parts = build(
             seed=self._seed,
-            swarm_key=self._swarm_key,
+            swarm_keys=self._swarm_keys,
             topic=self._topic,
             seqno=self._clock.wall_ms() * 1_000_000,
             connections_max=self._connections_max,
@@ -228,7 +241,8 @@ class Libp2pNetwork:
             allowed=self._is_allowed,
         )
         parts.swarm.register_notifee(peers)
-        parts.host.set_stream_handler(SYNC_PROTOCOL, lambda stream: _serve_stream(handler, stream, nursery))
+        for protocol, handle in {SYNC_PROTOCOL: handler.stream, **self._served}.items():
+            parts.host.set_stream_handler(TProtocol(protocol), partial(_serve_stream, handle, nursery))
         return _Running(parts, peers, nursery)
 
     async def _tend(self, running: _Running) -> None:
@@ -252,18 +266,18 @@ class Libp2pNetwork:
         return self._running
 
 
-async def _serve_stream(handler: Handler, stream: INetStream, nursery: trio.Nursery) -> None:
+async def _serve_stream(handle: Callable[[Stream], Awaitable[None]], nursery: trio.Nursery, stream: INetStream) -> None:
     peer = key_of(stream.muxed_conn.peer_id)
     assert peer is not None, "PeerNoise lets only Ed25519 identities pass"
     inbound = PeerStream(peer, stream, nursery)
     try:
-        await handler.stream(inbound)
+        await handle(inbound)
         await inbound.close()
     except BaseException as error:
         await inbound.reset()
         if not isinstance(error, Exception):
             raise
-        logger.exception("The handler of a sync stream failed.")
+        logger.exception("The handler of a stream failed.")
         REFUSED.labels("network", "handler_failed").inc()
 
 

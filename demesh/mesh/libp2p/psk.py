@@ -3,7 +3,8 @@ https://github.com/libp2p/specs/blob/master/pnet/Private-Networks-PSK-V1.md says
 
 Each side sends 24 random bytes, then its data XORed with XSalsa20(key, nonce). There is no tag and no length: a peer
 with another key is seen only by the nonsense it sends. Whoever must know (see `dial`) compares the first bytes with
-what is due.
+what is due: multistream's greeting, which is fixed. So does a stream that may be of one of several keys, while the swarm
+key changes: it sends its nonce, which depends on no key, then waits for the greeting, and knows.
 
 Guaranteed: a nonce may arrive in pieces; a cancelled `read` loses nothing; a `write` is done whole or the stream is
 closed, because ciphers on top of this one (Noise) have moved on by the time they write, and half a message would leave
@@ -13,16 +14,20 @@ that is cancelled without a deadline for `WRITE_SECONDS_MAX`; then the stream is
 
 import os
 import struct
+from collections.abc import Sequence
 
 import trio
 from Crypto.Cipher import Salsa20
 from Crypto.Cipher.Salsa20 import Salsa20Cipher
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.exceptions import ConnectionClosedError
+from libp2p.protocol_muxer.multiselect_client import MULTISELECT_PROTOCOL_ID
+from libp2p.utils import encode_delim
 
 from demesh import limits
 
 NONCE_BYTES = 24
+GREETING = encode_delim(MULTISELECT_PROTOCOL_ID.encode())
 READ_BYTES_MAX = 65_536
 WRITE_SECONDS_MAX = limits.TCP_USER_TIMEOUT_MS / 1000
 
@@ -55,24 +60,34 @@ def xsalsa20(key: bytes, nonce: bytes) -> Salsa20Cipher:
 
 class PskStream(ReadWriteCloser):
     """`inner`, enciphered. `remote` is the far end's address and port; `closed` is set when this side gives the stream
-    up.
+    up. With `others` the far end, which then speaks first, may have any of these keys instead of `psk`.
     """
 
-    def __init__(self, inner: ReadWriteCloser, psk: bytes, remote: tuple[str, int] | None) -> None:
+    def __init__(
+        self, inner: ReadWriteCloser, psk: bytes, remote: tuple[str, int] | None, others: Sequence[bytes] = ()
+    ) -> None:
         self.closed = trio.Event()
         self.received_bytes = 0
         self._inner = inner
         self._psk = psk
+        self._others = tuple(others)
         self._remote = remote
         self._writing = trio.Lock()
         self._outgoing: Salsa20Cipher | None = None
+        self._own_nonce = b""
         self._reading = trio.Lock()
-        self._nonce = b""
+        self._early = b""
         self._incoming: Salsa20Cipher | None = None
         self._plain = memoryview(b"")
 
+    def may_be_of(self, psks: Sequence[bytes]) -> bool:
+        """Whether nothing is known against the far end having one of these keys."""
+        return self._psk in psks and all(other in psks for other in self._others)
+
     async def write(self, data: bytes) -> None:
         """Send all of `data`. Raises ConnectionClosedError when the far end is gone or takes nothing for too long."""
+        if self._others:
+            await self._settle()
         now = trio.current_time()
         deadline = max(now, trio.current_effective_deadline()) + limits.CANCELLED_WRITE_SECONDS_MAX
         with trio.CancelScope(shield=True, deadline=min(deadline, now + WRITE_SECONDS_MAX)) as patience:
@@ -80,8 +95,8 @@ class PskStream(ReadWriteCloser):
             async with self._writing:
                 nonce = b""
                 if self._outgoing is None:
-                    nonce = os.urandom(NONCE_BYTES)
-                    self._outgoing = xsalsa20(self._psk, nonce)
+                    nonce = b"" if self._own_nonce else os.urandom(NONCE_BYTES)
+                    self._outgoing = xsalsa20(self._psk, self._own_nonce or nonce)
                 await self._inner.write(nonce + self._outgoing.encrypt(data))
         if patience.cancelled_caught:
             await self.close()
@@ -108,15 +123,33 @@ class PskStream(ReadWriteCloser):
     def get_remote_address(self) -> tuple[str, int] | None:
         return self._remote
 
+    async def _settle(self) -> None:
+        """Learn which of the keys the far end has."""
+        async with self._reading:
+            if not self._own_nonce:
+                self._own_nonce = os.urandom(NONCE_BYTES)  # the far end may wait for it before it says more
+                await self._inner.write(self._own_nonce)
+            if self._incoming is None:
+                self._plain = memoryview(await self._deciphered())
+
     async def _deciphered(self) -> bytes:
         while self._incoming is None:
-            piece = await self._inner.read(NONCE_BYTES - len(self._nonce))
+            needed = NONCE_BYTES + (len(GREETING) if self._others else 0)
+            piece = await self._inner.read(needed - len(self._early))
             if not piece:
                 raise ConnectionClosedError("The peer closed the connection before its nonce.", transport="tcp")
             self.received_bytes += len(piece)
-            self._nonce += piece
-            if len(self._nonce) == NONCE_BYTES:
-                self._incoming = xsalsa20(self._psk, self._nonce)
+            self._early += piece
+            if len(self._early) == needed:
+                nonce, first = self._early[:NONCE_BYTES], self._early[NONCE_BYTES:]
+                for psk in (self._psk, *self._others) if first else ():
+                    if xsalsa20(psk, nonce).decrypt(first) == GREETING:
+                        self._psk = psk
+                        break
+                self._others = ()
+                self._incoming = xsalsa20(self._psk, nonce)
+                if first:
+                    return self._incoming.decrypt(first)
         piece = await self._inner.read(READ_BYTES_MAX)
         self.received_bytes += len(piece)
         return self._incoming.decrypt(piece)

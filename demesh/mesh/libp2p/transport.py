@@ -12,6 +12,7 @@ closes, once it has nothing left to do but wait.
 import ipaddress
 import logging
 import socket
+from collections.abc import Sequence
 
 import trio
 from libp2p.abc import IRawConnection
@@ -36,22 +37,32 @@ logger = logging.getLogger(__name__)
 class InboundStream(PskStream):
     """An accepted connection. The swarm sets `upgraded` once the far end is a registered peer."""
 
-    def __init__(self, inner: ReadWriteCloser, psk: bytes, remote: tuple[str, int]) -> None:
-        super().__init__(inner, psk, remote)
+    def __init__(self, inner: ReadWriteCloser, keys: Sequence[SwarmKey], remote: tuple[str, int]) -> None:
+        super().__init__(inner, keys[0].psk, remote, [key.psk for key in keys[1:]])
         self.upgraded = trio.Event()
 
 
 class PskTCP(TCP):
-    """libp2p's TCP transport for one swarm key."""
+    """libp2p's TCP transport for the swarm keys `keys`: with any of them a connection is accepted; the newest is first."""
 
-    def __init__(self, swarm_key: SwarmKey) -> None:
+    def __init__(self, keys: Sequence[SwarmKey]) -> None:
         super().__init__()
+        self.keys = tuple(keys)
         self.door = Door(limits.PEER_HALF_OPEN_MAX, limits.PEER_HALF_OPEN_PER_ADDRESS_MAX)
-        self._psk = swarm_key.psk
         self._open: set[PskStream] = set()
 
-    async def connect(self, host: str, port: int) -> PskStream:
-        """A connection to `host` (an IP address). Raises OSError."""
+    async def use(self, keys: Sequence[SwarmKey]) -> None:
+        """Accept these keys from now on, and close the connections that were made with others."""
+        self.keys = tuple(keys)
+        psks = [key.psk for key in keys]
+        for stream in tuple(self._open):
+            if not stream.closed.is_set() and not stream.may_be_of(psks):
+                with trio.CancelScope() as scope:
+                    scope.cancel()  # the socket is closed before the first checkpoint
+                    await stream.close()
+
+    async def connect(self, host: str, port: int, key: SwarmKey | None = None) -> PskStream:
+        """A connection to `host` (an IP address), with the newest key unless another is named. Raises OSError."""
         sock = trio.socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET, socket.SOCK_STREAM)
         try:
             _tune(sock)
@@ -59,7 +70,7 @@ class PskTCP(TCP):
         except BaseException:
             sock.close()
             raise
-        stream = PskStream(TrioTCPStream(trio.SocketStream(sock)), self._psk, (host, port))
+        stream = PskStream(TrioTCPStream(trio.SocketStream(sock)), (key or self.keys[0]).psk, (host, port))
         # Streams are forgotten when the next one is made: a dialled one has no task of its own that could see it close.
         self._open = {other for other in self._open if not other.closed.is_set()} | {stream}
         return stream
@@ -104,7 +115,7 @@ class PskTCP(TCP):
         if leave_door is None:
             REFUSED.labels("network", "half_open").inc()
             return
-        inbound = InboundStream(stream, self._psk, remote)
+        inbound = InboundStream(stream, self.keys, remote)
         self._open.add(inbound)
         try:
             async with trio.open_nursery() as nursery:

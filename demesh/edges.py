@@ -1,0 +1,43 @@
+"""Everything through which a node touches the world. A test or a simulation runs the very wiring of `demesh.node` with others."""
+
+import random
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+
+from demesh.alerts.alertmanager import Post
+from demesh.clock import Clock
+from demesh.config.load import Settings
+from demesh.historian import HistoryStorage
+from demesh.interfaces import OwnAddress
+from demesh.log.epoch import Marker
+from demesh.log.storage import Storage
+from demesh.log.store import Store
+from demesh.mesh.network import Network
+from demesh.probes.base import Probe
+from demesh.view.history_store import HistoryStore
+
+
+@dataclass(frozen=True, slots=True)
+class Edges:
+    clock: Clock
+    store: Store
+    """Read at start, before anything runs."""
+    storage: Storage
+    """The same store for running tasks."""
+    history: HistoryStore
+    """Read at start; holds no more than `store` does."""
+    history_storage: HistoryStorage
+    network: Network
+    probes: Mapping[str, Probe]
+    post: Post
+    read_marker: Callable[[], Marker | None]
+    write_marker: Callable[[Marker], None]
+    rng: random.Random
+    load_settings: Callable[[], Awaitable[Settings]]
+    """Reads the configuration anew. Raises UsageError, with every problem, for a bad one."""
+    epoch_nonce: Callable[[], bytes]
+    """Eight fresh random bytes, for a new epoch."""
+    machine: str = ""
+    """What tells this machine from others, and outlives a reboot."""
+    own_addresses: Callable[[], list[OwnAddress]] = list
+    """Looks at the machine's interfaces; none by default."""

@@ -1,0 +1,80 @@
+"""The server's side of sync (`demesh.mesh.sync`): what it says of its logs, and what it hands out of them.
+
+Guarantees: only what was offered is handed out, and a page that stands in a row ends at a signed entry. Keeps no state but that
+of one session.
+"""
+
+from collections.abc import Iterable, Sequence
+from dataclasses import replace
+
+from demesh import limits
+from demesh.errors import SyncError
+from demesh.log.chain import LogState, vector, vector_digest
+from demesh.log.codec import encode, values
+from demesh.log.entry import Entry, Kind
+from demesh.mesh.sync import VERSION, Message, Refused, Want, WantKept, fields_of, read_writes, refusal
+
+
+class Server:
+    """Answers one puller. `states` are the heads when the session began."""
+
+    def __init__(self, mesh_id: bytes, states: Iterable[LogState], writes: bytes = b"") -> None:
+        """`writes` is the log that this node is writing."""
+        self.puller_writes = b""
+        """The log that the puller is writing, once it has greeted."""
+        self._writes = writes
+        self._mesh_id = mesh_id
+        self._states = {state.log: state for state in states}
+        self.accepted = False
+        """Whether the puller's greeting was of this mesh and of a known version."""
+
+    def greet(self, data: bytes) -> list[bytes]:
+        """The answer to the puller's first message. Raises SyncError if there is nothing to add to it: then close."""
+        _, fields = fields_of(data, Message.HELLO)
+        versions = fields.uints("versions", 16, 255)
+        mesh_id = fields.octets("mesh id", 16)
+        digest = fields.octets("digest", 32)
+        if VERSION not in versions:
+            return [refusal(Refused.VERSION, f"this node speaks version {VERSION} of sync")]
+        if mesh_id != self._mesh_id:
+            said = f"this node belongs to mesh {self._mesh_id.hex()[:8]}, not to {mesh_id.hex()[:8]}"
+            return [refusal(Refused.MESH, said)]
+        self.accepted = True
+        self.puller_writes = read_writes(fields)
+        own_digest = vector_digest(self._states.values())
+        hello = encode([Message.HELLO, VERSION, self._mesh_id, own_digest, self._writes])
+        if digest == own_digest:
+            return [hello]
+        return [hello, encode([Message.VECTOR, values(vector(self._states.values()))])]
+
+    def wanted(self, data: bytes) -> Want | WantKept:
+        """What a later message of the puller asks for. Raises SyncError for anything else."""
+        kind, fields = fields_of(data, Message.PULL, Message.KEPT)
+        log = fields.octets("log id", 16)
+        if kind == Message.KEPT:
+            want = WantKept(log, fields.uint("below", limits.SEQ_MAX))
+        else:
+            want = Want(log, fields.uint("first", limits.SEQ_MAX), fields.uint("last", limits.SEQ_MAX))
+        backwards = isinstance(want, Want) and want.first > want.last
+        if not self.accepted or log not in self._states or backwards:
+            raise SyncError("the peer asked for what was not offered", Refused.MALFORMED)
+        return want
+
+    @staticmethod
+    def page(want: Want | WantKept, entries: Sequence[Entry]) -> bytes:
+        """`entries` as the answer to `want`: what stands in a row is cut after the last signed one."""
+        sent = lean(entries) if isinstance(want, Want) else entries
+        return encode([Message.PAGE, want.log, [[entry.body, entry.signature] for entry in sent]])
+
+
+def lean(entries: Sequence[Entry]) -> list[Entry]:
+    """`entries` up to the last signed one. What the last signature vouches for need not carry its own: it is left out.
+
+    Only results are stripped: whatever is kept when they are forgotten must be provable by itself.
+    """
+    last = max((index for index, entry in enumerate(entries) if entry.signature), default=-1)
+    kept = list(entries[: last + 1])
+    return [
+        replace(entry, signature=b"") if index < last and entry.kind == Kind.RESULTS else entry
+        for index, entry in enumerate(kept)
+    ]

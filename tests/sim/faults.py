@@ -1,0 +1,439 @@
+"""Everything that goes wrong: for each kind one function that does it to somebody, waits, and takes it back.
+
+A machine has one thing done to it at a time. When the faults' time is over, the functions are cancelled in the middle; then
+`Simulation.heal` takes back whatever is left.
+"""
+
+import random
+import shutil
+from collections.abc import AsyncGenerator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING
+
+import trio
+
+from demesh.checks.check import Check
+from demesh.errors import ConfigError, UsageError
+from demesh.probes.base import ProbeSpec
+from tests.crash.disk import Fault as DiskFault
+from tests.crash.disk import full, io_error, torn
+from tests.sim.network import Weather, split
+
+if TYPE_CHECKING:
+    from tests.sim.machine import Machine
+    from tests.sim.simulation import Simulation
+
+Act = Callable[["Simulation", random.Random], Awaitable[None]]
+
+
+@dataclass(frozen=True, slots=True)
+class Fault:
+    mean_seconds: float
+    act: Act
+
+
+FAULTS: dict[str, Fault] = {}
+
+
+def _fault(kind: str, mean_seconds: float) -> Callable[[Act], Act]:
+    def register(act: Act) -> Act:
+        FAULTS[kind] = Fault(mean_seconds, act)
+        return act
+
+    return register
+
+
+@asynccontextmanager
+async def _one(simulation: "Simulation", rng: random.Random) -> AsyncGenerator["Machine | None"]:
+    """A machine whose node runs and to which nothing else is done, if there is one."""
+    free = [each for each in simulation.machines if each.live and not each.busy]
+    machine = rng.choice(free) if free else None
+    if machine is None:
+        yield None
+        return
+    machine.busy = True
+    try:
+        yield machine
+    finally:
+        machine.busy = False
+
+
+def _down_seconds(rng: random.Random) -> float:
+    return rng.choice([rng.uniform(0.5, 5), rng.uniform(5, 60), rng.uniform(60, 240)])
+
+
+# The network
+
+
+@asynccontextmanager
+async def _weather(simulation: "Simulation", weather: Weather, what: str) -> AsyncGenerator[None]:
+    simulation.story.tell("net", what)
+    simulation.fabric.begin(weather)
+    try:
+        yield
+    finally:
+        simulation.fabric.end(weather)
+        simulation.story.tell("net", f"over: {what}")
+
+
+def _some(simulation: "Simulation", rng: random.Random) -> list["Machine"]:
+    machines = simulation.machines
+    return sorted(rng.sample(machines, rng.randint(1, max(1, len(machines) // 2))), key=lambda each: each.name)
+
+
+def _names(machines: list["Machine"]) -> str:
+    return ", ".join(each.name for each in machines)
+
+
+@_fault("partition", 400)
+async def _partition(simulation: "Simulation", rng: random.Random) -> None:
+    side = _some(simulation, rng)
+    links = split(simulation.addresses(), [each.address for each in side])
+    async with _weather(simulation, Weather("cut", 1, links), f"{_names(side)} cut off from the others"):
+        await trio.sleep(rng.choice([rng.uniform(2, 30), rng.uniform(30, 240)]))
+
+
+@_fault("one-way", 500)
+async def _one_way(simulation: "Simulation", rng: random.Random) -> None:
+    side = _some(simulation, rng)
+    links = split(simulation.addresses(), [each.address for each in side], both_ways=False)
+    async with _weather(simulation, Weather("cut", 1, links), f"nothing comes through from {_names(side)}"):
+        await trio.sleep(rng.uniform(2, 120))
+
+
+@_fault("flapping", 600)
+async def _flapping(simulation: "Simulation", rng: random.Random) -> None:
+    side = _some(simulation, rng)
+    links = split(simulation.addresses(), [each.address for each in side])
+    for _ in range(rng.randint(3, 8)):
+        async with _weather(simulation, Weather("cut", 1, links), f"{_names(side)} cut off, for a moment"):
+            await trio.sleep(rng.uniform(1, 25))
+        await trio.sleep(rng.uniform(1, 25))
+
+
+@_fault("loss", 500)
+async def _loss(simulation: "Simulation", rng: random.Random) -> None:
+    share = rng.choice([0.05, 0.3])
+    async with _weather(simulation, Weather("loss", share, disturbs=False), f"{share:.0%} of all broadcasts are lost"):
+        await trio.sleep(rng.uniform(60, 400))
+
+
+@_fault("duplicate", 500)
+async def _duplicate(simulation: "Simulation", rng: random.Random) -> None:
+    async with _weather(simulation, Weather("duplicate", 0.3, disturbs=False), "broadcasts arrive twice"):
+        await trio.sleep(rng.uniform(60, 400))
+
+
+@_fault("reorder", 500)
+async def _reorder(simulation: "Simulation", rng: random.Random) -> None:
+    weather = Weather("reorder", rng.choice([1, 5]), disturbs=True)
+    async with _weather(simulation, weather, "broadcasts overtake each other"):
+        await trio.sleep(rng.uniform(60, 400))
+
+
+@_fault("latency", 500)
+async def _latency(simulation: "Simulation", rng: random.Random) -> None:
+    links = split(simulation.addresses(), [each.address for each in _some(simulation, rng)])
+    seconds = rng.uniform(0.5, 5)
+    async with _weather(simulation, Weather("latency", seconds, links), f"{seconds:.1f} s latency on some links"):
+        await trio.sleep(rng.uniform(20, 200))
+
+
+@_fault("deaf", 500)
+async def _deaf(simulation: "Simulation", rng: random.Random) -> None:
+    async with _weather(simulation, Weather("deaf"), "gossip drops everything"):
+        await trio.sleep(rng.uniform(20, 240))
+
+
+@_fault("breaking", 500)
+async def _breaking(simulation: "Simulation", rng: random.Random) -> None:
+    async with _weather(simulation, Weather("break", 0.2), "streams break in the middle"):
+        await trio.sleep(rng.uniform(20, 240))
+
+
+@_fault("part", 120)
+async def _part(simulation: "Simulation", rng: random.Random) -> None:
+    connections = simulation.fabric.connections
+    if connections:
+        simulation.fabric.part(rng.choice(connections))
+    await trio.lowlevel.checkpoint()
+
+
+@_fault("forge", 60)
+async def _forge(simulation: "Simulation", rng: random.Random) -> None:
+    """Somebody sends what was said before, once more or changed a little."""
+    simulation.forge(rng)
+    await trio.lowlevel.checkpoint()
+
+
+# Processes and machines
+
+
+@_fault("kill", 250)
+async def _kill(simulation: "Simulation", rng: random.Random) -> None:
+    async with _one(simulation, rng) as machine:
+        if machine:
+            await machine.kill()
+            await trio.sleep(_down_seconds(rng))
+            await machine.start()
+
+
+@_fault("kill-at-step", 150)
+async def _kill_at_step(simulation: "Simulation", rng: random.Random) -> None:
+    """Between any two things that a node does to the world, or in the middle of a write."""
+    async with _one(simulation, rng) as machine:
+        if machine and machine.process:
+            steps = rng.randint(1, 12)
+            if rng.random() < 0.5:
+                machine.process.steps_left = steps
+                what = f"will be killed in {steps} steps"
+            else:
+                machine.disk.steps_left = steps
+                what = f"will be killed in {steps} writes"
+            simulation.story.tell(machine.name, what)
+            with trio.move_on_after(300):
+                await machine.process.done.wait()
+                simulation.story.tell(machine.name, "was killed")
+            machine.process.steps_left = machine.disk.steps_left = None
+            if not machine.live:
+                await trio.sleep(_down_seconds(rng))
+                await machine.start()
+
+
+@_fault("power", 400)
+async def _power(simulation: "Simulation", rng: random.Random) -> None:
+    async with _one(simulation, rng) as machine:
+        if machine:
+            await machine.cut_power(rng, torn=rng.random() < 0.5)
+            await trio.sleep(10 + _down_seconds(rng))
+            await machine.start()
+
+
+@_fault("reboot", 600)
+async def _reboot(simulation: "Simulation", rng: random.Random) -> None:
+    async with _one(simulation, rng) as machine:
+        if machine:
+            await machine.reboot()
+            await trio.sleep(10 + _down_seconds(rng))
+            await machine.start()
+
+
+@_fault("stop", 300)
+async def _stop(simulation: "Simulation", rng: random.Random) -> None:
+    async with _one(simulation, rng) as machine:
+        if machine:
+            await machine.leave()
+            await trio.sleep(_down_seconds(rng))
+            await machine.start()
+
+
+@_fault("stall", 300)
+async def _stall(simulation: "Simulation", rng: random.Random) -> None:
+    async with _one(simulation, rng) as machine:
+        if machine:
+            seconds = rng.choice([rng.uniform(0.5, 5), rng.uniform(5, 90)])
+            simulation.story.tell(machine.name, f"stands still for {seconds:.1f} s")
+            machine.hold()
+            try:
+                await trio.sleep(seconds)
+            finally:
+                machine.let_go()
+            simulation.story.tell(machine.name, "goes on")
+
+
+@_fault("suspend", 500)
+async def _suspend(simulation: "Simulation", rng: random.Random) -> None:
+    async with _one(simulation, rng) as machine:
+        if machine:
+            seconds = rng.choice([rng.uniform(1, 20), rng.uniform(20, 300)])
+            simulation.story.tell(machine.name, f"is suspended for {seconds:.0f} s")
+            machine.clock.suspend()
+            machine.hold()
+            others = Weather("cut", 1, split(simulation.addresses(), [machine.address]), disturbs=False)
+            simulation.fabric.begin(others)
+            try:
+                await trio.sleep(seconds)
+            finally:
+                simulation.fabric.end(others)
+                machine.clock.resume()
+                machine.let_go()
+            simulation.story.tell(machine.name, "is awake again")
+
+
+async def _set_wall(simulation: "Simulation", rng: random.Random, by_ms: int) -> None:
+    """Set somebody's wall clock, or set it right again."""
+    machine = rng.choice(simulation.machines)
+    by_ms = rng.choice([by_ms, -by_ms, -machine.clock.ahead_ms])
+    simulation.story.tell(machine.name, f"sets its wall clock {by_ms / 3_600_000:+.0f} h")
+    machine.clock.ahead_ms += by_ms
+    await trio.lowlevel.checkpoint()
+
+
+@_fault("wall-step", 200)
+async def _wall_step(simulation: "Simulation", rng: random.Random) -> None:
+    await _set_wall(simulation, rng, 3_600_000)
+
+
+@_fault("wall-years", 400)
+async def _wall_years(simulation: "Simulation", rng: random.Random) -> None:
+    await _set_wall(simulation, rng, 10 * 365 * 86_400_000)
+
+
+@_fault("wall-frozen", 600)
+async def _wall_frozen(simulation: "Simulation", rng: random.Random) -> None:
+    machine = rng.choice(simulation.machines)
+    simulation.story.tell(machine.name, "has a wall clock that stands still")
+    machine.clock.freeze_wall()
+    try:
+        await trio.sleep(rng.uniform(20, 300))
+    finally:
+        machine.clock.thaw_wall()
+
+
+# Disks
+
+
+async def _bad_disk(simulation: "Simulation", rng: random.Random, fault: DiskFault, what: str) -> None:
+    async with _one(simulation, rng) as machine:
+        if machine and machine.process:
+            simulation.story.tell(machine.name, f"has a disk that {what}")
+            machine.disk.hit_at_wal = False
+            machine.disk.fault = fault
+            with trio.move_on_after(rng.uniform(20, 120)):
+                await machine.process.done.wait()
+            if not machine.live and rng.random() < 0.5:
+                await machine.start()  # as a supervisor would, in vain
+                await trio.sleep(rng.uniform(1, 30))
+            machine.disk.fault = None
+            machine.disk.hit_at_wal = False
+            simulation.story.tell(machine.name, "has a good disk again")
+            await machine.start()
+
+
+@_fault("disk-full", 600)
+async def _disk_full(simulation: "Simulation", rng: random.Random) -> None:
+    await _bad_disk(simulation, rng, full, "is full")
+
+
+@_fault("disk-broken", 600)
+async def _disk_broken(simulation: "Simulation", rng: random.Random) -> None:
+    await _bad_disk(simulation, rng, rng.choice([io_error, torn]), "fails")
+
+
+@_fault("store-lost", 700)
+async def _store_lost(simulation: "Simulation", rng: random.Random) -> None:
+    async with _one(simulation, rng) as machine:
+        if machine:
+            await machine.kill()
+            simulation.story.tell(machine.name, "has lost its store")
+            machine.lose_files("log.db", *(["view.db"] if rng.random() < 0.5 else []))
+            simulation.oracle.disk_replaced(machine)
+            await trio.sleep(_down_seconds(rng))
+            await machine.start()
+
+
+@_fault("view-lost", 500)
+async def _view_lost(simulation: "Simulation", rng: random.Random) -> None:
+    async with _one(simulation, rng) as machine:
+        if machine:
+            await machine.kill()
+            simulation.story.tell(machine.name, "has lost its view.db")
+            machine.lose_files("view.db")
+            await machine.start()
+
+
+@_fault("restore", 500)
+async def _restore(simulation: "Simulation", rng: random.Random) -> None:
+    """What was saved some time ago replaces the store."""
+    async with _one(simulation, rng) as machine:
+        if machine:
+            backup = machine.home.path.with_name(f"{machine.name}-backup")
+            machine.copy_store(backup)
+            simulation.story.tell(machine.name, "has saved its store")
+            await trio.sleep(rng.uniform(1, 200))
+            await (machine.leave() if rng.random() < 0.5 else machine.kill())
+            machine.lose_files("log.db", *(["view.db"] if rng.random() < 0.7 else []))
+            shutil.copyfile(backup, machine.home.log_db)
+            simulation.oracle.disk_replaced(machine)
+            simulation.story.tell(machine.name, "has its store of some time ago again")
+            await trio.sleep(rng.uniform(0.5, 20))
+            await machine.start()
+
+
+@_fault("copy", 700)
+async def _copy(simulation: "Simulation", rng: random.Random) -> None:
+    """The disk is copied to a second machine, with the key, and both run."""
+    async with _one(simulation, rng) as machine:
+        if machine:
+            twin = simulation.twin_of(machine)
+            simulation.story.tell(machine.name, f"has its disk copied to {twin.name}")
+            try:
+                await twin.start()
+                await trio.sleep(rng.uniform(10, 240))
+            finally:
+                simulation.remove(twin)
+
+
+# What is watched, who is told, what is wanted
+
+
+@_fault("unreachable", 300)
+async def _unreachable(simulation: "Simulation", rng: random.Random) -> None:
+    target = rng.choice(list(simulation.world.targets.values()))
+    machines = _some(simulation, rng)
+    simulation.story.tell("world", f"{target.name} cannot be reached from {_names(machines)}")
+    times: list[list[float]] = []
+    for machine in machines:
+        times.append([trio.current_time(), float("inf")])
+        target.unreachable.setdefault(machine.name, []).append(times[-1])
+    try:
+        await trio.sleep(rng.uniform(30, 400))
+    finally:
+        for each in times:
+            each[1] = trio.current_time()
+    simulation.story.tell("world", f"{target.name} can be reached from {_names(machines)}")
+
+
+@_fault("alertmanager", 500)
+async def _alertmanager(simulation: "Simulation", rng: random.Random) -> None:
+    alertmanager = simulation.world.alertmanager
+    simulation.story.tell("world", "the Alertmanager is away")
+    alertmanager.away = True
+    try:
+        await trio.sleep(rng.uniform(10, 200))
+    finally:
+        alertmanager.away, alertmanager.away_at = False, trio.current_time()
+    simulation.story.tell("world", "the Alertmanager is back")
+
+
+@_fault("unlisted", 500)
+async def _unlisted(simulation: "Simulation", rng: random.Random) -> None:
+    """Some nodes cannot reach the Alertmanager."""
+    alertmanager, machines = simulation.world.alertmanager, _some(simulation, rng)
+    simulation.story.tell("world", f"{_names(machines)} cannot reach the Alertmanager")
+    names = {each.name for each in machines}
+    alertmanager.unreachable |= names
+    try:
+        await trio.sleep(rng.uniform(10, 300))
+    finally:
+        alertmanager.unreachable -= names
+        alertmanager.disturbed_at.update(dict.fromkeys(names, trio.current_time()))
+
+
+@_fault("reload", 300)
+async def _reload(simulation: "Simulation", rng: random.Random) -> None:
+    """Everybody's configuration gets another extra check, or a bad line, one node after the other."""
+    target = rng.choice(list(simulation.world.targets.values()))
+    interval_ms = rng.choice([15_000, 45_000])
+    extra = Check("extra", ProbeSpec("http", target.url, 1_000), interval_ms=interval_ms)
+    checks = simulation.scenario.checks + ((extra,) if rng.random() < 0.7 else ())
+    simulation.story.tell("world", f"a new configuration: {', '.join(each.name for each in checks)}")
+    for machine in list(simulation.machines):
+        bad = rng.random() < 0.1
+        good = replace(machine.running, checks=checks, tags=(f"v{rng.randrange(9)}",))
+        machine.settings = ConfigError(["demesh.toml: line 1: it is bad"]) if bad else good
+        if machine.live and machine.process and machine.process.held is None:
+            await simulation.in_process(machine, machine.node.reload, UsageError)
+        machine.settings = machine.running if bad else good
+        await trio.sleep(rng.uniform(0, 20))

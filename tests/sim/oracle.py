@@ -1,0 +1,408 @@
+"""What is promised (docs/architecture.md), watched while a simulation runs: the first promise that is broken ends it.
+
+The oracle knows what no node knows: every entry ever stored by its author, who is dead since when, what is really down, and
+which machines and links nothing disturbs. What it asks of the nodes is asked only where nothing disturbs them (`_steady`).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import trio
+
+from demesh.errors import DemeshError, StoreError
+from demesh.log.entry import Entry
+from demesh.log.store import Store
+from demesh.mesh.gossip import read_bundle
+from demesh.view.presence import Presence
+from tests.sim.machine import Machine
+from tests.sim.virtual import PROCESS
+from tests.sim.world import Spell, State, Target
+
+if TYPE_CHECKING:
+    from tests.sim.simulation import Simulation
+
+NOT_BUILT = {
+    "a clock that is years off": "What is forgotten is decided by the date. A node that starts with a clock that is years ahead "
+    "forgets results at once, and of an author whose clock is years behind everybody forgets the hours that are not signed yet. "
+    "So after `wall-years`, `since` of a check may differ where logs were shortened, and history made anew is not compared.",
+    "isolation": "A node that sees no others takes what it sees alone for the truth: nothing notices yet that it is the one that "
+    "is cut off. So a target that only some nodes cannot reach may be called down while anything disturbs the mesh.",
+    "relayed life": "While gossip drops everything, others are heard of through sync alone, which asks one peer every half a "
+    "minute and three when somebody is suspect: such a link promises no timely sign of life.",
+    "incidents across a restart": "A node that starts knows no incident: one that ended while it was down it never calls "
+    "resolved; its alerts end by themselves.",
+}
+"""What the oracle allows because docs/architecture.md does not promise it yet, and why."""
+
+_SLACK_SECONDS = 15
+_CLOCK_SECONDS = 5
+_LOSSY_SECONDS = 100  # what sync may add where broadcasts are lost
+_NEWS_SECONDS = 40  # until an incident that is seen is known to an Alertmanager
+_IO_ERROR_SECONDS = 10
+_TASKS_MAX = 60
+_TASKS_PER_PEER_MAX = 12
+_BROADCASTS_KEPT = 50
+
+
+@dataclass(frozen=True, slots=True)
+class Violation:
+    promise: str
+    at: float
+    who: str
+    what: str
+
+    def __str__(self) -> str:
+        return f"{self.promise} ({self.who} at {int(self.at) // 60}:{self.at % 60:06.3f}): {self.what}"
+
+
+@dataclass
+class _Life:
+    """Since when an observer's process knows a member."""
+
+    known_since: dict[tuple[int, bytes], float] = field(default_factory=dict)
+
+
+class Oracle:
+    def __init__(self, simulation: "Simulation") -> None:
+        self.violation: Violation | None = None
+        self.broken = trio.Event()
+        self.hashes: dict[tuple[bytes, int], bytes] = {}
+        """Of every entry that its author has stored, by log and number."""
+        self.authors: dict[bytes, Machine] = {}
+        """Whose disk a log was begun on."""
+        self.broadcasts: list[bytes] = []
+        self.checked: dict[str, int] = {}
+        self._simulation = simulation
+        self._must_hold: dict[str, dict[bytes, int]] = {}
+        self._on_lost_disks: set[bytes] = set()
+        self._known = _Life()
+        self._disk_bad_at: dict[str, float] = {}
+
+    def violate(self, promise: str, who: str, what: str) -> None:
+        if self.violation is None:
+            self.violation = Violation(promise, trio.current_time(), who, what)
+            self._simulation.story.tell(who, f"BROKEN: {promise} {what}")
+            self.broken.set()
+
+    # What machines do (tests.sim.machine.Witness)
+
+    def committed(self, machine: Machine, entries: Sequence[Entry], *, own: bool) -> None:
+        for entry in entries:
+            place = (entry.log, entry.seq)
+            if own:
+                author = self.authors.setdefault(entry.log, machine)
+                if self.hashes.setdefault(place, entry.hash) != entry.hash or author is not machine:
+                    what = f"it has signed two different entries for place {entry.seq} of log {entry.log.hex()[:8]}"
+                    self.violate("One history.", machine.name, what)
+                self._simulation.story.note(f"{machine.name} {entry.log.hex()} {entry.seq} {entry.hash.hex()}")
+                continue
+            known = self.hashes.get(place)
+            if known is None:
+                what = f"it holds entry {entry.seq} of log {entry.log.hex()[:8]}, which no author has stored"
+                promise = "Durable before shown." if entry.log in self.authors else "Strangers get nothing."
+                self.violate(promise, machine.name, what)
+            elif known != entry.hash:
+                what = f"it holds another entry {entry.seq} of log {entry.log.hex()[:8]} than its author"
+                self.violate("One history.", machine.name, what)
+            else:
+                author = self.authors[entry.log]
+                if author is not machine and entry.log not in self._on_lost_disks:
+                    held = self._must_hold.setdefault(author.name, {})
+                    held[entry.log] = max(held.get(entry.log, 0), entry.seq)
+
+    def broadcast(self, machine: Machine, data: bytes) -> None:
+        for entry in read_bundle(data):
+            if self.hashes.get((entry.log, entry.seq)) != entry.hash:
+                what = f"it shows entry {entry.seq} of log {entry.log.hex()[:8]} before it is stored"
+                self.violate("Durable before shown.", machine.name, what)
+        self.broadcasts.append(data)
+        del self.broadcasts[:-_BROADCASTS_KEPT]
+
+    def opened(self, machine: Machine, store: Store) -> None:
+        """What others have got of a node is in its own store, whatever happened to it."""
+        own = store.own_log(machine.key)
+        if own is not None and self.authors.get(own[0], machine) is machine:
+            seq = own[1].seq
+            while seq >= 0 and (own[0], seq) not in self.hashes:
+                # It was killed between the write and its end: nobody was told, and it is there all the same.
+                self.committed(machine, store.read(own[0], seq, seq)[0], own=True)
+                seq -= 1
+        for log, seq in self._must_hold.get(machine.name, {}).items():
+            self.count("what was shown is stored")
+            if store.hash_at(log, seq) != self.hashes[(log, seq)]:
+                what = f"its store has lost entry {seq} of log {log.hex()[:8]}, which others have got from it"
+                self.violate("Durable before shown.", machine.name, what)
+
+    def disk_replaced(self, machine: Machine) -> None:
+        """Whatever others have got was on another disk."""
+        self._must_hold.pop(machine.name, None)
+        self._on_lost_disks.update(log for log, author in self.authors.items() if author is machine)
+
+    def ended(self, machine: Machine, error: BaseException | None) -> None:
+        process = machine.process
+        assert process is not None
+        if error is None:
+            return
+        self._simulation.story.tell(machine.name, f"ends: {_sentence(error)}")
+        on_purpose = machine.disk.fault is not None and _is(error, StoreError)
+        if not on_purpose:
+            self.violate("A node ends only for what is told to it.", machine.name, _sentence(error))
+
+    def alerted(self, machine: Machine, name: str, subject: str, *, fires: bool) -> None:
+        if not fires and name == "DemeshNodeSilent":
+            self._end_of_silence_told(machine, subject)
+        elif fires and name == "DemeshNodeSilent":
+            self._silence_told(machine, subject)
+        elif fires and name == "DemeshCheckDown":
+            self._outage_told(machine, subject)
+
+    # What is looked at again and again
+
+    def look_often(self) -> None:
+        self._presences()
+        for machine in self._simulation.machines:
+            self._io_error_ends(machine)
+
+    def look_seldom(self) -> None:
+        self._bounds()
+
+    def outage(self, target: Target, spell: Spell) -> None:
+        """Called when an outage has lasted as long as it may before somebody must have been told."""
+        for check in self._simulation.scenario.checks:
+            if check.probe.target == target.url and spell.end >= trio.current_time():
+                self._outage_is_known(check.name, target, self.outage_seconds(check.name))
+
+    def outage_seconds(self, check_name: str) -> float:
+        """How long an outage may last before somebody must have been told."""
+        check = next(each for each in self._simulation.scenario.checks if each.name == check_name)
+        return check.deadline_ms / 1_000 + _SLACK_SECONDS + (_LOSSY_SECONDS if self._lossy() else 0)
+
+    def _presences(self) -> None:
+        now, promise = trio.current_time(), self._simulation.scenario.promise_seconds
+        for observer in self._simulation.machines:
+            if not observer.live or observer.calm_since > now:
+                continue
+            steady = self._steady(observer, promise + 60)
+            view, now_ms = observer.node.view, observer.clock.monotonic_ms()
+            for subject in self._simulation.machines:
+                if subject is observer or self._simulation.has_twin(subject):
+                    continue
+                member = view.member(subject.key)
+                if member is None:
+                    continue
+                presence = view.presence(member, now_ms)
+                if presence == Presence.SILENT:
+                    if subject in steady:
+                        self.violate("No false alarm.", observer.name, f"it calls {subject.name} silent, which is well")
+                else:
+                    self._silence_is_seen(observer, subject, presence)
+
+    def _silence_is_seen(self, observer: Machine, subject: Machine, presence: Presence) -> None:
+        now, scenario = trio.current_time(), self._simulation.scenario
+        known_since = self._known.known_since.setdefault((id(observer.process), subject.key), now)
+        if subject.dead_since is None or subject.took_leave or subject.runs:
+            return
+        since = max(subject.dead_since, known_since, observer.calm_since)
+        bound = scenario.promise_seconds + 10 + _CLOCK_SECONDS + _SLACK_SECONDS
+        if now - since > bound:
+            what = f"it calls {subject.name} {presence}, which is dead for {now - subject.dead_since:.0f} s"
+            self.violate("No missed alarm.", observer.name, what)
+
+    def silence_is_told(self) -> None:
+        """Whoever is dead for long enough, and somebody steady sees it: an Alertmanager has heard of it."""
+        now, scenario = trio.current_time(), self._simulation.scenario
+        bound = scenario.promise_seconds + 10 + _CLOCK_SECONDS + _SLACK_SECONDS + _NEWS_SECONDS
+        alertmanager = self._simulation.world.alertmanager
+        for subject in self._simulation.machines:
+            if subject.dead_since is None or subject.took_leave or subject.runs or self._simulation.has_twin(subject):
+                continue
+            for observer in self._simulation.machines:
+                known_since = self._known.known_since.get((id(observer.process), subject.key), now)
+                since = max(
+                    subject.dead_since, known_since, observer.calm_since, alertmanager.reached_since(observer.name)
+                )
+                if observer is subject or not observer.live or now - since <= bound:
+                    continue
+                self.count("silence is told")
+                if not alertmanager.fires("DemeshNodeSilent", subject.name):
+                    what = f"nobody has told that {subject.name} is dead for {now - subject.dead_since:.0f} s"
+                    self.violate("No missed alarm.", observer.name, what)
+
+    def _silence_told(self, machine: Machine, subject: str) -> None:
+        self.count("silence alarms")
+        promise = self._simulation.scenario.promise_seconds
+        if any(each.name == subject for each in self._steady(machine, promise + 60)):
+            self.violate("No false alarm.", machine.name, f"it tells that {subject} is silent, which is well")
+
+    def _end_of_silence_told(self, machine: Machine, subject: str) -> None:
+        dead = next((each for each in self._simulation.machines if each.name == subject), None)
+        if dead is None or dead.dead_since is None or dead.took_leave or self._simulation.has_twin(dead) or dead.runs:
+            return
+        lasted = trio.current_time() - dead.dead_since
+        if lasted > self._simulation.scenario.promise_seconds + 60:
+            what = f"it tells that {subject} is well again, which is dead for {lasted:.0f} s"
+            self.violate("What is unknown closes nothing.", machine.name, what)
+
+    def _outage_told(self, machine: Machine, check_name: str) -> None:
+        self.count("outage alarms")
+        simulation, now = self._simulation, trio.current_time()
+        check = next((each for each in machine.running.checks if each.name == check_name), None)
+        if check is None:
+            return  # of others' configuration
+        target = simulation.world.targets[check.probe.target]
+        window = (2 * check.interval_ms + 2 * check.probe.timeout_ms) / 1_000 + 60 + simulation.scenario.promise_seconds
+        steady = self._steady(machine, window)
+        calm = len(steady) == len(simulation.machines) and not simulation.twins
+        since = now - window if calm else now - window - 1_200
+        unreached = [each for each in simulation.machines if target.was_unreachable(each.name, since, now)]
+        if target.was_bad(since, now):
+            return
+        if not unreached:
+            self.violate("No false alarm.", machine.name, f"it tells that {check_name} is down, which is up")
+        elif calm and len(unreached) < len(simulation.machines) // 2 + 1:
+            what = f"it tells that {check_name} is down, which only {len(unreached)} nodes cannot reach"
+            self.violate("Unreachable is not down.", machine.name, what)
+
+    def _outage_is_known(self, check_name: str, target: Target, lasted: float) -> None:
+        simulation, now = self._simulation, trio.current_time()
+        if any(spell.start < now - lasted < spell.end and spell.state == State.FLAPPING for spell in target.spells):
+            return
+        alertmanager = simulation.world.alertmanager
+        for machine in simulation.machines:
+            group = self._steady(machine, lasted + 60)
+            group = [each for each in group if any(check.name == check_name for check in each.running.checks)]
+            told = any(alertmanager.reached_since(each.name) <= now - lasted for each in group)
+            if 2 * len(group) > len(simulation.machines) and told and not simulation.twins:
+                self.count("outages are told")
+                if not alertmanager.fires("DemeshCheckDown", check_name):
+                    what = f"nobody has told that {check_name} is down for {lasted:.0f} s"
+                    self.violate("No missed alarm.", machine.name, what)
+                return
+
+    def _steady(self, machine: Machine, seconds: float) -> list[Machine]:
+        """The machines that nothing has disturbed for so long, and that were connected with `machine` all the time.
+
+        Where broadcasts are lost, only those that are connected with it directly.
+        """
+        simulation, since = self._simulation, trio.current_time() - seconds
+        if not machine.live or machine.calm_since > since:
+            return []
+        by_address = {each.address: each for each in simulation.machines}
+        found, waiting = [machine], [machine]
+        while waiting:
+            here = waiting.pop()
+            assert here.process is not None
+            for connection in here.process.network.connections:
+                there = by_address.get(connection.other(here.process.network).address)
+                if there is None or there in found or not there.live or there.calm_since > since:
+                    continue
+                calm = simulation.fabric.calm_since(here.address, there.address) <= since
+                if calm and connection.since <= since and len(connection.open) == 2:
+                    found.append(there)
+                    if not self._lossy():
+                        waiting.append(there)
+        return found
+
+    def _lossy(self) -> bool:
+        return "loss" in self._simulation.scenario.faults
+
+    def _io_error_ends(self, machine: Machine) -> None:
+        disk = machine.disk
+        if not disk.hit_at_wal:
+            self._disk_bad_at.pop(machine.name, None)
+            return
+        since = self._disk_bad_at.setdefault(machine.name, trio.current_time())
+        if machine.live and trio.current_time() - since > _IO_ERROR_SECONDS:
+            self.violate("An I/O error ends the node.", machine.name, "it goes on with a disk that has failed it")
+
+    def _bounds(self) -> None:
+        counts: dict[str, int] = {}
+        root = trio.lowlevel.current_root_task()
+        waiting = [root] if root else []
+        while waiting:
+            task = waiting.pop()
+            process = task.context.get(PROCESS)
+            if process is not None:
+                name = getattr(process, "name", "")
+                counts[name] = counts.get(name, 0) + 1
+            for nursery in task.child_nurseries:
+                waiting.extend(nursery.child_tasks)
+        for machine in self._simulation.machines:
+            most = _TASKS_MAX + _TASKS_PER_PEER_MAX * len(self._simulation.machines)
+            if counts.get(machine.name, 0) > most:
+                self.violate("Bounded.", machine.name, f"it has {counts[machine.name]} tasks")
+            if machine.live and len(machine.node.logs) > len(self.authors):
+                self.violate("Bounded.", machine.name, f"it holds {len(machine.node.logs)} logs of {len(self.authors)}")
+
+    # At the end
+
+    def everything_is_well(self) -> str:
+        """When nothing fails any more: what still keeps the nodes from agreeing that all is well; empty if nothing does."""
+        machines = self._simulation.machines
+        heads, status = machines[0].node.heads(), same_everywhere(machines[0])
+        for machine in machines:
+            if not machine.live:
+                return f"{machine.name} does not run"
+            if machine.node.heads() != heads:
+                return f"{machine.name} and {machines[0].name} hold different heads"
+        for machine in machines:
+            said = same_everywhere(machine)
+            wrong = [each["name"] for each in said["checks"] if each["state"] != "up"]
+            wrong += [each["name"] for each in said["nodes"] if each["presence"] != "alive"]
+            wrong += [" ".join(each) for each in said["incidents"]]
+            if wrong:
+                return f"{machine.name} still complains of {', '.join(wrong)}"
+            if without_since(said) != without_since(status) if self._has_forgotten() else said != status:
+                return f"{machine.name} and {machines[0].name} tell different things: {_difference(said, status)}"
+        for log, seq in ((bytes.fromhex(each["log"]), each["seq"]) for each in heads):
+            if self.hashes.get((log, seq)) is None:
+                return f"entry {seq} of log {log.hex()[:8]} is nobody's"
+        return ""
+
+    def _has_forgotten(self) -> bool:
+        return any(state.pruned_to for machine in self._simulation.machines for state in machine.node.logs.states())
+
+    def count(self, what: str) -> None:
+        self.checked[what] = self.checked.get(what, 0) + 1
+
+
+def same_everywhere(machine: Machine) -> dict[str, list[Any]]:
+    """What `demesh status --json` tells that is not the observer's own: neither dates by its clock nor what it looks up now and
+    then (uptime, latency)."""
+    said = machine.node.status()
+    return {
+        "checks": [
+            {key: value for key, value in each.items() if key not in ("uptime", "latency_ms")}
+            for each in said["checks"]
+        ],
+        "nodes": [{key: value for key, value in each.items() if key != "seen_at"} for each in said["nodes"]],
+        "incidents": [(each["name"], each["subject"]) for each in said["incidents"]],
+    }
+
+
+def without_since(said: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """What is left to compare where some hold less of a log than others."""
+    return {**said, "checks": [{**each, "since": None} for each in said["checks"]]}
+
+
+def _difference(one: object, other: object) -> str:
+    if isinstance(one, dict) and isinstance(other, dict):
+        return next(
+            (f"{key}: {_difference(one[key], other.get(key))}" for key in one if one[key] != other.get(key)), ""
+        )
+    if isinstance(one, list) and isinstance(other, list) and len(one) == len(other):
+        return next((_difference(a, b) for a, b in zip(one, other, strict=True) if a != b), "")
+    return f"{one!r} or {other!r}"
+
+
+def _is(error: BaseException, kind: type[DemeshError]) -> bool:
+    if isinstance(error, BaseExceptionGroup):
+        return all(_is(each, kind) for each in error.exceptions)
+    return isinstance(error, kind)
+
+
+def _sentence(error: BaseException) -> str:
+    if isinstance(error, BaseExceptionGroup):
+        return "; ".join(map(_sentence, error.exceptions))
+    return f"{type(error).__name__}: {error}"

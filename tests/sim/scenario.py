@@ -1,0 +1,117 @@
+"""What a seed decides before a run begins: the machines, what they watch, what goes wrong and how often.
+
+Each run switches on a random part of all kinds of faults, so that each kind also meets the others' absence.
+"""
+
+import random
+from dataclasses import dataclass, field
+
+from demesh.checks.check import Check
+from demesh.log.sums import HOUR_MS
+from demesh.probes.base import ProbeSpec
+from tests.sim.faults import FAULTS
+from tests.sim.world import Spell, State, Target
+
+_DAY_MS = 86_400_000
+_NOON_MS = 1_700_049_600_000  # of some day
+SETTLING_SECONDS = 300
+"""So long, at most, until everybody agrees once nothing fails any more."""
+
+
+@dataclass(frozen=True)
+class Scenario:
+    seed: int
+    names: tuple[str, ...]
+    minutes: int
+    topology: str
+    flush_seconds: int
+    latency_seconds: float
+    wall_ms: int
+    """The right time when the run begins."""
+    checks: tuple[Check, ...]
+    targets: tuple[Target, ...]
+    faults: dict[str, float] = field(repr=False)
+    """The mean time between two faults of a kind, in seconds; kinds that are not there do not happen."""
+    drifting: bool = False
+    slow_disk: bool = False
+
+    @property
+    def faulty_seconds(self) -> float:
+        return self.minutes * 60 - min(SETTLING_SECONDS, self.minutes * 30)
+
+    @property
+    def promise_seconds(self) -> float:
+        return 2 * self.flush_seconds + 5
+
+    def says(self) -> str:
+        kinds = ", ".join(f"{kind} every {mean:.0f} s" for kind, mean in self.faults.items()) or "none"
+        drift = ", drifting clocks" if self.drifting else ""
+        disks = ", slow disks" if self.slow_disk else ""
+        return (
+            f"{len(self.names)} nodes in a {self.topology}, {self.minutes} minutes, {len(self.checks)} checks, an entry every "
+            f"{self.flush_seconds} s, {1_000 * self.latency_seconds:.0f} ms apart{drift}{disks}; "
+            f"faults: {kinds}"
+        )
+
+    def neighbours(self, index: int) -> list[int]:
+        """Which machines the configuration of one names as peers."""
+        last = len(self.names) - 1
+        match self.topology:
+            case "ring":
+                return sorted({(index + 1) % (last + 1)} - {index})
+            case "star":
+                return [0] if index else []
+            case "bridge":  # two halves that know each other through the first one only
+                half = range(1, last // 2 + 1) if index <= last // 2 else range(last // 2 + 1, last + 1)
+                return [0, *(each for each in half if each > index)] if index else []
+            case _:
+                return [each for each in range(last + 1) if each != index]
+
+
+def scenario(seed: int, nodes: int, minutes: int, only: frozenset[str] | None = None) -> Scenario:
+    """`only` names the kinds of faults that may happen at all; None: any."""
+    rng = random.Random(seed)
+    flush_seconds = rng.choice([5, 10, 20, 30, 30, 60])
+    targets = tuple(_target(f"t{index}", rng, minutes * 60.0) for index in range(rng.randint(1, 2)))
+    checks = tuple(
+        Check(
+            f"check-{target.name}",
+            ProbeSpec("http", target.url, rng.choice([1_000, 5_000])),
+            interval_ms=1_000 * rng.choice([30, 60, 60]),
+            retry_interval_ms=rng.choice([2_000, 10_000]),
+            fail_after=rng.choice([1, 2, 2, 3]),
+            recover_after=rng.choice([1, 2]),
+        )
+        for target in targets
+    )
+    share = rng.choice([0.15, 0.3, 0.5])
+    pace = rng.choice([0.5, 1, 2])
+    faults = {
+        kind: fault.mean_seconds * pace * rng.uniform(0.5, 2) for kind, fault in FAULTS.items() if rng.random() < share
+    }
+    return Scenario(
+        seed=seed,
+        names=tuple(f"n{index}" for index in range(nodes)),
+        minutes=minutes,
+        topology=rng.choice(["mesh", "mesh", "ring", "star", "bridge"]) if nodes > 2 else "mesh",
+        flush_seconds=flush_seconds,
+        latency_seconds=rng.choice([0.002, 0.02, 0.1]),
+        wall_ms=_NOON_MS + rng.randrange(-_DAY_MS, _DAY_MS) // HOUR_MS * HOUR_MS - rng.randrange(0, 900_000),
+        checks=checks,
+        targets=targets,
+        faults={kind: mean for kind, mean in faults.items() if only is None or kind in only},
+        drifting=rng.random() < 0.5,
+        slow_disk=rng.random() < 0.2,
+    )
+
+
+def _target(name: str, rng: random.Random, seconds: float) -> Target:
+    """A target that is up most of the time, and at the end."""
+    spells: list[Spell] = []
+    at = rng.expovariate(1 / 400)
+    until = seconds - min(SETTLING_SECONDS, seconds / 2)
+    while at < until - 30:
+        end = min(until, at + rng.uniform(30, 400))
+        spells.append(Spell(at, end, rng.choice([State.DOWN, State.DOWN, State.SLOW, State.FLAPPING])))
+        at = end + rng.expovariate(1 / 400)
+    return Target(name, spells)

@@ -1,0 +1,122 @@
+"""The promises of `demesh.historian`: what is folded is saved whole, and folding keeps nobody waiting for long."""
+
+from collections.abc import Callable, Generator
+from contextlib import closing
+from dataclasses import dataclass
+from pathlib import Path
+
+import pytest
+import trio
+
+from demesh import historian
+from demesh.historian import Historian
+from demesh.log.entry import Entry, Kind
+from demesh.log.plan import split_plan
+from demesh.log.results import Result, Results
+from demesh.log.rollup import rollup_payloads
+from demesh.log.sums import HOUR_MS
+from demesh.outcome import Outcome
+from demesh.view.history import History
+from demesh.view.history_store import HistoryStore
+from tests.log.builders import DirectHistoryStorage, DirectStorage, FakeClock, Pen, Shelf, public_key_of
+from tests.view.build import row
+
+pytestmark = pytest.mark.trio
+_OWN = "own"
+
+
+class _Author(Pen):
+    """A member with a result every five minutes, which signs each hour when it is over."""
+
+    def __init__(self, owner: str, hours: int) -> None:
+        super().__init__(owner)
+        self.hello()
+        (part,) = split_plan([row("web")])
+        plan = self.write(Kind.PLAN, part.payload())
+        books = History(self.public_key)
+        for entry in self.entries:
+            books.apply(self.public_key, entry)
+        for _ in range(hours * 12):
+            self.clock.now_ms += 300_000 - 1_000
+            passed = Result(0, self.clock.up_ms(), Outcome.PASS, 1_200)
+            books.apply(
+                self.public_key, self.write(Kind.RESULTS, Results(plan.seq, (passed,)).payload(passed.up_ms + 1_000))
+            )
+            for hour, rows in sorted(books.logs[self.log].open.items()):
+                for payload in rollup_payloads(hour, rows) if (hour + 1) * HOUR_MS < self.clock.wall_ms() else ():
+                    books.apply(self.public_key, self.write(Kind.ROLLUP, payload))
+
+
+@dataclass
+class _Desk:
+    """A historian over stored logs, and the file that it keeps."""
+
+    shelf: Shelf
+    kept: HistoryStore
+
+    def historian(self, history: History) -> Historian:
+        storage = DirectStorage()
+        storage.store = self.shelf.store
+        books = DirectHistoryStorage(self.kept)
+        return Historian(history, books, storage, self.shelf.logs, lambda: (), FakeClock(), public_key_of(_OWN))
+
+
+@pytest.fixture
+def desk_of(tmp_path: Path) -> Generator[Callable[..., _Desk]]:
+    with closing(HistoryStore(tmp_path / "view.db")) as kept:
+        yield lambda *authors: _Desk(Shelf(*(author.entries for author in authors)), kept)
+
+
+class _Interrupted(History):
+    """Calls `interrupt` once so many rollups are folded."""
+
+    def __init__(self, rollups: int, interrupt: Callable[[], None]) -> None:
+        super().__init__(public_key_of(_OWN))
+        self._left = rollups
+        self._interrupt = interrupt
+
+    def apply(self, public_key: bytes, entry: Entry) -> None:
+        super().apply(public_key, entry)
+        self._left -= entry.kind == Kind.ROLLUP
+        if self._left == 0:
+            self._interrupt()
+
+
+async def test_no_hour_is_lost_when_folding_is_cancelled_half_way_through_a_page(
+    desk_of: Callable[..., _Desk], tmp_path: Path
+) -> None:
+    author = _Author("ann", hours=9)
+    desk = desk_of(author)
+    with trio.CancelScope() as scope:
+        await desk.historian(_Interrupted(5, scope.cancel)).run()
+    loaded = desk.kept.load(public_key_of(_OWN))
+    assert 0 < loaded.logs[author.log].applied_seq < author.entries[-1].seq, "it was half way through"
+    loaded.learn(author.public_key, author.entries[:2])
+    again = desk.historian(loaded)
+    await again.catch_up(author.log)
+    await again.save()
+    with closing(HistoryStore(tmp_path / "anew.db")) as kept:
+        anew = _Desk(desk.shelf, kept).historian(History(public_key_of(_OWN)))
+        await anew.catch_up(author.log)
+        await anew.save()
+        assert desk.kept.dump() == kept.dump()
+
+
+async def test_sums_of_the_own_log_wait_for_a_page_of_anothers_and_not_for_all_of_it(
+    desk_of: Callable[..., _Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While they are asked for, nothing can be appended to the own log."""
+    monkeypatch.setattr(historian, "_PAGE_BYTES", 4_000)
+    ann, own = _Author("ann", hours=20), _Author(_OWN, hours=2)
+    desk = desk_of(ann, own)
+    keeper = desk.historian(History(own.public_key))
+    await keeper.catch_up(own.log)
+    with trio.fail_after(20):
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keeper.catch_up, ann.log)
+            while keeper.behind == len(ann.entries):
+                await trio.lowlevel.checkpoint()
+            assert keeper.behind > len(ann.entries) - 40, "it has hardly begun"
+            await keeper.sums_due(own.log, own.clock.wall_ms())
+            assert keeper.behind > len(ann.entries) // 2, "most of it is still to be folded"
+    assert keeper.behind == 0
