@@ -99,6 +99,9 @@ async def _life(mesh: Mesh, restarts: int, hours: int) -> tuple[list[int], dict[
                 await trio.sleep(3 * _HOUR)
                 logs = [len(member.node.logs) for member in members]
                 assert _agree_on_heads(*members), logs
+                for member in members:
+                    await member.node.historian._round()  # all have folded all that they hold, at one time
+                    await member.node.historian._look_back()
                 uptime = {member.name: member.node.status()["checks"][0]["uptime"] for member in members}
                 for member in members:
                     while member.store.clear(100):
@@ -128,7 +131,7 @@ async def _compare(mesh: Mesh, monkeypatch: pytest.MonkeyPatch, restarts: int, h
     assert max(most) >= restarts - restarts // 6, "nothing was carried"
     for name in uptime:
         for window in ("30d", "365d"):
-            assert uptime[name][window] == whole[name][window]
+            assert uptime[name][window] == whole[name][window] == whole["ann"][window]
 
 
 async def test_a_member_that_restarts_again_and_again_leaves_few_logs_on_every_node(
@@ -143,10 +146,3 @@ async def test_a_member_that_restarts_again_and_again_keeps_its_whole_history(
     autojump_clock: MockClock, mesh: Mesh, few: None, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await _compare(mesh, monkeypatch, 24, 6)
-
-
-@pytest.mark.slow
-async def test_a_member_that_restarts_300_times_leaves_few_logs_and_its_whole_history(
-    autojump_clock: MockClock, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    await _compare(mesh, monkeypatch, 300, 2)

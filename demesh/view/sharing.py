@@ -46,7 +46,7 @@ def is_shared(spans: Iterable[Span], now_ms: int) -> bool:
 @dataclass(slots=True)
 class _Greeter:
     logs: list[bytes] = field(default_factory=list[bytes])
-    """The last few that it said it writes, in the order in which it said so for the first time."""
+    """The last few that it said it writes, in the order in which it last said so."""
     came_back_ms: int | None = None
 
 
@@ -58,10 +58,10 @@ class Greetings:
 
     def note(self, public_key: bytes, log: bytes, now_ms: int) -> None:
         greeter = self._greeters.setdefault(public_key, _Greeter())
-        if log not in greeter.logs:
-            greeter.logs = [*greeter.logs[1 - limits.GREETED_LOGS_MAX :], log]
-        elif log != greeter.logs[-1]:
+        if log in greeter.logs[:-1]:
             greeter.came_back_ms = now_ms
+        others = [each for each in greeter.logs if each != log]
+        greeter.logs = [*others[1 - limits.GREETED_LOGS_MAX :], log]
         while len(self._greeters) > limits.LOGS_MAX:
             del self._greeters[next(iter(self._greeters))]
 
