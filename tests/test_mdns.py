@@ -38,15 +38,15 @@ def test_the_mark_gives_away_neither_key_nor_mesh_and_differs_where_either_does(
 
 @pytest.mark.slow
 @pytest.mark.trio
-async def test_nodes_of_one_mesh_find_each_other_and_no_others() -> None:
+async def test_nodes_of_one_mesh_find_each_other_and_no_others_while_the_swarm_key_changes_too() -> None:
     ann = _Node("ann", "/ip4/192.0.2.1/tcp/8471", "/ip6/2001:db8::1/tcp/8471")
     ben, stranger = _Node("ben"), _Node("eve", "/ip4/192.0.2.9/tcp/8471")
-    mark, other = mark_of(_KEY, MESH), mark_of(_KEY, OTHER_MESH)
+    mark, other, newer = mark_of(_KEY, MESH), mark_of(_KEY, OTHER_MESH), mark_of(SwarmKey(b"n" * 32), MESH)
     with trio.fail_after(60):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(LocalDiscovery(lambda: [other], _LOOPBACK).run, stranger)
             nursery.start_soon(LocalDiscovery(lambda: [mark], _LOOPBACK).run, ann)
-            nursery.start_soon(LocalDiscovery(lambda: [mark], _LOOPBACK).run, ben)
+            nursery.start_soon(LocalDiscovery(lambda: [newer, mark], _LOOPBACK).run, ben)
             await ben.heard.wait()
             nursery.cancel_scope.cancel()
     assert ben.seen[0] == (ann.key, ["/ip4/192.0.2.1/tcp/8471", "/ip6/2001:db8::1/tcp/8471"])

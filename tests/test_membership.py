@@ -7,6 +7,7 @@ import trio
 from trio.testing import MockClock
 
 from demesh import limits
+from demesh.cli.run import _trusted
 from demesh.config.load import Settings
 from demesh.errors import UsageError
 from demesh.identity import peer_id
@@ -86,6 +87,26 @@ async def test_who_is_not_listed_is_refused_from_the_start_though_others_relay_i
         assert ben.head_of(cat) > 0
         assert counted("demesh_refused_total", room="chain", reason="not_listed") > before
         assert cat.key not in network_of(ann).dialled
+
+
+async def test_a_new_swarm_key_is_for_members_that_are_let_in_and_have_not_left(
+    autojump_clock: MockClock, mesh: Mesh
+) -> None:
+    ann, ben, cat, dan, eve = (mesh.member(owner) for owner in ("ann", "ben", "cat", "dan", "eve"))
+    async with running(ann, ben, seconds=2 * _HOUR):
+        async with running(cat, dan, eve):
+            mesh.connect(ann, ben, cat, dan, eve)
+            await trio.sleep(10)
+            assert _trusted(ann.node) == {each.key for each in (ann, ben, cat, dan, eve)}
+            cat.node.leave()
+            await trio.sleep(1)
+        await trio.sleep(10 * _MINUTE)
+        await ben.node.forget("dan")
+        await go_over_to(ann, Policy(denied=frozenset({eve.key})))
+        await trio.sleep(1)
+        assert _trusted(ann.node) == {ann.key, ben.key}
+        await go_over_to(ann, Policy(members=frozenset({eve.key}), listed=True))
+        assert _trusted(ann.node) == {ann.key, eve.key}
 
 
 async def test_a_node_that_leaves_is_no_members_trouble(autojump_clock: MockClock, mesh: Mesh) -> None:

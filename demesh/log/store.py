@@ -112,11 +112,6 @@ class Store(StoredLogs):
             else:
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('place', ?)", (place,))
 
-    def note(self, name: str) -> bytes:
-        """What this node noted for itself under `name`; empty if nothing."""
-        rows = self._query("SELECT CAST(value AS BLOB) FROM meta WHERE key = ?", (f"note/{name}",))
-        return cast(bytes, rows[0][0]) if rows else b""
-
     def set_note(self, name: str, value: bytes) -> None:
         """Raises StoreError."""
         with self._writing(durable=False):

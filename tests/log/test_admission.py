@@ -123,6 +123,22 @@ def test_a_member_from_the_store_is_not_new_and_one_that_is_listed_costs_no_plac
     assert [_reasons(logs, log_of(f"m{number}", 1)) for number in range(4)] == [["taken"]] * 3 + [["too_many_members"]]
 
 
+def test_an_epoch_that_pushes_out_its_members_oldest_is_no_new_member_and_one_that_is_denied_pushes_out_nothing(
+    few: None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "EPOCHS_PER_KEY_MAX", 1)
+    logs, admission = _logs(Policy(), *[log_of(owner, 2) for owner in ("ann", "bob", "cat")])
+    assert _reasons(logs, log_of("dan", 1)) == ["too_many_members"]
+    newer = log_of("ann", 2, epoch=1)
+    taken = logs.offer(newer, _A)
+    assert (taken.accepted, taken.dropped) == (newer, [log_of("ann", 1)[0].log])
+    admission.policy = Policy(denied=frozenset({_A}))
+    denied = logs.offer(log_of("ann", 2, epoch=2), _A)
+    assert [each.reason for each in denied.refusals] == ["denied"]
+    assert denied.dropped == []
+    assert logs.get(newer[0].log) is not None
+
+
 def test_what_is_not_rightly_signed_takes_nobodys_place(few: None) -> None:
     logs, _ = _logs(Policy())
     for number in range(9):
