@@ -1,6 +1,7 @@
 """Members of a mesh of whole nodes in memory: who is turned away, who leaves, and what of that is told."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import pytest
 import trio
@@ -87,6 +88,20 @@ async def test_who_is_not_listed_is_refused_from_the_start_though_others_relay_i
         assert ben.head_of(cat) > 0
         assert counted("demesh_refused_total", room="chain", reason="not_listed") > before
         assert cat.key not in network_of(ann).dialled
+
+
+async def test_a_log_that_is_not_let_in_is_not_asked_for_again(autojump_clock: MockClock, tmp_path: Path) -> None:
+    mesh = Mesh(tmp_path)
+    mesh.swarm.lossy = True
+    ann, ben, cat = (mesh.member(owner) for owner in ("ann", "ben", "cat"))
+    set_policy(ann, Policy(denied=frozenset({cat.key})))
+    before = counted("demesh_refused_total", room="chain", reason="denied")
+    async with running(ann, ben, cat):
+        mesh.connect(ann, ben, cat)
+        await trio.sleep(5 * _MINUTE)
+        assert ben.head_of(cat) > 0
+        assert ann.head_of(ben) > 0
+        assert counted("demesh_refused_total", room="chain", reason="denied") == before + 1
 
 
 async def test_a_new_swarm_key_is_for_members_that_are_let_in_and_have_not_left(
