@@ -60,14 +60,28 @@ def multiaddr(host: str, port: int) -> str:
     return f"/{kind}/{host}/tcp/{port}"
 
 
+def host_of(text: str) -> str:
+    """The IP address or name in a multiaddr. Raises ValueError for what is none."""
+    parts = text.split("/")
+    if len(parts) < 3 or parts[0] or parts[1] not in _MULTIADDR_HOSTS:
+        raise ValueError(f"{text!r} names no host")
+    return parts[2]
+
+
 def is_routable(text: str) -> bool:
-    """Whether others can dial this multiaddr: its host is a name, or an address that is neither loopback nor a wildcard."""
-    host = text.split("/")[2]
+    """Whether others can dial this multiaddr: its host is a name, or an address that leads somewhere from elsewhere."""
+    return may_be_dialled(host_of(text))
+
+
+def may_be_dialled(host: str) -> bool:
+    """Whether a host is a name, or an address that is neither loopback, wildcard, link-local nor multicast."""
     try:
         address = ipaddress.ip_address(host)
     except ValueError:
         return True
-    return not (address.is_loopback or address.is_unspecified or address.is_link_local)
+    if isinstance(address, ipaddress.IPv6Address) and address.ipv4_mapped:
+        address = address.ipv4_mapped
+    return not (address.is_loopback or address.is_unspecified or address.is_link_local or address.is_multicast)
 
 
 def _parse_multiaddr(text: str) -> PeerAddress:

@@ -21,6 +21,7 @@ from demesh.log.chain import Logs
 from demesh.log.codec import Value
 from demesh.log.entry import Entry, Kind
 from demesh.log.epoch import Marker
+from demesh.log.event import Event
 from demesh.log.hello import Hello
 from demesh.log.plan import PlanPart, PlanRow, split_plan
 from demesh.log.results import Result, Results
@@ -129,6 +130,10 @@ class Author:
     async def say_hello(self, hello: Hello) -> None:
         """Tell the mesh that something about this node has changed. Raises StoreError."""
         await self._append([(Kind.HELLO, hello.payload())])
+
+    async def say_event(self, event: Event) -> None:
+        """Tell the mesh of something that happened or was decided. Raises StoreError."""
+        await self._append([(Kind.EVENT, event.payload())])
 
     async def begin(
         self, hello: Hello, known_hello: Hello | None, rows: Sequence[PlanRow], known_plan: int | None

@@ -11,7 +11,7 @@ from dataclasses import fields, replace
 from typing import Any
 
 from demesh import __version__, limits
-from demesh.address import is_routable, multiaddr
+from demesh.address import multiaddr
 from demesh.adoption import Adoption
 from demesh.checks.check import Check, with_actual_key
 from demesh.checks.placement import Candidate, CheckKey, Damping, wish
@@ -31,7 +31,7 @@ from demesh.view.vote import VoteState
 _VANTAGES_KEPT_MS = 10_000
 _LIVE = frozenset(
     (
-        *("tags", "advertise", "alertmanagers", "alert_labels", "alert_token_file", "checks", "not_yet"),
+        *("tags", "advertise", "policy", "alertmanagers", "alert_labels", "alert_token_file", "checks", "not_yet"),
         *("adopt_checks", "allow_requests"),
     )
 )
@@ -145,17 +145,16 @@ class Duty:
             self._vantages = self._view.vantages(now_ms)
         return turn_of(self._key, self._vantages.get((row.name, row.definition), ()))
 
-    def hello(self, epoch_nonce: bytes, previous: tuple[bytes, Head] | None, listening: Sequence[str]) -> Hello:
-        """Who this node is, in the log of that nonce. `listening` are the multiaddrs at which it can be reached."""
+    def hello(self, epoch_nonce: bytes, previous: tuple[bytes, Head] | None, found: Sequence[str]) -> Hello:
+        """Who this node is, in the log of that nonce. `found` are the multiaddrs to tell unless the configuration names some."""
         said = [multiaddr(host, port) for host, port in self.settings.advertise]
-        heard = [each for each in listening if is_routable(each)]
         return Hello(
             public_key=self._key,
             epoch_nonce=epoch_nonce,
             name=self.settings.name,
             version=__version__,
             tags=self.settings.tags,
-            addresses=tuple(said or heard)[: limits.ADDRESSES_MAX],
+            addresses=tuple(said or found)[: limits.ADDRESSES_MAX],
             previous=previous,
             protocols=(SYNC,) if self.settings.allow_requests == "none" else (SYNC, ASK),
         )

@@ -8,6 +8,7 @@ from demesh.alerts.alertmanager import Post
 from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.historian import HistoryStorage
+from demesh.interfaces import OwnAddress
 from demesh.log.epoch import Marker
 from demesh.log.storage import Storage
 from demesh.log.store import Store
@@ -40,3 +41,5 @@ class Edges:
     """What tells this machine from others, and outlives a reboot."""
     public_probes: Mapping[str, Probe] = field(default_factory=dict[str, Probe])
     """Like `probes`, but they ask public addresses only."""
+    own_addresses: Callable[[], list[OwnAddress]] = list
+    """Looks at the machine's interfaces; none by default."""

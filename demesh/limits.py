@@ -64,6 +64,13 @@ START_ASK_SECONDS_MAX = 5  # a node waits so long for members who can say how fa
 START_ASK_MEMBER_MS_MAX = 7 * 86_400_000  # a member from whom nothing came for so long is not asked
 LOGS_MAX = 1_024  # of others
 EPOCHS_PER_KEY_MAX = 256  # logs of one member
+NEW_MEMBERS_BURST = 64  # that the configuration does not name, after a start
+NEW_MEMBERS_PER_HOUR = 10  # after those
+DENIED_MAX = 4_096  # keys in the configuration
+TURNED_AWAY_MAX = 4_096  # logs of whose owners it is remembered that they are not admitted
+FORGETS_MAX = 4_096  # members and logs that events have forgotten
+EVENTS_AT_START_MAX = 256  # per log, read at start
+LEFT_AFTER_MS = 7 * 86_400_000  # of silence that this node itself observed
 EPOCHS_DROPPED_MAX = 4_096  # logs given up for newer ones of their member, that are not taken again
 SYNC_VECTOR_ROWS_MAX = 4_096  # wire; more than LOGS_MAX, so that no own epoch makes a vector too long
 
@@ -107,6 +114,15 @@ INVITATION_BYTES_MAX = 8_192
 DIAL_SECONDS_MAX = 10
 DIAL_BACKOFF_SECONDS_MIN = 1
 DIAL_BACKOFF_SECONDS_MAX = 60
+PEERS_WANTED = 8  # that a node dials of its own accord, beyond the configured ones
+MEMBER_DIALS_MAX = 4  # at a time
+MEMBER_ADDRESSES_TRIED_MAX = 8  # of one member, in one attempt
+MEMBER_DIAL_SECONDS_MAX = 30  # one attempt, all addresses
+MEMBER_DIAL_BACKOFF_SECONDS_MAX = 900
+SEEN_AT_SECONDS_MAX = 5
+MDNS_FOUND_MAX = 256  # nodes in the local network
+ADDRESSES_LOOK_SECONDS = 60  # how often what is said of the own addresses is looked at
+ADDRESSES_TOLD_SECONDS_MIN = 600  # between two hellos that only tell other addresses
 
 # Asking members to try something
 ASK_FRAME_BYTES_MAX = 32_768

@@ -8,6 +8,7 @@ service that fails ends the node: a supervisor restarts it, and the log is built
 """
 
 import logging
+import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
@@ -31,17 +32,20 @@ from demesh.historian import Historian
 from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
 from demesh.identity import peer_id
-from demesh.log.bye import Bye
+from demesh.log.admission import Admission
+from demesh.log.bye import LEFT, Bye
 from demesh.log.chain import Gap, Logs, LogState
 from demesh.log.entry import NO_LOG, Entry
 from demesh.log.epoch import NewEpoch
 from demesh.log.plan import PlanRow, split_plan
 from demesh.log.replay import startup_entries
 from demesh.lookout import Lookout
+from demesh.membership import Membership
 from demesh.mesh.dialer import keep_dialling
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import ASK, Stream
+from demesh.mesh.reach import keep_reaching
 from demesh.mesh.syncer import Syncer
 from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
@@ -65,13 +69,16 @@ class Node:
         self._clock = edges.clock
         opened = open_logs(self.key, edges.clock, edges.store, edges.history, edges.read_marker(), edges.machine)
         self.view, decision = opened.view, opened.decision
+        self._admission = Admission(self.key, settings.policy)
         self.logs = Logs(
             mesh_id,
             NO_LOG if isinstance(decision, NewEpoch) else decision.log,
             edges.store.logs(),
             edges.store.carried(),
             edges.store.dates(),
+            admission=self._admission,
         )
+        self.view.bars = lambda key: not self._admission.allows(key)
         self.historian = Historian(
             opened.history,
             edges.history_storage,
@@ -82,6 +89,18 @@ class Node:
             self.key,
         )
         self.duty = Duty(settings, mesh_id, self.key, self.view, edges.clock)
+        self._membership = Membership(
+            self.view,
+            self.logs,
+            edges.storage,
+            edges.network,
+            edges.clock,
+            self.key,
+            self._furthest,
+            edges.own_addresses,
+        )
+        self._bye = Bye("stopped")
+        self._stop = trio.Event()
         self._own_log = OwnLog(
             key,
             mesh_id,
@@ -89,6 +108,7 @@ class Node:
             opened,
             self.logs,
             self.duty,
+            self._membership.own_addresses,
             self.historian,
             lambda entry: self._show(self.key, entry, self._clock.monotonic_ms(), True),
             self._publish,
@@ -133,17 +153,20 @@ class Node:
 
         Raises DemeshError (perhaps in a group) when something without which there is no node fails.
         """
+        self._stop = stop
+        self._edges.network.admit(self._admission.allows)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._edges.network.run, self)
             for task in (self._intake.run, self._syncer.run, self._lookout.run, self._end_with_the_store):
                 nursery.start_soon(task)
             for task in (self.historian.run, self._housekeeper.run):
                 nursery.start_soon(task)
-            nursery.start_soon(keep_dialling, self.settings.peers, self._edges.network, self.key, self._edges.rng)
+            self._keep_connected(nursery)
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()
                 return
-            nursery.start_soon(self._own_log.run)
+            for task in (self._own_log.run, self._membership.run, self._keep_addresses):
+                nursery.start_soon(task)
             for service in services:
                 await nursery.start(service, self)
             async with trio.open_nursery() as checking:
@@ -153,7 +176,7 @@ class Node:
                 self.ready.set()
                 await stop.wait()
                 checking.cancel_scope.cancel()
-            await self._own_log.end(Bye("stopped"))
+            await self._own_log.end(self._bye)
             await trio.sleep(_FAREWELL_SECONDS)
             nursery.cancel_scope.cancel()
 
@@ -196,6 +219,19 @@ class Node:
                 raise UsageError(f"This cannot be tried: {why}.") from None
         return self._asker.question(check, selectors)
 
+    def members(self) -> list[dict[str, Any]]:
+        """The answer of `demesh members --json`."""
+        return self._membership.told()
+
+    async def forget(self, wanted: str) -> None:
+        """Tell the mesh that a member, by name or peer id, is none any more. Raises UsageError, StoreError."""
+        await self._own_log.tell(self._membership.forget(wanted))
+
+    def leave(self) -> None:
+        """Stop, and be no member any more until this node is started again."""
+        self._bye = Bye(LEFT, limits.TIME_MS_MAX)
+        self._stop.set()
+
     async def reload(self) -> None:
         """Take up the configuration anew. Raises UsageError for a bad one; then the last good one stays in force."""
         try:
@@ -218,6 +254,8 @@ class Node:
         async with self._changing:
             settings, changed = self.duty.live(settings)
             await self._go_over(settings, self.duty.rows_of(settings))
+            self._edges.network.admit(self._admission.allows)
+            self._lookout.look_soon()
             self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
             return changed
 
@@ -228,6 +266,14 @@ class Node:
     def store_bytes(self) -> int:
         """What the store takes on disk. Looks there; may be called in any thread."""
         return bytes_on_disk(self._edges.store.path)
+
+    def dialable(self) -> Sequence[str]:
+        """The multiaddrs of this machine at which others may reach this node."""
+        return self._edges.network.dialable_addresses()
+
+    def found(self, key: bytes, addresses: Sequence[str]) -> None:
+        """Something outside found a node with this key at these multiaddrs."""
+        self._membership.found(key, addresses)
 
     def listening(self) -> Sequence[str]:
         """The multiaddrs at which peers can connect."""
@@ -267,6 +313,7 @@ class Node:
 
         def prepare(own_log: bytes) -> Assignment:
             self.duty.take_up(settings, rows)
+            self._admission.policy = settings.policy
             self._runner.set_checks(self.duty.running())
             return Assignment(settings.checks, self.duty.votes(own_log, rows), parts)
 
@@ -283,6 +330,20 @@ class Node:
                     except UsageError as error:
                         log.error("What the mesh asks of this node is not taken up: %s", error)
 
+    def _keep_connected(self, nursery: trio.Nursery) -> None:
+        network, rng = self._edges.network, self._edges.rng
+        nursery.start_soon(keep_dialling, self.settings.peers, network, self.key, rng, self._admission.allows)
+        nursery.start_soon(keep_reaching, self._membership.candidates, network, rng)
+
+    async def _keep_addresses(self) -> None:
+        """Tell the mesh when this node can be dialled at other addresses, not too often."""
+        told_at = -math.inf
+        while True:
+            await trio.sleep(limits.ADDRESSES_LOOK_SECONDS)
+            await self._membership.look_outside()
+            if trio.current_time() - told_at >= limits.ADDRESSES_TOLD_SECONDS_MIN and await self._own_log.greet_anew():
+                told_at = trio.current_time()
+
     def _report(self, run: Run) -> bool:
         self.latest.note(self.settings.checks[run.check], run)
         return self._own_log.report(run)
@@ -298,6 +359,7 @@ class Node:
     async def _show_adopted(self, state: LogState) -> None:
         before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
         self.view.load(state.public_key, [*before, *tail])
+        self.view.heed_forgets()
 
     def _holders(self, log_id: bytes, seq: int) -> tuple[int, int]:
         now_ms = self._clock.monotonic_ms()
@@ -309,6 +371,9 @@ class Node:
         state = self.logs.get(log_id)
         holding = self._syncer.holders(log_id, seq) & others
         return len(holding) + int(state is not None and state.head.seq >= seq), len(others) + 1
+
+    def _furthest(self, log_id: bytes) -> int:
+        return self._syncer.furthest(log_id)
 
     def _on_gone(self, logs: Sequence[bytes]) -> None:
         self.view.forget(logs)

@@ -17,6 +17,7 @@ from demesh.log.store import Store
 from demesh.view.fold import View
 from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
+from demesh.view.standing import NOTE, decode_standings
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,6 +41,8 @@ def open_logs(
         folded = history.logs.get(state.log)
         if folded:
             history.learn(state.public_key, history_context(store, state.log, folded.applied_seq + 1))
+    view.heed_forgets()
+    view.restore_standings(decode_standings(store.note(NOTE)))
     own = store.own_log(public_key)  # with another key in its place, the node is another member
     decision = decide_epoch(
         own_log=own,

@@ -25,7 +25,7 @@ from demesh.log.chain import Logs
 from demesh.log.codec import Value
 from demesh.log.entry import Kind, log_id
 from demesh.log.epoch import Continue, NewEpoch
-from demesh.log.event import warning
+from demesh.log.event import Event, warning
 from demesh.log.head import Head
 from demesh.log.hello import Hello
 from demesh.log.writer import Writer
@@ -56,12 +56,13 @@ class OwnLog:
         opened: Opened,
         logs: Logs,
         duty: Duty,
+        addresses: Callable[[], Sequence[str]],
         historian: Historian,
         shown: Shown,
         publish: Publish,
         on_gone: Callable[[Sequence[bytes]], None],
     ) -> None:
-        """`on_gone` is told which logs a carry of this node names."""
+        """`addresses` are the multiaddrs to tell others to dial; `on_gone` is told which logs a carry of this node names."""
         self._key = key
         self._public_key = bytes(key.verify_key)
         self._mesh_id = mesh_id
@@ -69,12 +70,14 @@ class OwnLog:
         self._opened = opened
         self._logs = logs
         self._duty = duty
+        self._addresses = addresses
         self._historian = historian
         self._shown = shown
         self._publish = publish
         self._on_gone = on_gone
         self._epoch: _Epoch
         self._author: Author
+        self._told: Hello
         self._begun = trio.Event()
         self._changing = trio.Lock()
         self.witnesses = Witnesses(self._public_key, readers(opened.view, self._public_key), logs, edges.storage)
@@ -104,8 +107,9 @@ class OwnLog:
             gone=self._on_gone,
             votes=self._duty.votes(writer.log, self._duty.rows),
         )
+        self._told = self._hello()
         await self._author.begin(
-            self._hello(),
+            self._told,
             known.hello if known else None,
             self._duty.rows,
             plan.seq if plan and list(plan.rows) == self._duty.rows else None,
@@ -134,10 +138,18 @@ class OwnLog:
         """
         await self._begun.wait()
         async with self._changing:
-            before = self._hello()
             await self._author.replan(lambda: prepare(self._epoch.log))
-            if (hello := self._hello()) != before:
-                await self._author.say_hello(hello)
+            await self._greet_anew()
+
+    async def greet_anew(self) -> bool:
+        """Say what has changed of this node, if anything has; returns whether. Raises StoreError."""
+        async with self._changing:
+            return await self._greet_anew()
+
+    async def tell(self, event: Event) -> None:
+        """Tell the mesh of something that happened or was decided. Raises StoreError."""
+        await self._begun.wait()
+        await self._author.say_event(event)
 
     async def warn(self, subject: str, text: str) -> None:
         """Warn the mesh, at most once an hour of each subject. Raises StoreError."""
@@ -184,7 +196,8 @@ class OwnLog:
         """Who writes from now on, and how the new log begins. Called while nothing is being written."""
         state = self._logs.get(self._epoch.log)
         writer = self._writer(NewEpoch(why, (state.log, state.head) if state else None))
-        return writer, self._hello()
+        self._told = self._hello()
+        return writer, self._told
 
     async def _keep_books(self) -> None:
         """Write the sums of hours and days that are over."""
@@ -198,5 +211,13 @@ class OwnLog:
     async def _due(self) -> Sequence[tuple[Kind, Value]]:
         return await self._historian.sums_due(self._epoch.log, self._edges.clock.wall_ms())
 
+    async def _greet_anew(self) -> bool:
+        hello = self._hello()
+        if hello == self._told:
+            return False
+        await self._author.say_hello(hello)
+        self._told = hello
+        return True
+
     def _hello(self) -> Hello:
-        return self._duty.hello(self._epoch.nonce, self._epoch.previous, self._edges.network.listen_addresses())
+        return self._duty.hello(self._epoch.nonce, self._epoch.previous, self._addresses())

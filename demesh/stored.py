@@ -13,6 +13,9 @@ from demesh.view import report
 from demesh.view.fold import View
 from demesh.view.history import LogHistory, behind
 from demesh.view.history_store import HistoryStore
+from demesh.view.members import Outlook, members_told
+from demesh.view.presence import Presence
+from demesh.view.standing import NOTE, decode_standings
 from demesh.view.uptime import OpenHistory, Past, look_back
 
 
@@ -50,16 +53,26 @@ class Stored:
                 past, folded = look_back(history, OpenHistory.of(logs.values()), newest_ms), logs
         except HistoryError:  # derived, and not there
             view = self._view(None)
-        own_key = bytes(read_or_make_node_key(self._home.node_key).verify_key) if self._home.node_key.exists() else b""
         answer = report.status(
-            view, past, behind(folded, self._states), self._store.mesh_id().hex()[:8], own_key, 0, newest_ms
+            view, past, behind(folded, self._states), self._store.mesh_id().hex()[:8], self._own_key(), 0, newest_ms
         )
         for node in answer["nodes"]:
             node["presence"] = "unknown"
         return {**answer, "incidents": []}
 
+    def members(self) -> list[dict[str, Any]]:
+        """As `demesh members --json`; what was known last, so nobody's presence but of those that have left."""
+        view, heads = self._view(None), {state.log: state.head.seq for state in self._states}
+        told = members_told(Outlook(view, self._own_key(), {}, lambda log: heads.get(log, -1), lambda log: -1, 0, 0))
+        return [each if each["presence"] == Presence.LEFT else {**each, "presence": "unknown"} for each in told]
+
+    def _own_key(self) -> bytes:
+        return bytes(read_or_make_node_key(self._home.node_key).verify_key) if self._home.node_key.exists() else b""
+
     def _view(self, history: HistoryStore | None) -> View:
         view = View(b"", 0)
         for state in self._states:
             load_log(view, self._store, state, history)
+        view.heed_forgets()
+        view.restore_standings(decode_standings(self._store.note(NOTE)))
         return view

@@ -31,11 +31,21 @@ FLUSH_SECONDS = 2
 ALERTMANAGER = "http://alerts.example"
 
 
+def web_check(**rest: Any) -> Check:
+    return Check("web", ProbeSpec("http", "https://example.org/", 1_000), **rest)
+
+
 class Member:
     """A node and the machine it runs on, which outlives it: the store's file, the marker and what its target does."""
 
     def __init__(
-        self, swarm: MemorySwarm, place: Path, owner: str, checks: Sequence[Check], flush_seconds: int
+        self,
+        swarm: MemorySwarm,
+        place: Path,
+        owner: str,
+        checks: Sequence[Check],
+        flush_seconds: int,
+        network: type[MemoryNetwork] = MemoryNetwork,
     ) -> None:
         self.key = public_key_of(owner)
         self.says: Iterator[Outcome] = repeat(Outcome.PASS)
@@ -46,7 +56,8 @@ class Member:
         self.public: list[ProbeSpec] = []
         """What was asked of its probes that ask public addresses only."""
         self.posts: list[tuple[str, list[dict[str, Any]], float]] = []
-        self._swarm = swarm
+        self.swarm = swarm
+        self._network = network
         self._owner = self.name = owner
         self._file = place / f"{owner}.db"
         self._history_file = place / f"{owner}-view.db"
@@ -73,7 +84,7 @@ class Member:
                 storage=storage,
                 history=history,
                 history_storage=DirectHistoryStorage(history),
-                network=MemoryNetwork(self._swarm, self.key),
+                network=self._network(self.swarm, self.key),
                 probes={"http": self._probe},
                 public_probes={"http": self._probe_public, "dns": self._probe_public},
                 post=self._post,
@@ -90,7 +101,7 @@ class Member:
                 if self.meets:
                     await trio.testing.wait_all_tasks_blocked()
                 for other in self.meets:
-                    self._swarm.connect(self.key, other.key)
+                    self.swarm.connect(self.key, other.key)
                 if self.meanwhile:
                     nursery.start_soon(self.node.reload)
                 await self.node.ready.wait()
@@ -186,12 +197,14 @@ def folded_anew(store: Store, history: History, kept: HistoryStore) -> list[tupl
 
 
 class Mesh:
-    def __init__(self, place: Path) -> None:
+    def __init__(self, place: Path, network: type[MemoryNetwork] = MemoryNetwork) -> None:
+        """`network` is what its members are on."""
         self.swarm = MemorySwarm()
         self.place = place
+        self.network = network
 
     def member(self, owner: str, checks: Sequence[Check] = (), flush_seconds: int = FLUSH_SECONDS) -> Member:
-        return Member(self.swarm, self.place, owner, checks, flush_seconds)
+        return Member(self.swarm, self.place, owner, checks, flush_seconds, self.network)
 
     def forget(self, member: Member) -> None:
         """Its machine is off: it is connected with nobody."""

@@ -6,7 +6,6 @@ from dataclasses import replace
 from datetime import datetime
 from itertools import chain, cycle, pairwise, repeat
 from pathlib import Path
-from typing import Any
 
 import pytest
 import trio
@@ -25,7 +24,7 @@ from demesh.log.rollup import read_rollup
 from demesh.outcome import Outcome
 from demesh.probes.base import ProbeSpec
 from demesh.view.presence import Presence
-from tests.cluster import ALERTMANAGER, FLUSH_SECONDS, Member, Mesh, running
+from tests.cluster import ALERTMANAGER, FLUSH_SECONDS, Member, Mesh, running, web_check
 from tests.log.builders import (
     START_WALL_MS,
     counted,
@@ -36,10 +35,6 @@ _PULL_SECONDS_MIN = 20
 """No node pulls of its own accord before: what is known earlier was pulled for a reason."""
 _SILENT_SECONDS = 2 * FLUSH_SECONDS + 5 + 10
 _HOUR = 3_600
-
-
-def _check(**rest: Any) -> Check:
-    return Check("web", ProbeSpec("http", "https://example.org/", 1_000), **rest)
 
 
 def _agree(*members: Member) -> bool:
@@ -105,7 +100,7 @@ async def test_others_are_asked_about_a_suspect_member(autojump_clock: MockClock
 
 
 async def test_restart_with_the_marker_goes_on_in_the_same_log(autojump_clock: MockClock, mesh: Mesh) -> None:
-    ann = mesh.member("ann", [_check()])
+    ann = mesh.member("ann", [web_check()])
     async with running(ann):
         await trio.sleep(1)
     async with running(ann):
@@ -116,7 +111,7 @@ async def test_restart_with_the_marker_goes_on_in_the_same_log(autojump_clock: M
 async def test_restart_without_the_marker_begins_an_epoch_that_names_the_last(
     autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    ann = mesh.member("ann", [_check()])
+    ann = mesh.member("ann", [web_check()])
     async with running(ann):
         await trio.sleep(1)
         first = ann.node.logs.states()[0].log
@@ -132,7 +127,7 @@ async def test_restart_without_the_marker_begins_an_epoch_that_names_the_last(
 
 
 async def test_quick_restart_forgets_no_failure(autojump_clock: MockClock, mesh: Mesh) -> None:
-    check = _check(interval_ms=60_000, retry_interval_ms=4_000, fail_after=3)
+    check = web_check(interval_ms=60_000, retry_interval_ms=4_000, fail_after=3)
     ann = mesh.member("ann", [check], flush_seconds=10)
     ann.says = repeat(Outcome.FAIL)
     async with running(ann):
@@ -144,7 +139,7 @@ async def test_quick_restart_forgets_no_failure(autojump_clock: MockClock, mesh:
 
 
 async def test_configuration_is_taken_up_while_the_node_runs(autojump_clock: MockClock, mesh: Mesh) -> None:
-    ann, ben = mesh.member("ann", [_check(interval_ms=4_000)]), mesh.member("ben")
+    ann, ben = mesh.member("ann", [web_check(interval_ms=4_000)]), mesh.member("ben")
     async with running(ann, ben):
         mesh.connect(ann, ben)
         await trio.sleep(10)
@@ -154,7 +149,7 @@ async def test_configuration_is_taken_up_while_the_node_runs(autojump_clock: Moc
         token_file = Path("/nonexistent/token")
         ann.configured = replace(
             ann.configured,
-            checks=(shop, _check(interval_ms=4_000)),
+            checks=(shop, web_check(interval_ms=4_000)),
             tags=("eu",),
             alertmanagers=(),
             alert_token_file=token_file,
@@ -188,7 +183,7 @@ def _fits_its_plan(entry: Entry, log: Sequence[Entry]) -> bool:
 
 
 async def test_undisturbed_checks_keep_their_votes_when_others_change(autojump_clock: MockClock, mesh: Mesh) -> None:
-    web = _check(interval_ms=60_000, retry_interval_ms=1_000)
+    web = web_check(interval_ms=60_000, retry_interval_ms=1_000)
     ann = mesh.member("ann", [web])
     ann.says = repeat(Outcome.FAIL)
     async with running(ann):
@@ -206,7 +201,7 @@ async def test_undisturbed_checks_keep_their_votes_when_others_change(autojump_c
 async def test_configuration_that_changes_while_the_node_starts_waits_for_its_log(
     autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    ann = mesh.member("ann", [_check()])
+    ann = mesh.member("ann", [web_check()])
     ann.meanwhile = True
     async with running(ann):
         await trio.sleep(1)
@@ -234,7 +229,7 @@ async def test_results_that_come_while_the_plan_changes_belong_to_the_old_one(
 
 
 async def test_bad_configuration_changes_nothing_and_is_counted(autojump_clock: MockClock, mesh: Mesh) -> None:
-    ann = mesh.member("ann", [_check()])
+    ann = mesh.member("ann", [web_check()])
     async with running(ann):
         await trio.sleep(1)
         good = ann.configured
@@ -297,7 +292,7 @@ async def test_results_forgotten_early_are_warned_of(autojump_clock: MockClock, 
 async def test_what_only_a_restart_changes_is_said_and_left(
     autojump_clock: MockClock, mesh: Mesh, caplog: pytest.LogCaptureFixture
 ) -> None:
-    ann = mesh.member("ann", [_check()])
+    ann = mesh.member("ann", [web_check()])
     async with running(ann):
         assert isinstance(ann.configured, Settings)
         ann.configured = replace(ann.configured, name="nan", flush_interval_ms=9_000)
@@ -310,7 +305,7 @@ async def test_check_that_seldom_runs_is_known_after_a_restart(
     autojump_clock: MockClock, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "STARTUP_TAIL_ENTRIES_MAX", 5)
-    ann = mesh.member("ann", [_check(interval_ms=6 * _HOUR * 1_000)])
+    ann = mesh.member("ann", [web_check(interval_ms=6 * _HOUR * 1_000)])
     async with running(ann):
         await trio.sleep(60)
     async with running(ann):
@@ -323,7 +318,7 @@ async def test_check_that_seldom_runs_is_known_after_a_restart(
 async def test_votes_are_the_same_after_restarts_in_which_nothing_was_heard(
     autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    ann, ben = mesh.member("ann", [_check(interval_ms=600_000)]), mesh.member("ben")
+    ann, ben = mesh.member("ann", [web_check(interval_ms=600_000)]), mesh.member("ben")
     ann.says = chain([Outcome.PASS, Outcome.PASS], repeat(Outcome.FAIL))
     async with running(ann, ben, seconds=_HOUR):
         mesh.connect(ann, ben)
@@ -358,7 +353,7 @@ async def test_uptime_is_not_complete_until_lost_history_is_folded_anew(
     autojump_clock: MockClock, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(limits, "HISTORY_BEHIND_MAX", 10)
-    ann = mesh.member("ann", [_check(interval_ms=4_000)])
+    ann = mesh.member("ann", [web_check(interval_ms=4_000)])
     async with running(ann):
         await trio.sleep(120)
         assert ann.node.status()["history"]["complete"]
@@ -416,7 +411,7 @@ async def test_node_that_did_not_run_for_a_while_accuses_nobody_on_waking(
 
 
 async def test_node_that_is_stopped_takes_leave(autojump_clock: MockClock, mesh: Mesh) -> None:
-    restless = _check(interval_ms=100, fail_after=1, recover_after=1)
+    restless = web_check(interval_ms=100, fail_after=1, recover_after=1)
     ann, ben = mesh.member("ann", [restless]), mesh.member("ben")
     ann.says = cycle([Outcome.PASS, Outcome.FAIL])  # each result is told at once
     async with running(ben):
@@ -431,7 +426,7 @@ async def test_node_that_is_stopped_takes_leave(autojump_clock: MockClock, mesh:
 
 async def test_vantages_of_a_check_come_to_take_turns(autojump_clock: MockClock, mesh: Mesh) -> None:
     interval_s = 30
-    members = [mesh.member(owner, [_check(interval_ms=1_000 * interval_s)]) for owner in ("ann", "bob", "cid")]
+    members = [mesh.member(owner, [web_check(interval_ms=1_000 * interval_s)]) for owner in ("ann", "bob", "cid")]
     async with running(*members):
         mesh.connect(*members)
         await trio.sleep(12 * interval_s)
@@ -443,7 +438,7 @@ async def test_vantages_of_a_check_come_to_take_turns(autojump_clock: MockClock,
 async def test_failing_check_is_one_incident_posted_at_once_as_is_its_end(
     autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    check = _check(interval_ms=4_000, retry_interval_ms=1_000)
+    check = web_check(interval_ms=4_000, retry_interval_ms=1_000)
     members = [mesh.member(owner, [check]) for owner in ("ann", "ben", "cat")]
     async with running(*members):
         mesh.connect(*members)
@@ -470,7 +465,7 @@ async def test_failing_check_is_one_incident_posted_at_once_as_is_its_end(
 
 @pytest.mark.slow
 async def test_old_results_are_forgotten_and_a_newcomer_is_told_the_same(autojump_clock: MockClock, mesh: Mesh) -> None:
-    ann, ben = (mesh.member(owner, [_check(interval_ms=60_000)], flush_seconds=60) for owner in ("ann", "ben"))
+    ann, ben = (mesh.member(owner, [web_check(interval_ms=60_000)], flush_seconds=60) for owner in ("ann", "ben"))
     for member in (ann, ben):
         assert isinstance(member.configured, Settings)
         member.configured = replace(member.configured, raw_ms=_HOUR * 1_000)
@@ -491,7 +486,7 @@ async def test_old_results_are_forgotten_and_a_newcomer_is_told_the_same(autojum
 
 @pytest.mark.slow
 async def test_hours_and_days_are_summed_and_uptime_tells_the_outage(autojump_clock: MockClock, mesh: Mesh) -> None:
-    check = _check(interval_ms=60_000)
+    check = web_check(interval_ms=60_000)
     ann, ben = (mesh.member(owner, [check], flush_seconds=60) for owner in ("ann", "ben"))
     hours = 3.6  # from 22:13 UTC on
     async with running(ann, ben, seconds=4 * _HOUR):
@@ -516,7 +511,7 @@ async def test_hours_and_days_are_summed_and_uptime_tells_the_outage(autojump_cl
 
 
 async def test_results_of_a_restart_in_between_are_summed_once(autojump_clock: MockClock, mesh: Mesh) -> None:
-    ann = mesh.member("ann", [_check(interval_ms=60_000)], flush_seconds=60)
+    ann = mesh.member("ann", [web_check(interval_ms=60_000)], flush_seconds=60)
     entries: list[Entry] = []
     for _ in range(3):
         async with running(ann, seconds=_HOUR):

@@ -20,7 +20,17 @@ from demesh.api.guard import Access, Asgi, guarded
 from demesh.api.joining import JoiningNode, KeyRotation, add_joining_routes
 from demesh.api.lines import Lines
 from demesh.api.mesh_metrics import mesh_metrics
-from demesh.api.models import AskModel, HeadModel, Health, HeldCheckModel, Problem, Reloaded, StatusModel
+from demesh.api.models import (
+    AskModel,
+    Done,
+    HeadModel,
+    Health,
+    HeldCheckModel,
+    MemberModel,
+    Problem,
+    Reloaded,
+    StatusModel,
+)
 from demesh.api.probe_metrics import probe_metrics
 from demesh.api.problem import problem
 from demesh.api.scopes import requires
@@ -63,6 +73,12 @@ class ApiNode(JoiningNode, Protocol):
     def question(self, name: str | None, table: Mapping[str, Any], selectors: Sequence[str]) -> Question: ...
 
     def store_bytes(self) -> int: ...
+
+    def members(self) -> list[dict[str, Any]]: ...
+
+    async def forget(self, wanted: str) -> None: ...
+
+    def leave(self) -> None: ...
 
     async def reload(self) -> None: ...
 
@@ -128,6 +144,11 @@ def _add_routes(app: FastAPI, node: ApiNode) -> None:
         except UsageError as error:
             return problem(422, str(error))
 
+    @app.get("/api/v1/members", response_model=None, responses={200: {"model": list[MemberModel]}})
+    async def members() -> Response:
+        """The members, connected or not, and those that have left."""
+        return JSONResponse(node.members())
+
     @app.get("/api/v1/log/heads", response_model=None, responses={200: {"model": list[HeadModel]}})
     async def heads() -> Response:
         """Every log this node holds, with its newest entry."""
@@ -149,6 +170,38 @@ def _add_routes(app: FastAPI, node: ApiNode) -> None:
         except UsageError as error:
             return problem(422, str(error))
         return JSONResponse({"status": "reloaded"})
+
+    _add_changes(app, node)
+
+
+def _add_changes(app: FastAPI, node: ApiNode) -> None:
+    @app.post(
+        "/api/v1/members/forget",
+        response_model=None,
+        dependencies=[requires(Scope.WRITE)],
+        responses={
+            200: {"model": Done},
+            409: {"model": Problem, "description": "There is no such member, or it cannot be forgotten."},
+        },
+    )
+    async def forget(member: str) -> Response:
+        """Tell the mesh that a member, by name or peer id, is none any more until it is heard of again."""
+        try:
+            await node.forget(member)
+        except UsageError as error:
+            return problem(409, str(error))
+        return JSONResponse({"status": "forgotten"})
+
+    @app.post(
+        "/api/v1/leave",
+        response_model=None,
+        dependencies=[requires(Scope.WRITE)],
+        responses={200: {"model": Done}},
+    )
+    async def leave() -> Response:
+        """Stop the node, and be no member any more until it is started again."""
+        node.leave()
+        return JSONResponse({"status": "leaving"})
 
 
 def _say_errors_in_json(app: FastAPI) -> None:
@@ -174,7 +227,7 @@ async def _metrics(node: ApiNode) -> bytes:
     """The view is read at once, on the loop; the text, which is the longer part, is made in a thread."""
     now_ms, up_ms = node.clock.monotonic_ms(), node.clock.up_ms()
     checks = node.view.checks(now_ms)
-    presences = [node.view.presence(member, now_ms) for member in node.view.members()]
+    presences = [node.view.presence(member, now_ms) for member in node.view.everyone()]
     states, behind = list(node.logs.states()), node.historian.behind
     runs = [(check, run) for check in node.settings.checks if (run := node.latest.of(check))]
 

@@ -91,6 +91,32 @@ class NodeModel(BaseModel):
     warnings: list[WarningModel] = Field(description="Its warnings of the last 24 hours, the newest first.")
 
 
+class MemberModel(BaseModel):
+    """A member as this node knows it, or one that has left."""
+
+    name: str
+    peer_id: str
+    self: bool = Field(description="Whether it is the node that answers.")
+    presence: str = Field(description="alive, suspect, silent, away or left")
+    seen_at: str | None
+    connected: bool
+    address: str | None = Field(description="Where it is connected, or was last, or what it says of itself.")
+    rtt_ms: float | None = Field(description="Of the last ping over a connection; those come every 15 s.")
+    clock_skew_ms: int | None = Field(description="By how much its wall clock is ahead of the answering node's.")
+    log: str
+    head_seq: int = Field(description="Of the newest entry that this node holds of its log.")
+    lag_entries: int = Field(description="By how much that is behind what any peer was seen to hold.")
+    version: str | None
+    tags: list[str]
+    addresses: list[str] = Field(description="Where it can be dialled, as multiaddrs.")
+
+
+class Done(BaseModel):
+    """What was asked for has been done."""
+
+    status: str
+
+
 class IncidentModel(BaseModel):
     """Something that was opened and is not closed."""
 

@@ -36,6 +36,7 @@ class LazyGroup(click.Group):
         "restore": "demesh.cli.backup:restore",
         "node": "demesh.cli.node:node",
         "status": "demesh.cli.status:status",
+        "members": "demesh.cli.members:members",
         "check": "demesh.cli.check:check",
         "log": "demesh.cli.log:log",
         "swarm-key": "demesh.cli.swarm_key:swarm_key",

@@ -71,8 +71,9 @@ def _examinations(data_dir: str | None) -> dict[str, Examination]:
         return examinations
     examinations["swarm key"] = partial(its.swarm_key, home, settings)
     if running is None:
-        listen = settings.listen or (("0.0.0.0", _SWARM_PORT),)
-        examinations["swarm port"] = partial(machine.port, "swarm port", listen, "--listen")
+        if settings.listens:
+            listen = settings.listen or (("0.0.0.0", _SWARM_PORT),)
+            examinations["swarm port"] = partial(machine.port, "swarm port", listen, "--listen")
         if settings.api:
             examinations["API port"] = partial(machine.port, "API port", [settings.api], "--api")
     examinations["names"] = partial(machine.names, its.hosts(settings))

@@ -54,8 +54,14 @@ def mesh_id_of(home: Home, settings: Settings, key: SigningKey, swarm_keys: Swar
     return mesh_id
 
 
-def default_listen() -> tuple[tuple[str, int], ...]:
-    """Every address of this machine; one socket takes IPv4 too where there is IPv6."""
+def listening(settings: Settings) -> tuple[tuple[str, int], ...]:
+    """Where to listen: as the configuration says, else at every address of this machine."""
+    if not settings.listens:
+        return ()
+    return settings.listen or _everywhere()
+
+
+def _everywhere() -> tuple[tuple[str, int], ...]:
     try:
         with socket.socket(socket.AF_INET6) as probe:
             probe.bind(("::1", 0))
@@ -66,7 +72,7 @@ def default_listen() -> tuple[tuple[str, int], ...]:
 
 async def _ask_for_mesh_id(settings: Settings, key: SigningKey, swarm_keys: SwarmKeys) -> bytes:
     """Run a network for as long as it takes to learn of which mesh the peers are. Ends the process on SIGTERM and SIGINT."""
-    network = Libp2pNetwork(bytes(key), swarm_keys.accepted, "", settings.listen or default_listen())
+    network = Libp2pNetwork(bytes(key), swarm_keys.accepted, "", listening(settings))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_on_signal)
         found = await find_mesh_id(network, settings.peers, swarm_keys.current.first_mesh_id())

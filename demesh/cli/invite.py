@@ -91,9 +91,8 @@ def _addresses(settings: Settings, said: dict[str, Any]) -> list[str]:
     """Where this node is found, by what it says, or else by its configuration."""
     if said:
         return said["addresses"] or dialable(said["listening"])
-    return [multiaddr(*each) for each in settings.advertise] or dialable(
-        [multiaddr(*each) for each in settings.listen] or _LISTEN_DEFAULT
-    )
+    listening = ([multiaddr(*each) for each in settings.listen] or _LISTEN_DEFAULT) if settings.listens else []
+    return [multiaddr(*each) for each in settings.advertise] or dialable(listening)
 
 
 def _mesh_id(home: Home, settings: Settings, key: SwarmKey) -> bytes:

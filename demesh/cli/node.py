@@ -1,4 +1,4 @@
-"""`demesh node run|id`."""
+"""`demesh node run|leave|id`."""
 
 from typing import Literal
 
@@ -9,7 +9,7 @@ from demesh.cli import options
 
 @click.group()
 def node() -> None:
-    """Run a node, or show which one lives here."""
+    """Run a node, make it leave, or show which one lives here."""
 
 
 @node.command()
@@ -19,7 +19,10 @@ def node() -> None:
 )
 @click.option("--name", metavar="NAME", help="The node's name [default: this machine's host name].")
 @click.option(
-    "--listen", metavar="HOST:PORT", multiple=True, help="Where other nodes connect [default: port 8471, everywhere]."
+    "--listen",
+    metavar="HOST:PORT",
+    multiple=True,
+    help="Where other nodes connect, or `none` [default: port 8471, everywhere].",
 )
 @click.option("--advertise", metavar="HOST:PORT", multiple=True, help="What to tell other nodes to dial.")
 @click.option("--api", metavar="HOST:PORT", help="The API's address, or `none` [default: 127.0.0.1:8470].")
@@ -92,6 +95,24 @@ def run(
         log_format=log_format,
         statistics=stats,
     )
+
+
+@node.command()
+@options.node_url
+@options.data_dir
+def leave(node_url: str | None, data_dir: str | None) -> None:
+    """Stop the running node and take it out of the mesh: nobody waits for it, nobody is told that it is silent.
+
+    Started again, it is a member again. What it wrote stays with the others.
+
+    \b
+    Example:
+      demesh node leave
+    """
+    from demesh.cli.client import ask
+
+    ask("/api/v1/leave", data_dir, node_url, dict, method="POST")
+    click.echo("The node leaves the mesh and stops.")
 
 
 @node.command("id")

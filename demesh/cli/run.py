@@ -8,6 +8,7 @@ import resource
 import secrets
 import signal
 import sys
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
@@ -20,7 +21,7 @@ from nacl.signing import SigningKey
 from demesh import __version__
 from demesh.alerts.post import curl_post
 from demesh.api.server import ApiServer
-from demesh.cli.first_start import default_listen, mesh_id_of, swarm_key_files
+from demesh.cli.first_start import listening, mesh_id_of, swarm_key_files
 from demesh.clock import SystemClock
 from demesh.config.command_line import CommandLine
 from demesh.config.load import Settings
@@ -32,10 +33,12 @@ from demesh.edges import Edges
 from demesh.errors import DemeshError, UsageError
 from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, machine_id, make_runtime_directory
 from demesh.identity import peer_id, read_or_make_node_key
+from demesh.interfaces import this_machines_addresses
 from demesh.lateness import Lateness
 from demesh.limits import DESCRIPTORS_WANTED, SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
+from demesh.mdns import LocalDiscovery, mark_of
 from demesh.mesh import mesh_id as mesh_ids
 from demesh.mesh import rotation as rotations
 from demesh.mesh.gossip import topic
@@ -136,9 +139,7 @@ async def _run(
 ) -> None:
     curl, lateness = CurlEngine(), Lateness(clock)
     marker = MarkerFile(make_runtime_directory(), home)
-    network = Libp2pNetwork(
-        bytes(key), swarm_keys.accepted, topic(mesh_id), settings.listen or default_listen(), clock=clock
-    )
+    network = Libp2pNetwork(bytes(key), swarm_keys.accepted, topic(mesh_id), listening(settings), clock=clock)
     edges = Edges(
         clock=clock,
         store=store,
@@ -155,6 +156,7 @@ async def _run(
         load_settings=partial(trio.to_thread.run_sync, source.load),
         epoch_nonce=partial(secrets.token_bytes, 8),
         machine=machine_id(),
+        own_addresses=this_machines_addresses,
     )
     node = Node(settings, key, mesh_id, edges)
     rotation = rotations.Rotation(ThreadKeyStorage(key_files), swarm_keys, network, node.key, partial(_trusted, node))
@@ -170,12 +172,15 @@ async def _run(
             nursery.start_soon(tell_statistics, clock, lateness, node.store_bytes)
         nursery.start_soon(_greet, node, settings, home, rotation)
         nursery.start_soon(rotation.run)
-        await node.run(stop, [partial(api.run, rotation=rotation)])
+        services: list[Callable[[Node], Awaitable[None]]] = [partial(api.run, rotation=rotation)]
+        if settings.mdns:
+            services.append(LocalDiscovery(lambda: [mark_of(each, mesh_id) for each in rotation.keys.accepted]).run)
+        await node.run(stop, services)
         nursery.cancel_scope.cancel()
 
 
 def _trusted(node: Node) -> frozenset[bytes]:
-    """The members that may have the mesh's secrets: all that are known from their logs."""
+    """The members that may have the mesh's secrets: all that are known from their logs, are let in here and have not left."""
     return frozenset(member.public_key for member in node.view.members())
 
 
@@ -211,7 +216,7 @@ async def _greet(node: Node, settings: Settings, home: Home, rotation: rotations
 def _tell(node: Node, settings: Settings, home: Home, swarm_keys: SwarmKeys) -> None:
     click.echo(f"demesh {__version__}: node {settings.name} ({peer_id(node.key)}) in mesh {node.mesh}")
     click.echo(f"  home       {home.path} (swarm key {swarm_keys.newest.fingerprint})")
-    click.echo(f"  swarm      {', '.join(node.listening())}")
+    click.echo(f"  swarm      {', '.join(node.listening()) or 'does not listen, only dials'}")
     click.echo(f"  API        {_url(settings.api) if settings.api else 'on the Unix socket only'}")
     click.echo(f"  checks     {len(settings.checks)}; ask with: demesh status")
     told = ", ".join(map(public_target, settings.alertmanagers))

@@ -9,7 +9,7 @@ import click
 
 from demesh.cli import options
 from demesh.cli.client import ask
-from demesh.cli.terminal import count, printable
+from demesh.cli.terminal import ago, count, printable
 from demesh.clock import SystemClock
 from demesh.config.duration import format_duration
 from demesh.errors import NodeNotRunning
@@ -58,7 +58,7 @@ def _stored(home: Home) -> dict[str, Any]:
 
     with Stored(home) as stored:
         answer = stored.status()
-    age = _ago(answer["as_of"], datetime.fromtimestamp(SystemClock().wall_ms() / 1_000, UTC))
+    age = ago(answer["as_of"], datetime.fromtimestamp(SystemClock().wall_ms() / 1_000, UTC))
     click.echo(
         f"No node is running on {home.path}. This is what its store knew{f' {age} ago' if age else ''}:", err=True
     )
@@ -108,16 +108,16 @@ def _print(answer: dict[str, Any]) -> None:
     nodes = Text("\nnodes  ")
     for node in answer["nodes"]:
         glyph, style = _PRESENCE.get(node["presence"], _GLYPHS["unknown"])
-        quiet = f" {_ago(node['seen_at'], now)}" if node["presence"] != "alive" else ""
+        quiet = f" {ago(node['seen_at'], now)}" if node["presence"] != "alive" else ""
         nodes.append(f"{node['name']} {glyph} {node['presence']}{quiet}", style).append("   ")
     console.print(nodes)
     for node in answer["nodes"]:
         for warned in node.get("warnings", ()):  # an older node tells none
             console.print(
-                Text(f"! {node['name']}, {_ago(warned['at'], now)} ago: {warned['text']}", "yellow"), soft_wrap=True
+                Text(f"! {node['name']}, {ago(warned['at'], now)} ago: {warned['text']}", "yellow"), soft_wrap=True
             )
     for incident in answer["incidents"]:
-        since = _ago(incident["since"], now)
+        since = ago(incident["since"], now)
         console.print(Text(f"! {incident['name']} {incident['subject']}, since {since}", "bold red"))
 
 
@@ -132,7 +132,7 @@ def _check_cells(check: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
         (seen, ""),
         (f"{sorted(latencies)[len(latencies) // 2]:.0f} ms" if latencies else "", ""),
         *((_uptime(check.get("uptime", {}).get(window), hours), "") for window, hours in (("24h", 24), ("30d", 720))),
-        (_ago(check["since"], now), ""),
+        (ago(check["since"], now), ""),
         (_expiry(expires, now) if expires else "", ""),
     ]
 
@@ -190,11 +190,6 @@ def _unfinished(answer: dict[str, Any]) -> str:
 
 def _time(text: str | None) -> datetime | None:
     return datetime.fromisoformat(text) if text else None
-
-
-def _ago(text: str | None, now: datetime) -> str:
-    then = _time(text)
-    return format_duration(round((now - then).total_seconds() * 1_000)) if then else ""
 
 
 def _expiry(expires: datetime, now: datetime) -> str:

@@ -11,7 +11,7 @@ from demesh.address import parse_host_port, parse_peer
 from demesh.checks.check import Check
 from demesh.config.build import build
 from demesh.config.check_tables import RUNNABLE, TABLES
-from demesh.config.load import Settings, check_name, parse_api
+from demesh.config.load import Settings, check_name, parse_api, parse_listen
 from demesh.config.outside import Files
 from demesh.config.read import Document, ReadCheck
 from demesh.config.tables import DefaultsTable
@@ -39,7 +39,8 @@ class CommandLine:
         return replace(
             settings,
             name=check_name(self.name) if self.name else settings.name,
-            listen=tuple(map(parse_host_port, self.listen)) or settings.listen,
+            listen=parse_listen(self.listen) if self.listen else settings.listen,
+            listens=self.listen != ("none",) if self.listen else settings.listens,
             advertise=tuple(map(parse_host_port, self.advertise)) or settings.advertise,
             api=parse_api(self.api) if self.api else settings.api,
             peers=settings.peers + tuple(map(parse_peer, self.peers)),

@@ -7,7 +7,7 @@ what is allowed; no secret is in it, nor in the repr of `Settings`.
 import os
 import re
 import socket
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -21,9 +21,11 @@ from demesh.config.check_tables import RUNNABLE
 from demesh.config.not_yet import not_yet
 from demesh.config.outside import Files, Unfilled
 from demesh.config.read import Configuration, Document, ReadCheck, read
-from demesh.config.tables import ConfigFile, DefaultsTable
+from demesh.config.tables import ConfigFile, DefaultsTable, MeshTable
 from demesh.config.values import AllowRequests, Name, NotifyUrl
 from demesh.errors import ConfigError, UsageError
+from demesh.identity import public_key_of
+from demesh.log.admission import Policy
 
 _DAY_MS = 86_400_000
 
@@ -40,7 +42,11 @@ class Settings:
     flush_interval_ms: int = limits.FLUSH_INTERVAL_MS_DEFAULT
     peers: tuple[PeerAddress, ...] = ()
     listen: tuple[tuple[str, int], ...] = ()
+    listens: bool = True
+    """False: this node only dials."""
     advertise: tuple[tuple[str, int], ...] = ()
+    mdns: bool = False
+    policy: Policy = field(default_factory=Policy)
     swarm_key_file: Path | None = None
     api: tuple[str, int] | None = ("127.0.0.1", 8470)
     api_token_file: Path | None = None
@@ -107,7 +113,10 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         tags=tuple(config.node.tags),
         flush_interval_ms=config.node.flush_interval,
         peers=tuple(map(parse_peer, config.mesh.peers)),
-        listen=tuple(map(parse_host_port, config.mesh.listen)),
+        listen=parse_listen(config.mesh.listen),
+        listens=config.mesh.listen != ["none"],
+        mdns=config.mesh.mdns,
+        policy=_policy(config.mesh),
         advertise=tuple(map(parse_host_port, config.mesh.advertise)),
         swarm_key_file=path(config.mesh.swarm_key_file),
         api=parse_api(config.api.listen),
@@ -143,6 +152,11 @@ def _look_at_files(config: ConfigFile, files: Files, main: Document) -> None:
     for index, table in enumerate(config.notify):
         if (table.url is None) == (table.url_file is None):
             main.add(("notify", index), "needs either url or url_file.")
+    for name, member in config.mesh.members.items():
+        if member in config.mesh.deny:
+            main.add(("mesh", "members", name), "is in mesh.deny too; it cannot be both.")
+    if config.mesh.trust == "listed" and not config.mesh.members:
+        main.add(("mesh", "trust"), '"listed" lets in whom mesh.members names, and it names nobody.')
     if config.store.hour_days < config.store.raw_days:
         main.add(("store", "hour_days"), f"must be at least raw_days, which is {config.store.raw_days}.")
 
@@ -155,6 +169,19 @@ def _secret_files(config: ConfigFile) -> Iterator[tuple[tuple[str | int, ...], s
     for index, table in enumerate(config.notify):
         if table.url_file is not None:
             yield ("notify", index, "url_file"), table.url_file
+
+
+def _policy(mesh: MeshTable) -> Policy:
+    return Policy(
+        frozenset(map(public_key_of, mesh.members.values())),
+        mesh.trust == "listed",
+        frozenset(map(public_key_of, mesh.deny)),
+    )
+
+
+def parse_listen(texts: Sequence[str]) -> tuple[tuple[str, int], ...]:
+    """Where peers connect: `host:port` each, or only `none`. Raises UsageError."""
+    return () if list(texts) == ["none"] else tuple(map(parse_host_port, texts))
 
 
 def parse_api(text: str) -> tuple[str, int] | None:

@@ -23,13 +23,7 @@ def not_yet(configuration: Configuration) -> list[str]:
 
 
 def _of_node(config: ConfigFile) -> Iterator[Problem]:
-    mesh, alerts, api = config.mesh, config.alerts, config.api
-    if mesh.trust == "listed":
-        yield Problem(("mesh", "trust"), "this version takes in every node that has the swarm key.")
-    if mesh.members:
-        yield Problem(("mesh", "members"), "this version takes in every node that has the swarm key.")
-    if mesh.deny:
-        yield Problem(("mesh", "deny"), "this version turns no node away that has the swarm key.")
+    alerts, api = config.alerts, config.api
     if alerts.watchdog:
         yield Problem(("alerts", "watchdog"), "this version sends no watchdog alert.")
     for index, _ in enumerate(config.notify):

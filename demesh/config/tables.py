@@ -6,7 +6,7 @@ Everything that can be set is a field here or in `demesh.config.check_tables`; a
 
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field
 
 from demesh import limits
 from demesh.config.values import (
@@ -27,8 +27,10 @@ from demesh.config.values import (
     Quorum,
     Selector,
     Size,
+    SwarmListen,
     Timeout,
     When,
+    none_alone,
     one_or_many,
 )
 
@@ -45,12 +47,13 @@ class NodeTable(Table):
 
 class MeshTable(Table):
     peers: list[Peer] = []
-    listen: Annotated[list[HostPort], BeforeValidator(one_or_many)] = []
+    listen: Annotated[list[SwarmListen], BeforeValidator(one_or_many), AfterValidator(none_alone)] = []
     advertise: Annotated[list[HostPort], BeforeValidator(one_or_many)] = []
     swarm_key_file: FileName | None = None
     trust: Literal["swarm", "listed"] = "swarm"
-    members: dict[Name, PeerId] = {}
-    deny: list[PeerId] = []
+    members: Annotated[dict[Name, PeerId], Field(max_length=limits.LOGS_MAX)] = {}
+    mdns: bool = False
+    deny: Annotated[list[PeerId], Field(max_length=limits.DENIED_MAX)] = []
     adopt_checks: Annotated[list[Name], BeforeValidator(one_or_many)] = []
     allow_requests: AllowRequests = "public"
 

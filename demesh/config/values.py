@@ -93,7 +93,7 @@ def _quorum(value: object) -> int:
     raise ValueError('a quorum is "any", "majority", "all" or a number of nodes')
 
 
-def _api_listen(value: str) -> None:
+def _listen_or_none(value: str) -> None:
     if value != "none":
         parse_host_port(value)
 
@@ -119,6 +119,12 @@ def _allow_requests(value: object) -> object:
 def _selector(value: str) -> str:
     if not value.removeprefix("tag:").strip():
         raise ValueError('a selector is "*", the name of a node, or "tag:" and a tag')
+    return value
+
+
+def none_alone(value: list[str]) -> list[str]:
+    if "none" in value and len(value) > 1:
+        raise ValueError('"none" stands alone')
     return value
 
 
@@ -183,7 +189,8 @@ Selector = Annotated[Text, AfterValidator(_selector)]
 Peer = Annotated[str, _sentence(parse_peer)]
 PeerId = Annotated[str, _sentence(public_key_of)]
 HostPort = Annotated[str, _sentence(parse_host_port)]
-ApiListen = Annotated[str, _sentence(_api_listen)]
+SwarmListen = Annotated[str, _sentence(_listen_or_none)]
+ApiListen = Annotated[str, _sentence(_listen_or_none)]
 HttpUrl = Annotated[str, _sentence(check_http_url)]
 ProxyUrl = Annotated[str, _sentence(_proxy)]
 NotifyUrl = Annotated[str, _sentence(_notify_url)]

@@ -1,12 +1,16 @@
 """The payload `bye`: the author stops on purpose. `[reason, back_by_ms]`.
 
-`back_by_ms` counts from the entry's own time; until then its silence is *away*, not a fault.
+`back_by_ms` counts from the entry's own time; until then its silence is *away*, not a fault. With the reason `left` the author
+is no member any more, until it writes again.
 """
 
 from dataclasses import dataclass
 
 from demesh import limits
 from demesh.log.codec import Fields, Value
+
+LEFT = "left"
+"""The reason of an author that does not mean to come back. Who does not know it goes by `back_by_ms`, which is then long."""
 
 
 @dataclass(frozen=True, slots=True)

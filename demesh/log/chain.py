@@ -5,7 +5,8 @@
 Guarantees: a log only ever grows by entries that its owner signed for this mesh, each linked to the one before; so two
 nodes that hold the same head hold the same log. Entries for an unknown log are taken from its first one on, a hello that
 proves which key owns the log. A signature that is there is always verified; it may be missing only on results and rollups
-in front of a signed entry of the same offer, which vouches for them through the links.
+in front of a signed entry of the same offer, which vouches for them through the links. Of a key that is not admitted
+(`demesh.log.admission`) nothing is taken, and nothing is missed.
 
 A log that a carry of its owner names (`demesh.log.carry`) is over, and taken from nobody again. Where there is no room, a
 member's new epoch takes the place of its own oldest one, and never of anybody else's (`demesh.log.room`).
@@ -24,6 +25,7 @@ from dataclasses import dataclass, field, replace
 
 from demesh import limits
 from demesh.errors import EntryError
+from demesh.log.admission import Admission
 from demesh.log.codec import Value, encode
 from demesh.log.entry import KINDS_UNSIGNED, Entry, Kind, verify
 from demesh.log.head import Head
@@ -91,6 +93,8 @@ class Logs:
         known: Iterable[LogState] = (),
         carried: Mapping[bytes, Sequence[bytes]] | None = None,
         dates: Mapping[bytes, int] | None = None,
+        *,
+        admission: Admission | None = None,
     ) -> None:
         """`own_log` grows by `append_own` only: from elsewhere nothing can be new in it.
 
@@ -98,6 +102,8 @@ class Logs:
         """
         self._mesh_id = mesh_id
         self._own_log = own_log
+        self._admission = admission or Admission()
+        self._turned_away: OrderedDict[bytes, bytes] = OrderedDict()  # the owners of logs that were refused
         self.writes = b""
         """The log that this node has written in since it started; empty before."""
         self._gone = Gone()
@@ -116,6 +122,18 @@ class Logs:
 
     def states(self) -> list[LogState]:
         return sorted(self._states.values(), key=lambda state: state.log)
+
+    def offered(self) -> list[LogState]:
+        """The logs that this node offers on and asks others for: all but those of keys that are not admitted."""
+        return [state for state in self.states() if self._admission.allows(state.public_key)]
+
+    def refusal(self, log: bytes, now_ms: int) -> str:
+        """Why nothing of a log would be taken now, for all that is known of it; empty if something might be."""
+        state = self._states.get(log)
+        if state is not None:
+            return self._admission.refusal(state.public_key)
+        owner = self._turned_away.get(log)
+        return self._refusal_of_owner(owner, now_ms) if owner else ""
 
     def begin_own(self, log: bytes) -> None:
         """From now on `log` is the own one; the one before may take what peers know of it."""
@@ -146,25 +164,28 @@ class Logs:
         if log in self._states:
             self._states[log] = replace(self._states[log], pruned_to=pruned_to)
 
-    def offer(self, entries: Sequence[Entry], news_of: bytes | None = None) -> Taken:
+    def offer(self, entries: Sequence[Entry], news_of: bytes | None = None, *, now_ms: int = 0) -> Taken:
         """Take what can be taken of `entries`, which came from elsewhere: any logs, each log's entries in order.
 
-        `news_of` is the key of the node that sends them, if it just wrote its own among them.
+        `news_of` is the key of the node that sends them, if it just wrote its own among them. `now_ms` is monotonic: so many
+        new members a time.
         """
         taken = Taken()
         by_log: dict[bytes, list[Entry]] = {}
         for entry in entries:
             by_log.setdefault(entry.log, []).append(entry)
         for log, run in by_log.items():
-            self._offer_run(log, run, taken, news_of)
+            self._offer_run(log, run, taken, news_of, now_ms)
         return taken
 
-    def adopt(self, log: bytes, before: Head, kept: Sequence[Entry], following: Sequence[Entry]) -> Adopted | None:
+    def adopt(
+        self, log: bytes, before: Head, kept: Sequence[Entry], following: Sequence[Entry], *, now_ms: int = 0
+    ) -> Adopted | None:
         """Take a log up behind `before`, as nobody has what was there but for `kept`; `following` is offered after this.
 
         Returns its state and what made room for it, or None if this node has come that far already. Raises EntryError:
-        "own_log", "gone", "too_many_logs", "too_many_epochs", "no_hello", "bad_signature", and what `read_hello` raises;
-        then nothing has changed.
+        "own_log", "gone", "too_many_logs", "too_many_epochs", "no_hello", "bad_signature", what `read_hello` raises, and
+        why a key is not admitted; then nothing has changed.
         """
         state = self._states.get(log)
         if log == self._own_log:
@@ -173,24 +194,29 @@ class Logs:
             raise EntryError("gone", "a log that is over")
         if state is not None and state.head.seq >= before.seq:
             return None
-        public_key, instead = (state.public_key, None) if state else self._owner_among(kept, following)
+        if refusal := self.refusal(log, now_ms):
+            raise EntryError(refusal, "a log of a key that is not admitted")
+        public_key, instead = (state.public_key, None) if state else self._owner_among(kept, following, now_ms)
         taken = Taken()
         signed = self._signed(public_key, self._linked(before, list(following), taken), taken)
         vouched = all(entry.log == log and entry.seq <= before.seq and entry.signature for entry in kept)
         if not signed or not vouched or not all(verify(public_key, self._mesh_id, entry) for entry in kept):
             raise EntryError("bad_signature", "what is kept, or what follows it, is not signed by the log's owner")
+        self._let_in(public_key)
         adopted = LogState(log, public_key, before, before.seq + 1)
         self._advance(adopted, following[0].wall_ms)
         return Adopted(adopted, self._give_way(instead))
 
-    def _owner_among(self, kept: Sequence[Entry], following: Sequence[Entry]) -> tuple[bytes, bytes | None]:
+    def _owner_among(
+        self, kept: Sequence[Entry], following: Sequence[Entry], now_ms: int
+    ) -> tuple[bytes, bytes | None]:
         hellos = [entry for entry in kept if entry.kind == Kind.HELLO]
         if not hellos:
             raise EntryError("no_hello", "no hello is kept of a log that is not known")
         dated_ms = max(entry.wall_ms for entry in (*kept, *following))
-        return self._owner_of_new_log(hellos[0], dated_ms, None)
+        return self._owner_of_new_log(hellos[0], dated_ms, None, now_ms)
 
-    def _offer_run(self, log: bytes, run: list[Entry], taken: Taken, news_of: bytes | None) -> None:
+    def _offer_run(self, log: bytes, run: list[Entry], taken: Taken, news_of: bytes | None, now_ms: int) -> None:
         if self.is_gone(log):
             taken.refusals.append(Refusal(log, run[0].seq, "gone"))
             return
@@ -202,13 +228,16 @@ class Logs:
         if log == self._own_log:
             taken.refusals.append(Refusal(log, first.seq, "own_log"))
             return
+        if refusal := self.refusal(log, now_ms):
+            taken.refusals.append(Refusal(log, first.seq, refusal))
+            return
         expected = state.head.seq + 1 if state else 0
         if first.seq > expected:
             taken.gaps.append(Gap(log, expected, first.seq - 1))
             return
         try:
             public_key, instead = (
-                (state.public_key, None) if state else self._owner_of_new_log(first, first.wall_ms, news_of)
+                (state.public_key, None) if state else self._owner_of_new_log(first, first.wall_ms, news_of, now_ms)
             )
         except EntryError as error:
             taken.refusals.append(Refusal(log, first.seq, error.reason))
@@ -216,6 +245,8 @@ class Logs:
         linked = self._linked(state.head if state else None, new, taken)
         accepted = self._signed(public_key, linked, taken)
         pruned_to = state.pruned_to if state else 0
+        if accepted and state is None:
+            self._let_in(public_key)
         for entry in accepted:
             self._advance(LogState(log, public_key, entry.head, pruned_to), entry.wall_ms)
         taken.accepted.extend(accepted)
@@ -239,9 +270,14 @@ class Logs:
                 return []
         return new
 
-    def _owner_of_new_log(self, entry: Entry, dated_ms: int, news_of: bytes | None) -> tuple[bytes, bytes | None]:
+    def _owner_of_new_log(
+        self, entry: Entry, dated_ms: int, news_of: bytes | None, now_ms: int
+    ) -> tuple[bytes, bytes | None]:
         """Whose log begins with the hello in `entry`, and which log has to give way to it, if there is no room."""
         hello = read_hello(entry)
+        if refusal := self._refusal_of_owner(hello.public_key, now_ms):
+            self._turn_away(entry.log, hello.public_key)
+            raise EntryError(refusal, "the log's owner is not admitted")
         epochs = {
             log: self._dates.get(log, 0) for log, state in self._states.items() if state.public_key == hello.public_key
         }
@@ -271,6 +307,24 @@ class Logs:
             self._states.pop(log, None)
             self._dates.pop(log, None)
             self._recent.pop(log, None)
+
+    def _refusal_of_owner(self, public_key: bytes, now_ms: int) -> str:
+        if self._is_known(public_key):
+            return self._admission.refusal(public_key)
+        return self._admission.refusal_of_new(public_key, now_ms)
+
+    def _is_known(self, public_key: bytes) -> bool:
+        return any(state.public_key == public_key for state in self._states.values())
+
+    def _let_in(self, public_key: bytes) -> None:
+        if not self._is_known(public_key):
+            self._admission.let_in(public_key)
+
+    def _turn_away(self, log: bytes, public_key: bytes) -> None:
+        """Remember whose log it is: what is known to be refused is neither missed nor asked for."""
+        self._turned_away[log] = public_key
+        if len(self._turned_away) > limits.TURNED_AWAY_MAX:
+            self._turned_away.popitem(last=False)
 
     @staticmethod
     def _linked(head: Head | None, new: list[Entry], taken: Taken) -> list[Entry]:

@@ -6,6 +6,8 @@
 kept and passed on, and listed by `demesh log tail` as it is. Known so far:
 
     warning      subject: what it concerns (`retention`, `configuration`); `text` is a sentence for people
+    forget       subject: the peer id of a member that is no member any more until it is heard of again; `log` (hex) and `seq`
+                 are the head of its log as the author held it
 """
 
 from collections.abc import Mapping
@@ -16,6 +18,7 @@ from demesh.errors import EntryError
 from demesh.log.codec import Fields, Value
 
 WARNING = "warning"
+FORGET = "forget"
 _TEXT = "text"
 
 

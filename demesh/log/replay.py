@@ -9,15 +9,14 @@ from demesh.log.store import Store
 
 
 def startup_entries(store: Store, state: LogState, since: int = 0) -> tuple[list[Entry], list[Entry]]:
-    """What the newest entries of a log build on (its hello, its plans), with events that may still be news, and those entries,
-    from `since` on; both in order.
+    """What the newest entries of a log build on (hello, plans, events), and those entries, from `since` on; both in order.
 
     The head is always among them: whether its author has taken leave, and when it was to be heard of again, is told there.
     """
     first = max(state.pruned_to, state.head.seq + 1 - limits.STARTUP_TAIL_ENTRIES_MAX, min(since, state.head.seq))
     tail = store.read_on(state.log, first, bytes_max=2**62)
     before = store.newest(state.log, Kind.HELLO, before=first)
-    before += store.newest(state.log, Kind.EVENT, before=first, count=limits.WARNINGS_PER_LOG_MAX)
+    before += store.newest(state.log, Kind.EVENT, before=first, count=limits.EVENTS_AT_START_MAX)
     for entry in _newest_plans(store, state.log, first):
         before.extend(_whole_plan(store, entry))
     return sorted(before, key=lambda entry: entry.seq), tail

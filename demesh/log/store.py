@@ -112,6 +112,11 @@ class Store(StoredLogs):
             else:
                 self._db.execute("INSERT OR REPLACE INTO meta VALUES ('place', ?)", (place,))
 
+    def set_note(self, name: str, value: bytes) -> None:
+        """Raises StoreError."""
+        with self._writing(durable=False):
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES (?, ?)", (f"note/{name}", value))
+
     def make_durable(self) -> None:
         """Everything committed so far, peers' entries too, is on the disk when this returns. Raises StoreError."""
         with self._writing(durable=True):

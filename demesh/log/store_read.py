@@ -46,6 +46,11 @@ class StoredLogs:
         rows = self._query("SELECT CAST(value AS TEXT) FROM meta WHERE key = 'place'")
         return cast(str, rows[0][0]) if rows else None
 
+    def note(self, name: str) -> bytes:
+        """What this node noted for itself under `name`; empty if nothing."""
+        rows = self._query("SELECT CAST(value AS BLOB) FROM meta WHERE key = ?", (f"note/{name}",))
+        return cast(bytes, rows[0][0]) if rows else b""
+
     def mesh_id(self) -> bytes:
         return stored_mesh_id(self._db, self.path)
 

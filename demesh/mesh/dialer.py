@@ -10,7 +10,7 @@ import logging
 import math
 import random
 import socket
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import trio
 
@@ -24,19 +24,30 @@ log = logging.getLogger(__name__)
 _LOOK_SECONDS = 2  # how soon a lost connection is noticed
 
 
-async def keep_dialling(peers: Sequence[PeerAddress], network: Network, own_key: bytes, rng: random.Random) -> None:
-    """Dial `peers` until cancelled."""
+async def keep_dialling(
+    peers: Sequence[PeerAddress],
+    network: Network,
+    own_key: bytes,
+    rng: random.Random,
+    allowed: Callable[[bytes], bool] = lambda key: True,
+) -> None:
+    """Dial `peers` until cancelled, but not those whose key is given and not `allowed`."""
     async with trio.open_nursery() as nursery:
         for peer in peers:
-            nursery.start_soon(_keep_dialling_one, peer, network, own_key, rng)
+            nursery.start_soon(_keep_dialling_one, peer, network, own_key, rng, allowed)
 
 
-async def _keep_dialling_one(peer: PeerAddress, network: Network, own_key: bytes, rng: random.Random) -> None:
+async def _keep_dialling_one(
+    peer: PeerAddress, network: Network, own_key: bytes, rng: random.Random, allowed: Callable[[bytes], bool]
+) -> None:
     known: dict[str, bytes] = {}
     delay_seconds: float = limits.DIAL_BACKOFF_SECONDS_MIN
     dialled_at = -math.inf
     said = ""
     while True:
+        if peer.expected and not allowed(peer.expected):
+            await trio.sleep(_LOOK_SECONDS)
+            continue
         connected = network.peers() | {own_key}
         again = peer.every and trio.current_time() - dialled_at >= limits.DIAL_BACKOFF_SECONDS_MAX
         if known and connected.issuperset(known.values()) and not again:
@@ -44,7 +55,7 @@ async def _keep_dialling_one(peer: PeerAddress, network: Network, own_key: bytes
             await trio.sleep(_LOOK_SECONDS)
             continue
         dialled_at = trio.current_time()
-        found, problem = await _dial_all(peer, network, {at: key for at, key in known.items() if key in connected})
+        found, problem = await dial_all(peer, network, {at: key for at, key in known.items() if key in connected})
         if found:
             known = found
         if problem != said:
@@ -57,10 +68,13 @@ async def _keep_dialling_one(peer: PeerAddress, network: Network, own_key: bytes
         delay_seconds = min(2 * delay_seconds, limits.DIAL_BACKOFF_SECONDS_MAX)
 
 
-async def _dial_all(
-    peer: PeerAddress, network: Network, connected: Mapping[str, bytes]
+async def dial_all(
+    peer: PeerAddress, network: Network, connected: Mapping[str, bytes], fit: Callable[[str], bool] = lambda host: True
 ) -> tuple[dict[str, bytes], str]:
-    """Dial the addresses of `peer` but those in `connected`; returns who is at each, and a sentence if nobody is."""
+    """Dial the addresses of `peer` that are `fit`, but those in `connected`.
+
+    Returns who is at each, and a sentence if nobody is.
+    """
     try:
         resolved = await trio.socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
     except (OSError, UnicodeError) as error:
@@ -68,7 +82,7 @@ async def _dial_all(
         return {}, f"The peer {peer.text} cannot be found: {why}."
     found: dict[str, bytes] = {}
     problems: list[str] = []
-    for address in dict.fromkeys(str(each[4][0]) for each in resolved):
+    for address in filter(fit, dict.fromkeys(str(each[4][0]) for each in resolved)):
         try:
             found[address] = connected.get(address) or await network.dial(address, peer.port, peer.expected)
         except DialError as error:

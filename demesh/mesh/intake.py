@@ -90,7 +90,7 @@ class Intake:
         `news_of` is the key of the node that sends them, if it just wrote its own among them.
         """
         async with self._one_at_a_time:
-            taken = self._logs.offer(entries, news_of)
+            taken = self._logs.offer(entries, news_of=news_of, now_ms=self._clock.monotonic_ms())
             carried: Carried = {}
             if taken.accepted:
                 owners = {entry.log: self._owner(entry.log) for entry in taken.accepted}
@@ -108,7 +108,10 @@ class Intake:
         """Take up a log whose beginning the peer has forgotten; whether that may go on with what follows."""
         async with self._one_at_a_time:
             try:
-                adopted = self._logs.adopt(adoption.log, adoption.before, adoption.kept, adoption.following)
+                now_ms = self._clock.monotonic_ms()
+                adopted = self._logs.adopt(
+                    adoption.log, adoption.before, adoption.kept, adoption.following, now_ms=now_ms
+                )
             except EntryError as error:
                 self._refuse(Refusal(adoption.log, adoption.before.seq, error.reason))
                 return False

@@ -4,12 +4,12 @@ It promises what `demesh.mesh.network` does and no more: messages are handed ove
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import trio
 
 from demesh.errors import DialError, NetworkError
-from demesh.mesh.network import SYNC, Handler, Stream
+from demesh.mesh.network import SYNC, Handler, Link, Stream
 
 
 class MemorySwarm:
@@ -23,8 +23,9 @@ class MemorySwarm:
         """Drop every broadcast message; streams still work."""
 
     def connect(self, a: bytes, b: bytes) -> None:
-        self.networks[a].meet(b)
-        self.networks[b].meet(a)
+        if self.networks[a].allowed(b) and self.networks[b].allowed(a):
+            self.networks[a].meet(b)
+            self.networks[b].meet(a)
 
     def cut(self, a: bytes, b: bytes) -> None:
         self.networks[a].part(b)
@@ -40,13 +41,30 @@ class MemoryNetwork:
         self._peers: set[bytes] = set()
         self._handler: Handler | None = None
         self._nursery: trio.Nursery | None = None
+        self.allowed: Callable[[bytes], bool] = lambda peer: True
         swarm.networks[own] = self
 
     def peers(self) -> frozenset[bytes]:
         return frozenset(self._peers)
 
+    def links(self) -> Sequence[Link]:
+        return [Link(peer, "192.0.2.1", 8471) for peer in sorted(self._peers)]
+
+    def admit(self, allowed: Callable[[bytes], bool]) -> None:
+        self.allowed = allowed
+        for peer in self.peers():
+            if not allowed(peer):
+                self._swarm.cut(self._own, peer)
+
     def listen_addresses(self) -> Sequence[str]:
         return ()
+
+    def dialable_addresses(self) -> Sequence[str]:
+        return self.listen_addresses()
+
+    async def seen_at(self, peer: bytes) -> str:
+        await trio.lowlevel.checkpoint()
+        raise NetworkError("Nobody is seen anywhere in memory.")
 
     async def broadcast(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -73,6 +91,8 @@ class MemoryNetwork:
             raise DialError(f"{host}:{port} is another peer.")
         if found != self._own and found not in self._peers:
             self._swarm.connect(self._own, found)
+            if found not in self._peers:
+                raise DialError(f"{host}:{port} broke off.")
         return found
 
     async def run(self, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

@@ -7,7 +7,8 @@ Promised: handlers see only peers that hold the swarm key; `broadcast` never blo
 broadcast message arrives, arrives once, or arrives in order. Sync repairs what is lost.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from typing import Protocol
 
 import trio
@@ -16,6 +17,18 @@ SYNC = "/demesh/sync/1"
 ASK = "/demesh/ask/1"
 PROTOCOLS = (SYNC, ASK)
 """What streams may speak; each stream says which (docs/protocol.md)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Link:
+    """A connection: to whom, where the far end is (an IP address and a port), whether this node dialled, and how long a
+    ping took to come back, if one has."""
+
+    peer: bytes
+    host: str
+    port: int
+    outgoing: bool = False
+    rtt_ms: float | None = None
 
 
 class Stream(Protocol):
@@ -64,8 +77,25 @@ class Network(Protocol):
         """The peers connected now."""
         ...
 
+    def links(self) -> Sequence[Link]:
+        """The connections there are now; two nodes may have more than one."""
+        ...
+
+    def admit(self, allowed: Callable[[bytes], bool]) -> None:
+        """Keep to peers that `allowed` says yes to, which is asked whenever one has proven its key and at once of those
+        that are connected: the others are sent away. Before this is called, everyone is allowed."""
+        ...
+
     def listen_addresses(self) -> Sequence[str]:
         """Multiaddrs, without the peer id, at which this node accepts connections."""
+        ...
+
+    def dialable_addresses(self) -> Sequence[str]:
+        """The same with a wildcard as the addresses of this machine that others may be able to reach."""
+        ...
+
+    async def seen_at(self, peer: bytes) -> str:
+        """The IP address at which a connected peer sees this node, by what it says. Raises NetworkError."""
         ...
 
     async def broadcast(self, data: bytes) -> None:

@@ -33,14 +33,14 @@ class Puller:
         mesh_id: bytes,
         states: Iterable[LogState],
         writes: bytes = b"",
-        is_gone: Callable[[bytes], bool] = lambda log: False,
+        is_unwanted: Callable[[bytes], bool] = lambda log: False,
     ) -> None:
-        """`writes` is the log that this node is writing; `is_gone` tells of which logs nothing is wanted."""
+        """`writes` is the log that this node is writing; `is_unwanted` tells of which logs nothing would be taken."""
         self.server_writes = b""
         """The log that the server is writing, once it has greeted."""
         self._mesh_id = mesh_id
         self._writes = writes
-        self._is_gone = is_gone
+        self._is_unwanted = is_unwanted
         self._states = {state.log: state for state in states}
         self._wants: deque[Want | WantKept] = deque()
         self._asked: Want | WantKept | None = None
@@ -72,7 +72,7 @@ class Puller:
         _, fields = fields_of(data, Message.VECTOR)
         for row in map(_row, fields.array("rows", limits.SYNC_VECTOR_ROWS_MAX)):
             self._rows[row.log] = row
-            if self._is_gone(row.log):
+            if self._is_unwanted(row.log):
                 continue
             state = self._states.get(row.log)
             first = max(state.head.seq + 1 if state else 0, row.pruned_to)

@@ -76,6 +76,10 @@ class Syncer:
         """It is connected no more: what it held is not known any longer."""
         self._held.pop(peer, None)
 
+    def furthest(self, log: bytes) -> int:
+        """The furthest that any peer was seen to hold a log, in the last sync with each; -1 if none was."""
+        return max((held[log].head_seq for held in self._held.values() if log in held), default=-1)
+
     def pull_from(self, peer: bytes) -> None:
         """Ask for a pull from `peer` soon; asking again before it began changes nothing."""
         self._wanted[peer] = None
@@ -114,7 +118,7 @@ class Syncer:
                     REFUSED.labels("sync", "busy").inc()
                     await session.refuse(stream, Refused.BUSY, "this node serves enough peers at the moment; try later")
                 else:
-                    server = Server(self._mesh_id, self._logs.states(), self._logs.writes)
+                    server = Server(self._mesh_id, self._logs.offered(), self._logs.writes)
                     greeted = partial(self._greeted, stream.peer)
                     if not await session.serve(stream, server, self._read_page, greeted):
                         REFUSED.labels("sync", "greeting").inc()
@@ -179,7 +183,7 @@ class Syncer:
             taken = await self._intake.take(entries, self._clock.monotonic_ms(), is_first_hand)
             return not taken.refusals and not taken.gaps
 
-        puller = Puller(self._mesh_id, self._logs.states(), self._logs.writes, self._logs.is_gone)
+        puller = Puller(self._mesh_id, self._logs.offered(), self._logs.writes, self._is_unwanted)
         stream = await self._network.open_stream(peer)
         try:
             await session.pull(stream, puller, self._intake.adopt, take, partial(self._greeted, peer))
@@ -191,6 +195,9 @@ class Syncer:
             log.error("%s holds another entry than this node at the head of log %s", peer_id(peer), conflict.hex()[:8])
         self._pulled(peer, puller.held)
         return "done"
+
+    def _is_unwanted(self, log: bytes) -> bool:
+        return self._logs.is_gone(log) or bool(self._logs.refusal(log, self._clock.monotonic_ms()))
 
     def _greeted(self, peer: bytes, writes: bytes) -> None:
         if writes:

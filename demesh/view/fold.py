@@ -3,23 +3,33 @@
 Guarantees: history is a pure function of the logs, whatever the order in which logs interleave; only ages and signs of
 life depend on when entries arrived. An entry whose kind is unknown, or whose payload is not of its kind's shape, changes
 nothing but the log's position; `skipped` counts those of known kinds.
+
+A member that has *left* counts nowhere, until a live entry of it arrives: one whose log ends with a bye that says so, one that a
+`forget` event names, one whose silence this node has observed for LEFT_AFTER_MS. That is counted second by second while this
+node runs and listens, over all its runs (`demesh.view.standing`): no date and no clock that jumps makes it come sooner.
 """
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections import OrderedDict
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 
-from demesh.errors import EntryError
+from demesh import limits
+from demesh.errors import EntryError, UsageError
+from demesh.identity import public_key_of
 from demesh.log.bye import read_bye
 from demesh.log.entry import Entry, Kind
+from demesh.log.event import FORGET, read_event
 from demesh.log.hello import PresenceProfile, read_hello
 from demesh.log.results import read_results
 from demesh.view.checks import Checks, CheckView
 from demesh.view.member import LogView, Member
 from demesh.view.presence import LastSign, Presence, presence
 from demesh.view.sharing import Greetings, Span, is_shared
+from demesh.view.standing import Standing
 from demesh.view.vote import Observation, Vote, VoteState, advance, fresh_ms
 from demesh.view.warnings import Warned, fold_warning
 
+_TICK_MS_MAX = 60_000  # more than this between two looks was no listening
 _PLANS_KEPT = 2  # results may still name the plan before the current one
 
 
@@ -32,8 +42,12 @@ class View:
         self._logs: dict[bytes, LogView] = {}
         self._members: dict[bytes, Member] = {}
         self._checks = Checks(self.presence)
+        self._forgets: OrderedDict[tuple[bytes, bytes], int] = OrderedDict()  # by subject and log: up to which entry
+        self._ticked_ms = now_ms
         self._greetings = Greetings()
         self.skipped = 0
+        self.bars: Callable[[bytes], bool] = lambda public_key: False
+        """Whether a key is no member's by this node's own configuration. May be replaced at any time."""
 
     def log(self, log: bytes) -> LogView | None:
         return self._logs.get(log)
@@ -43,12 +57,18 @@ class View:
 
     def members(self) -> list[Member]:
         """All members, this node included, in order of their keys."""
-        return [self._members[key] for key in sorted(self._members)]
+        return [member for member in self.everyone() if member.public_key == self._own_key or not member.left]
+
+    def everyone(self) -> list[Member]:
+        """The members, and those that have left, in order of their keys."""
+        return [self._members[key] for key in sorted(self._members) if not self.bars(key)]
 
     def load(self, public_key: bytes, entries: Iterable[Entry]) -> None:
         """Fold entries of one log from the store: history, no signs of life."""
         for entry in entries:
             self._fold(public_key, entry, self._listening_since_ms)
+            if entry.kind == Kind.EVENT:
+                self._note_forget(public_key, entry)
         self._promise_anew(public_key)
 
     def forget(self, logs: Iterable[bytes]) -> None:
@@ -57,6 +77,24 @@ class View:
             view = self._logs.get(log)
             if view is not None and self._members[view.public_key].current is not view:
                 del self._logs[log]
+
+    def heed_forgets(self) -> None:
+        """Once logs were loaded: whoever was forgotten and has written nothing since has left."""
+        for (subject, log), seq in self._forgets.items():
+            member = self._members.get(subject)
+            if member and member.current.log == log and member.current.newest and member.current.newest.seq <= seq:
+                member.gone = True
+
+    def standings(self) -> list[Standing]:
+        """What of the others' presence a restart shall not forget."""
+        return [Standing(each.public_key, each.silent_ms, each.gone) for each in self._members.values()]
+
+    def restore_standings(self, standings: Iterable[Standing]) -> None:
+        """To be called once the logs were loaded."""
+        for each in standings:
+            member = self._members.get(each.public_key)
+            if member:
+                member.silent_ms, member.gone = each.silent_ms, member.gone or each.gone
 
     def restore(self, log: bytes, seq: int, votes: Mapping[tuple[str, bytes], VoteState]) -> None:
         """The votes of a log as of entry `seq`, of the checks that its plans name: results up to there count no more."""
@@ -79,6 +117,8 @@ class View:
         made_ms = view.clock.local_ms(entry.boot8, entry.up_ms)
         member = self._members[public_key]
         foreign = public_key == self._own_key and not first_hand  # another epoch of ours: an old one, or that of a copy
+        if entry.kind == Kind.EVENT:
+            self._let_go(self._note_forget(public_key, entry))
         if not view.clock.live or made_ms is None:
             if not foreign and view is member.current:
                 _learn_at_second_hand(member, entry, received_ms)
@@ -91,11 +131,12 @@ class View:
         member.current = view
         member.heard = True
         member.sign = _sign(view, entry, made_ms)
+        member.silent_ms, member.gone = 0, False
 
     def presence(self, member: Member, now_ms: int) -> Presence:
         if member.public_key == self._own_key:
             return Presence.ALIVE
-        return presence(member.sign, now_ms)
+        return Presence.LEFT if member.left else presence(member.sign, now_ms)
 
     def listen_anew(self, now_ms: int, heard_until_ms: int) -> None:
         """We did not listen since `heard_until_ms` (a stopped process, a stalled machine): whatever we missed, nobody has
@@ -111,10 +152,15 @@ class View:
                     member.sign = _unheard(member.current, member.current.newest, now_ms)
 
     def tick(self, now_ms: int) -> None:
-        """Let the logs of silent members prove anew that they are live before they count again."""
+        """Let the logs of silent members prove anew that they are live before they count again, and count their silence."""
+        passed_ms, self._ticked_ms = max(0, min(now_ms - self._ticked_ms, _TICK_MS_MAX)), now_ms
         for member in self._members.values():
-            if member.current.clock.live and self.presence(member, now_ms) == Presence.SILENT:
+            if self.presence(member, now_ms) != Presence.SILENT:
+                continue
+            if member.current.clock.live:
                 member.current.clock.lose()
+            member.silent_ms += passed_ms
+            member.gone = member.silent_ms >= limits.LEFT_AFTER_MS
 
     def writes(self, public_key: bytes, log: bytes, now_ms: int) -> None:
         """A peer says, over its own connection, that it is writing a log, which need not have reached us."""
@@ -166,6 +212,7 @@ class View:
             if public_key not in self._members:
                 # Nobody is silent before having had the time to speak to us.
                 self._members[public_key] = Member(public_key, view, _unheard(view, entry, seen_ms))
+                self._members[public_key].gone = any(subject == public_key for subject, _ in self._forgets)
         view.newest = entry
         try:
             _fold_payload(view, entry)
@@ -185,6 +232,35 @@ class View:
         succeeded = {log.hello.previous[0] for log in logs if log.hello and log.hello.previous}
         latest = [log for log in logs if log.log not in succeeded]
         return max(latest or logs, key=lambda log: (log.newest.wall_ms if log.newest else 0, log.log))
+
+    def _note_forget(self, author: bytes, entry: Entry) -> bytes | None:
+        """Whom `entry`, an event, forgets, if anybody."""
+        try:
+            event = read_event(entry.payload)
+        except EntryError:
+            return None  # counted when it was folded
+        if event.type != FORGET or self.bars(author):
+            return None
+        try:
+            subject = public_key_of(event.subject)
+            head = bytes.fromhex(event.details.get("log", "")), int(event.details.get("seq", "0"))
+        except (UsageError, ValueError):
+            self.skipped += 1
+            return None
+        self._forgets[subject, head[0]] = head[1]
+        if len(self._forgets) > limits.FORGETS_MAX:
+            self._forgets.popitem(last=False)
+        return subject
+
+    def _let_go(self, subject: bytes | None) -> None:
+        """Whoever was forgotten has left."""
+        member = self._members.get(subject) if subject is not None else None
+        if member is None or subject == self._own_key:
+            return
+        member.gone = True
+        for log in self._logs.values():
+            if log.public_key == subject:
+                log.clock.lose()  # what is still on its way from before is no sign of life
 
     def _promise_anew(self, public_key: bytes) -> None:
         """A member known from the store alone gets the time it last asked for, from when we began to listen."""

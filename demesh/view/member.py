@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 
-from demesh.log.bye import Bye
+from demesh.log.bye import LEFT, Bye
 from demesh.log.entry import Entry
 from demesh.log.hello import Hello
 from demesh.log.plan import Plan, PlanReader
@@ -48,3 +48,11 @@ class Member:
     sign: LastSign
     heard: bool = False
     """Whether it gave a sign of life since we began to listen."""
+    silent_ms: int = 0
+    """For how long this node has observed its silence since its last sign of life, over all runs of this node."""
+    gone: bool = False
+    """Forgotten, or silent for too long; until its next sign of life."""
+
+    @property
+    def left(self) -> bool:
+        return self.gone or (self.current.bye is not None and self.current.bye.reason == LEFT)

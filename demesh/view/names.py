@@ -1,9 +1,17 @@
-"""What members are called. A name is what a member says of itself, so two may say the same: then each gets `name~id6`."""
+"""What members are called. A name is what a member says of itself, so two may say the same: then each gets `name~id6`.
 
+Guarantees: nobody is called what another is called, and nodes that hold the same hellos, and agree on who has left, call everyone
+the same. Who has left takes no name away from a member; only one that has left itself is then told apart by its id.
+"""
+
+from collections import Counter
 from collections.abc import Sequence
 
 from demesh.identity import peer_id
+from demesh.view.fold import View
 from demesh.view.member import Member
+
+_SHORT = 6
 
 
 def name_of(member: Member) -> str:
@@ -12,8 +20,29 @@ def name_of(member: Member) -> str:
     return hello.name if hello else member.public_key.hex()[:12]
 
 
-def shown_names(members: Sequence[Member]) -> dict[bytes, str]:
-    """A name for each member's key that no other member has: the end of the peer id is added to those that clash."""
-    plain = {member.public_key: name_of(member) for member in members}
-    used = list(plain.values())
-    return {key: name if used.count(name) == 1 else f"{name}~{peer_id(key)[-6:]}" for key, name in plain.items()}
+def shown_names(members: Sequence[Member], left: Sequence[Member] = ()) -> dict[bytes, str]:
+    """A name for each key: the end of the peer id is added to those that clash, all of it where that is not enough."""
+    shown = _told_apart({member.public_key: name_of(member) for member in members}, frozenset())
+    return shown | _told_apart({each.public_key: name_of(each) for each in left}, frozenset(shown.values()))
+
+
+def names_of_everyone(view: View) -> dict[bytes, str]:
+    """What the members are called, and those that have left."""
+    members = view.members()
+    present = {member.public_key for member in members}
+    return shown_names(members, [each for each in view.everyone() if each.public_key not in present])
+
+
+def _told_apart(plain: dict[bytes, str], taken: frozenset[str]) -> dict[bytes, str]:
+    shown = plain
+    for length in (_SHORT, None, None):  # a member may call itself what another is shown as
+        used = Counter(shown.values())
+        shown = {
+            key: f"{plain[key]}~{_end_of_id(key, length)}" if used[name] > 1 or name in taken else name
+            for key, name in shown.items()
+        }
+    return shown
+
+
+def _end_of_id(public_key: bytes, length: int | None) -> str:
+    return peer_id(public_key)[-length if length else 0 :]

@@ -3,6 +3,7 @@
     heard ──next_ms──> suspect ──10 s──> silent          a live entry ends either
     bye   ──back_by──> silent                            until then: away
     roaming members are away, not silent, for 7 days
+    left: it said so, was forgotten, or was silent for LEFT_AFTER_MS (`demesh.view.fold`)
 
 An entry promises that the next one will exist within `next_ms`; the promise starts when the entry was made, not when it
 arrived, so a late delivery buys no time.
@@ -19,6 +20,7 @@ class Presence(StrEnum):
     SUSPECT = "suspect"
     SILENT = "silent"
     AWAY = "away"
+    LEFT = "left"
 
 
 _ROAMING_AWAY_MS = 7 * 86_400_000

@@ -13,7 +13,7 @@ from demesh.log.chain import LogState
 from demesh.view.checks import CheckView, Vantage
 from demesh.view.fold import View
 from demesh.view.member import Member
-from demesh.view.names import shown_names
+from demesh.view.names import names_of_everyone, shown_names
 from demesh.view.presence import Presence
 from demesh.view.uptime import WINDOWS, Past, Uptime
 from demesh.view.warnings import Warned, newest
@@ -61,7 +61,7 @@ def status(
 
 def heads(view: View, states: Iterable[LogState]) -> list[Json]:
     """`demesh log heads --json`: every log with its member and newest entry, by log id."""
-    names = shown_names(view.members())
+    names = names_of_everyone(view)
     return [
         {
             "log": state.log.hex(),
@@ -125,19 +125,21 @@ def _warnings(warned: Iterable[Warned], wall_ms: int) -> list[Json]:
 
 
 def _node(view: View, member: Member, names: dict[bytes, str], now_ms: int, wall_ms: int) -> Json:
-    current = member.current
-    hello = current.hello
-    state = view.presence(member, now_ms)
-    heard = state in (Presence.ALIVE, Presence.SUSPECT) and current.clock.live
+    hello = member.current.hello
     return {
         "name": names[member.public_key],
         "peer_id": peer_id(member.public_key),
-        "presence": str(state),
-        # A living member was heard of so long ago on our own clock; of others only their own dates are known.
-        "seen_at": iso(
-            wall_ms - (now_ms - member.sign.at_ms) if heard else current.newest.wall_ms if current.newest else None
-        ),
+        "presence": str(view.presence(member, now_ms)),
+        "seen_at": iso(seen_ms(view, member, now_ms, wall_ms)),
         "version": hello.version if hello else None,
         "tags": list(hello.tags) if hello else [],
         "addresses": list(hello.addresses) if hello else [],
     }
+
+
+def seen_ms(view: View, member: Member, now_ms: int, wall_ms: int) -> int | None:
+    """When a member was last heard of, as Unix time: a living one on our own clock, of others only their own dates are known."""
+    current = member.current
+    if view.presence(member, now_ms) in (Presence.ALIVE, Presence.SUSPECT) and current.clock.live:
+        return wall_ms - (now_ms - member.sign.at_ms)
+    return current.newest.wall_ms if current.newest else None

@@ -22,6 +22,7 @@ from demesh.probes.base import ProbeSpec
 from demesh.swarm_key_files import SwarmKeys
 from demesh.tokens import TokenCheck
 from demesh.view import report
+from demesh.view.members import Outlook, members_told
 from tests.log.builders import MESH, TrioClock
 from tests.view.build import OWN, PASS, View, deliver, new_view, row, three_vantages
 
@@ -65,6 +66,8 @@ class Node:
     never_ends: bool = False
     """Whether some answer to a question does not come; `given_up` once nobody waits for it any more."""
     given_up: bool = False
+    leaves: int = 0
+    forgotten: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
         self.settings = Settings("a", checks=tuple(self.checks))
@@ -106,6 +109,18 @@ class Node:
 
     def store_bytes(self) -> int:
         return 4_096
+
+    def members(self) -> list[dict[str, Any]]:
+        return members_told(Outlook(self.view, OWN.key, {}, lambda log: 1, lambda log: 3, 2_000, 1_700_000_002_000))
+
+    async def forget(self, wanted: str) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.error:
+            raise self.error
+        self.forgotten.append(wanted)
+
+    def leave(self) -> None:
+        self.leaves += 1
 
     async def reload(self) -> None:
         await trio.lowlevel.checkpoint()
@@ -157,6 +172,7 @@ async def ask(
     *,
     host: str | None = "127.0.0.1:8470",
     method: str = "GET",
+    query: str = "",
     client: tuple[str, int] | None = ("127.0.0.1", 50_000),
     token: str | None = None,
     headers: Sequence[tuple[str, str]] = (),
@@ -164,7 +180,6 @@ async def ask(
     access: Access | None = None,
     node: Node | None = None,
     rotation: Rotation | None = None,
-    query: str = "",
     leaves: bool = False,
 ) -> Answer:
     """What the API answers. The body comes in `chunks`, and after the last one nothing more unless it is empty, or the client

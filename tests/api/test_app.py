@@ -6,7 +6,7 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from demesh import limits
-from demesh.errors import ConfigError
+from demesh.errors import ConfigError, UsageError
 from tests.api.asking import Node, ask, check, run, whole
 from tests.api.schema import faults
 
@@ -27,7 +27,7 @@ async def test_a_sane_process_says_so() -> None:
     assert (answer.status, answer.json) == (200, {"status": "ok"})
 
 
-@pytest.mark.parametrize("path", ["/healthz", "/api/v1/status", "/api/v1/log/heads"])
+@pytest.mark.parametrize("path", ["/healthz", "/api/v1/status", "/api/v1/members", "/api/v1/log/heads"])
 async def test_every_answer_is_of_the_shape_that_openapi_json_describes(path: str) -> None:
     document = await _described()
     answer = await ask(path)
@@ -50,6 +50,9 @@ async def test_every_route_is_described_with_what_it_may_refuse() -> None:
         "/api/v1/status",
         "/api/v1/checks",
         "/api/v1/ask",
+        "/api/v1/members",
+        "/api/v1/members/forget",
+        "/api/v1/leave",
         "/api/v1/log/heads",
         "/api/v1/reload",
         "/api/v1/node",
@@ -136,3 +139,25 @@ async def test_metrics_are_one_text_of_this_process_the_mesh_and_the_probes(auto
     assert families["probe_success"].samples[0].value == 1
     assert families["demesh_check_verdict"].samples[0].labels["verdict"] == "up"
     assert not [name for name in families if name.endswith("_created")]
+
+
+async def test_a_member_is_forgotten_by_its_name_and_a_refusal_is_a_sentence() -> None:
+    node = Node()
+    forgot = await ask("/api/v1/members/forget", method="POST", query="member=old%20nas~ab", client=_UNIX, node=node)
+    assert (forgot.status, node.forgotten) == (200, ["old nas~ab"])
+    node.error = UsageError("vps is alive.")
+    refused = await ask("/api/v1/members/forget", method="POST", query="member=vps", client=_UNIX, node=node)
+    assert (refused.status, refused.json) == (409, {"error": "vps is alive."})
+
+
+@pytest.mark.parametrize("path", ["/api/v1/members/forget", "/api/v1/leave"])
+async def test_who_may_not_write_neither_forgets_nor_makes_leave(path: str) -> None:
+    node = Node()
+    assert (await ask(path, method="POST", query="member=a", node=node)).status == 401
+    assert (node.forgotten, node.leaves) == ([], 0)
+
+
+async def test_a_node_that_is_asked_to_leaves() -> None:
+    node = Node()
+    assert (await ask("/api/v1/leave", method="POST", client=_UNIX, node=node)).status == 200
+    assert node.leaves == 1

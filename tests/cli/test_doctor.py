@@ -130,6 +130,14 @@ def test_a_busy_port_is_found_with_its_remedy(topic: str, option: str, home: Pat
     assert _worst(home, topic)[0] == "good"
 
 
+def test_a_node_that_only_dials_needs_no_port_and_has_no_address_to_invite_to(home: Path) -> None:
+    _configure(home, '[mesh]\nlisten = "none"')
+    assert "swarm port" not in _found(home)
+    ran = demesh(home, "invite")
+    assert ran.code == 2
+    assert "No address of this node can be dialled" in ran.err
+
+
 def test_peers_and_sinks_are_connected_to(home: Path) -> None:
     with socket.socket() as there, socket.socket() as gone:
         there.bind(("127.0.0.1", 0))

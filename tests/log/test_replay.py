@@ -36,7 +36,7 @@ def test_long_log_is_read_from_its_hello_and_plan_and_then_its_tail(monkeypatch:
 
 def test_the_newest_events_are_read_too_since_they_may_still_be_news(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STARTUP_TAIL_ENTRIES_MAX", 5)
-    monkeypatch.setattr(limits, "WARNINGS_PER_LOG_MAX", 2)
+    monkeypatch.setattr(limits, "EVENTS_AT_START_MAX", 2)
     pen = Pen("ann")
     pen.hello()
     for _ in range(3):

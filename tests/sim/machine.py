@@ -20,6 +20,7 @@ from demesh.config.load import Settings
 from demesh.edges import Edges
 from demesh.errors import ConfigError, DemeshError
 from demesh.home import Home, MarkerFile
+from demesh.interfaces import OwnAddress
 from demesh.log.entry import Entry
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Carried, Store
@@ -391,6 +392,7 @@ class Machine:
             rng=rng,
             load_settings=load_settings,
             epoch_nonce=partial(rng.randbytes, 8),
+            own_addresses=lambda: [OwnAddress(self.address, "10.0.0.0/8", "net")],
         )
 
 

@@ -21,6 +21,7 @@ import trio
 
 from demesh import limits
 from demesh.errors import DialError, NetworkError
+from demesh.mesh import network as mesh_network
 from demesh.mesh.network import SYNC, Handler, Stream
 from tests.sim.process import Process
 
@@ -241,6 +242,7 @@ class SimNetwork:
         self.seen: set[bytes] = set()
         self.broadcasting: Callable[[bytes], None] = lambda _: None
         """Called with each message of this node's own before it leaves."""
+        self.allowed: Callable[[bytes], bool] = lambda _: True
         self._fabric = fabric
         self._handler: Handler | None = None
         self._nursery: trio.Nursery | None = None
@@ -248,8 +250,27 @@ class SimNetwork:
     def peers(self) -> frozenset[bytes]:
         return frozenset(connection.other(self).key for connection in self.connections)
 
+    def links(self) -> Sequence[mesh_network.Link]:
+        others = [(connection.other(self), connection.ends[0] is self) for connection in self.connections]
+        return [mesh_network.Link(each.key, each.address, PORT, outgoing) for each, outgoing in others]
+
+    def admit(self, allowed: Callable[[bytes], bool]) -> None:
+        self.allowed = allowed
+        for connection in list(self.connections):
+            if not allowed(connection.other(self).key):
+                self._fabric.part(connection)
+
     def listen_addresses(self) -> Sequence[str]:
         return (f"/ip4/{self.address}/tcp/{PORT}",)
+
+    def dialable_addresses(self) -> Sequence[str]:
+        return self.listen_addresses()
+
+    async def seen_at(self, peer: bytes) -> str:
+        await trio.lowlevel.checkpoint()
+        if peer not in self.peers():
+            raise NetworkError("not connected")
+        return self.address
 
     async def broadcast(self, data: bytes) -> None:
         await trio.lowlevel.checkpoint()
@@ -288,6 +309,8 @@ class SimNetwork:
                 raise DialError(f"{host}:{port} refused the connection.")
             if expected not in (None, found.key):
                 raise DialError(f"{host}:{port} is another peer.")
+            if not (self.allowed(found.key) and found.allowed(self.key)):
+                raise DialError(f"{host}:{port} is not let in, or does not let us in.")
             if found is not self and not any(connection.other(self) is found for connection in self.connections):
                 fabric.connect(self, found)
             return found.key

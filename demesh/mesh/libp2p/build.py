@@ -81,13 +81,14 @@ def build(
     connections_max: int,
     on_stream: Callable[[SwarmConn], None],
     on_message: Callable[[bytes, bytes], None],
+    allowed: Callable[[bytes], bool],
 ) -> Parts:
-    """Put a host together; nothing runs yet. `seed` is the Ed25519 seed, 32 bytes."""
+    """Put a host together; nothing runs yet. `seed` is the Ed25519 seed, 32 bytes; `allowed` is asked of every peer's key."""
     key_pair = create_new_key_pair(seed)
     own_id = ID.from_pubkey(key_pair.public_key)
     peerstore = PeerStore()
     peerstore.add_key_pair(own_id, key_pair)
-    noise = PeerNoise(key_pair, noise_privkey=create_new_x25519_key_pair().private_key)
+    noise = PeerNoise(key_pair, noise_privkey=create_new_x25519_key_pair().private_key, allowed=allowed)
     upgrader = TransportUpgrader(
         secure_transports_by_protocol={NOISE_PROTOCOL: noise},
         muxer_transports_by_protocol={TProtocol(YAMUX_PROTOCOL): Yamux},
@@ -99,7 +100,7 @@ def build(
     # By this protocol a peer may rewrite what is stored about it, unasked.
     host.remove_stream_handler(IDENTIFY_PUSH)
     router = LeanGossipSub()
-    pubsub = GuardedPubsub(host, router, topic, seqno, on_message)
+    pubsub = GuardedPubsub(host, router, topic, seqno, on_message, allowed)
     dialler = Dialler(transport, noise)
     return Parts(swarm, host, transport, upgrader, dialler, pubsub, router)
 

@@ -32,7 +32,7 @@ from demesh import limits
 from demesh.address import address_text
 from demesh.errors import DialError
 from demesh.identity import SwarmKey, peer_id
-from demesh.mesh.libp2p.identity import NotAPeer, Ourselves, PeerNoise, key_of
+from demesh.mesh.libp2p.identity import NotAllowed, NotAPeer, Ourselves, PeerNoise, key_of
 from demesh.mesh.libp2p.psk import GREETING, PskStream
 from demesh.mesh.libp2p.transport import PskTCP
 
@@ -106,6 +106,10 @@ class Dialler:
             raise
         except Ourselves:
             raise DialError(f"{where} is this node itself.", ourselves=True) from None
+        except NotAllowed as error:
+            raise DialError(
+                f"{where} is the node {error.peer}, which this node's configuration does not let in."
+            ) from None
         except NotAPeer as error:
             raise DialError(f"{where} has our swarm key, but is no demesh node: {error}") from None
         except Exception as error:  # whatever the library makes of a stranger's bytes, or of a connection that ends

@@ -37,12 +37,14 @@ from demesh.address import address_text
 from demesh.clock import Clock, SystemClock
 from demesh.errors import DialError, NetworkError
 from demesh.identity import SwarmKey, peer_id
+from demesh.interfaces import dialable, this_machines_addresses
 from demesh.mesh.libp2p.build import Parts, build
 from demesh.mesh.libp2p.identity import id_of, key_of
+from demesh.mesh.libp2p.link import ask_where_seen, link_of
 from demesh.mesh.libp2p.peers import Peers
 from demesh.mesh.libp2p.quiet import quieten
 from demesh.mesh.libp2p.stream import PeerStream
-from demesh.mesh.network import PROTOCOLS, SYNC, Handler, Stream
+from demesh.mesh.network import PROTOCOLS, SYNC, Handler, Link, Stream
 from demesh.metrics import REFUSED
 
 logger = logging.getLogger(__name__)
@@ -86,12 +88,35 @@ class Libp2pNetwork:
         self._connections_max = connections_max
         self._clock = clock or SystemClock()
         self._running: _Running | None = None
+        self._allowed: Callable[[bytes], bool] = lambda peer: True
 
     def peers(self) -> frozenset[bytes]:
         return self._running.peers.names() if self._running else frozenset()
 
+    def links(self) -> Sequence[Link]:
+        if self._running is None:
+            return []
+        health = self._running.parts.swarm.health_data
+        return [link_of(peer, each, health) for peer, each in self._running.peers.connections()]
+
+    def admit(self, allowed: Callable[[bytes], bool]) -> None:
+        self._allowed = allowed
+        if self._running:
+            self._running.peers.send_away()
+
     def listen_addresses(self) -> Sequence[str]:
         return [str(address) for address in self._running.parts.host.get_transport_addrs()] if self._running else []
+
+    def dialable_addresses(self) -> Sequence[str]:
+        return dialable(self.listen_addresses(), this_machines_addresses())
+
+    async def seen_at(self, peer: bytes) -> str:
+        running = self._now()
+        try:
+            with trio.fail_after(limits.SEEN_AT_SECONDS_MAX):
+                return await ask_where_seen(running.parts.host, id_of(peer))
+        except Exception as error:  # the library has no common base for what can go wrong here
+            raise NetworkError(f"{peer_id(peer)} does not say where it sees this node.") from error
 
     def inbound_slots_taken(self) -> int:
         """How many of the `connections_max` slots accepted connections hold now."""
@@ -203,7 +228,7 @@ class Libp2pNetwork:
                     nursery.cancel_scope.cancel()
 
     def _assembled(self, handler: Handler, nursery: trio.Nursery) -> _Running:
-        peers = Peers(handler, nursery)
+        peers = Peers(handler, nursery, self._is_allowed)
         parts = build(
             seed=self._seed,
             swarm_keys=self._swarm_keys,
@@ -212,6 +237,7 @@ class Libp2pNetwork:
             connections_max=self._connections_max,
             on_stream=peers.note,
             on_message=handler.message,
+            allowed=self._is_allowed,
         )
         parts.swarm.register_notifee(peers)
         for protocol, handle in {**dict.fromkeys(PROTOCOLS, handler.stream), **self._served}.items():
@@ -230,6 +256,9 @@ class Libp2pNetwork:
                 running.nursery.start_soon(pubsub.ensure_peer_stream, peer)
             without_gossip = missing
             running.parts.router.forget_expired(self._clock.wall_ms() // 1000)
+
+    def _is_allowed(self, peer: bytes) -> bool:
+        return self._allowed(peer)
 
     def _now(self) -> _Running:
         if self._running is None:

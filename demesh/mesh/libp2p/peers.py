@@ -9,6 +9,7 @@ Each connection has a task here instead that waits for its end.
 """
 
 import logging
+from collections.abc import Callable, Iterator
 from typing import cast
 
 import trio
@@ -25,15 +26,27 @@ logger = logging.getLogger(__name__)
 
 
 class Peers(INotifee):
-    """The connected peers. `nursery` owns one task for each connection."""
+    """The connected peers. `nursery` owns one task for each connection; `allowed` is asked of each peer's key."""
 
-    def __init__(self, handler: Handler, nursery: trio.Nursery) -> None:
+    def __init__(self, handler: Handler, nursery: trio.Nursery, allowed: Callable[[bytes], bool]) -> None:
         self._handler = handler
         self._nursery = nursery
+        self._allowed = allowed
         self._connections: dict[bytes, set[SwarmConn]] = {}
 
     def names(self) -> frozenset[bytes]:
         return frozenset(self._connections)
+
+    def connections(self) -> Iterator[tuple[bytes, SwarmConn]]:
+        """Each connection with the key of its peer."""
+        return ((peer, each) for peer, known in self._connections.items() for each in tuple(known))
+
+    def send_away(self) -> None:
+        """Close the connections of peers that are not allowed any more."""
+        for peer, connection in list(self.connections()):
+            if not self._allowed(peer):
+                REFUSED.labels("network", "not_allowed").inc()
+                self._nursery.start_soon(connection.close)
 
     def note(self, connection: SwarmConn) -> None:
         """There is such a connection. Harmless to repeat; to be called before anything that came over it is handled."""
@@ -41,18 +54,20 @@ class Peers(INotifee):
         if peer is None or connection.is_closed:
             return
         known = self._connections.get(peer)
-        if known is None:
+        if not self._allowed(peer):  # since it has shaken hands
+            self._nursery.start_soon(connection.close)
+        elif known is None:
             self._connections[peer] = {connection}
             self._tell("peer_connected", peer)
+            self._nursery.start_soon(self._watch, peer, connection)
         elif connection in known:
             return
         elif len(known) >= limits.CONNECTIONS_PER_PEER_MAX:
             REFUSED.labels("network", "connections_per_peer").inc()
             self._nursery.start_soon(connection.close)
-            return
         else:
             known.add(connection)
-        self._nursery.start_soon(self._watch, peer, connection)
+            self._nursery.start_soon(self._watch, peer, connection)
 
     async def _watch(self, peer: bytes, connection: SwarmConn) -> None:
         try:

@@ -87,16 +87,26 @@ class LeanGossipSub(GossipSub):
 
 
 class GuardedPubsub(Pubsub):
-    """The service around the router. `take(forwarder, data)` gets every message of others once; it may not raise."""
+    """The service around the router. `take(forwarder, data)` gets every message of others once; it may not raise.
+
+    What a key signed for which `allowed` says no is neither taken nor passed on, whoever forwards it.
+    """
 
     def __init__(
-        self, host: IHost, router: LeanGossipSub, topic: str, seqno: int, take: Callable[[bytes, bytes], None]
+        self,
+        host: IHost,
+        router: LeanGossipSub,
+        topic: str,
+        seqno: int,
+        take: Callable[[bytes, bytes], None],
+        allowed: Callable[[bytes], bool],
     ) -> None:
         super().__init__(host, router, strict_signing=True, allowed_topics={topic})
         # The stock counter starts at the time in seconds: whoever sent more than one message a second before a restart
         # would repeat numbers after it, and everyone drops what they have seen.
         self.counter = seqno
         self._take = take
+        self._allowed = allowed
         self._write_locks: WeakKeyDictionary[INetStream, trio.Lock] = WeakKeyDictionary()
         self.set_topic_validator(topic, self._validate, is_async_validator=False)
 
@@ -109,8 +119,11 @@ class GuardedPubsub(Pubsub):
         if len(message.data) > limits.GOSSIP_MESSAGE_BYTES_MAX:
             REFUSED.labels("network", "oversize_message").inc()
             return False
-        peer = key_of(forwarder)
+        peer, author = key_of(forwarder), key_of(ID(message.from_id))
         if peer is None:
+            return False
+        if author is None or not self._allowed(author):
+            REFUSED.labels("network", "not_allowed").inc()
             return False
         try:
             self._take(peer, message.data)
