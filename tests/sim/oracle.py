@@ -199,20 +199,20 @@ class Oracle:
                     self._silence_is_seen(observer, subject, presence)
 
     def _silence_is_seen(self, observer: Machine, subject: Machine, presence: Presence) -> None:
-        now, scenario = trio.current_time(), self._simulation.scenario
+        now = trio.current_time()
         known_since = self._known.known_since.setdefault((id(observer.process), subject.key), now)
         if subject.dead_since is None or subject.took_leave or subject.runs:
             return
         since = max(subject.dead_since, known_since, observer.calm_since)
-        bound = scenario.promise_seconds + 10 + _CLOCK_SECONDS + _SLACK_SECONDS
+        bound = self._promise_seconds(observer, subject, since) + 10 + _CLOCK_SECONDS + _SLACK_SECONDS
         if now - since > bound:
             what = f"it calls {subject.name} {presence}, which is dead for {now - subject.dead_since:.0f} s"
             self.violate("No missed alarm.", observer.name, what)
 
     def silence_is_told(self) -> None:
         """Whoever is dead for long enough, and somebody steady sees it: an Alertmanager has heard of it."""
-        now, scenario = trio.current_time(), self._simulation.scenario
-        bound = scenario.promise_seconds + 10 + _CLOCK_SECONDS + _SLACK_SECONDS + _NEWS_SECONDS
+        now = trio.current_time()
+        slack = 10 + _CLOCK_SECONDS + _SLACK_SECONDS + _NEWS_SECONDS
         alertmanager = self._simulation.world.alertmanager
         for subject in self._simulation.machines:
             if subject.dead_since is None or subject.took_leave or subject.runs or self._simulation.has_twin(subject):
@@ -222,12 +222,20 @@ class Oracle:
                 since = max(
                     subject.dead_since, known_since, observer.calm_since, alertmanager.reached_since(observer.name)
                 )
-                if observer is subject or not observer.live or now - since <= bound:
+                if observer is subject or not observer.live:
+                    continue
+                if now - since <= self._promise_seconds(observer, subject, since) + slack:
                     continue
                 self.count("silence is told")
                 if not alertmanager.fires("DemeshNodeSilent", subject.name):
                     what = f"nobody has told that {subject.name} is dead for {now - subject.dead_since:.0f} s"
                     self.violate("No missed alarm.", observer.name, what)
+
+    def _promise_seconds(self, observer: Machine, subject: Machine, since: float) -> float:
+        """How long a silence may be before it is one: twice the promise where one was not heard since one listens."""
+        member = observer.node.view.member(subject.key)
+        unheard = member is None or not member.heard or subject.dead_since is None or since > subject.dead_since
+        return self._simulation.scenario.promise_seconds * (2 if unheard else 1)
 
     def _silence_told(self, machine: Machine, subject: str) -> None:
         self.count("silence alarms")
