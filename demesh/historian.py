@@ -62,6 +62,8 @@ class HistoryStorage(Protocol):
 
     async def forget(self, hours_before_ms: int) -> None: ...
 
+    async def scrub(self, rows_max: int) -> None: ...
+
     async def make_anew(self) -> None: ...
 
 
@@ -271,6 +273,7 @@ class Historian:
         for state in self._logs.states():
             await self.catch_up(state.log)
         await self._forget_gone()
+        await self._kept.scrub(limits.HISTORY_SCRUBBED_ROWS)
         now_ms = self._clock.monotonic_ms()
         if now_ms >= self._save_due_ms:
             await self.save()

@@ -26,13 +26,14 @@ from demesh.log.codec import decode, encode
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums, read_sums
 from demesh.view.history import History, LogHistory, Signed
 from demesh.view.history_state import decode_state, encode_state
+from demesh.view.seal import opened, sealed, unsealed
 from demesh.view.snapshot import decode_votes
 from demesh.view.uptime import Observed
 from demesh.view.vote import VoteState
 
 log = logging.getLogger(__name__)
 
-_VERSION = 2
+_VERSION = 3
 _SCHEMA = """
 CREATE TABLE subject (
     no INTEGER PRIMARY KEY,
@@ -48,18 +49,26 @@ CREATE TABLE sums (
     start_ms INTEGER NOT NULL,
     up_ms INTEGER NOT NULL,
     down_ms INTEGER NOT NULL,
-    columns BLOB NOT NULL,               -- all of them, as docs/protocol.md has a row without its name
+    columns BLOB NOT NULL,               -- all of them, as docs/protocol.md has a row without its name; sealed, as all blobs
     PRIMARY KEY (period_ms, start_ms, subject, source)
 ) WITHOUT ROWID;
 CREATE TABLE log (id BLOB PRIMARY KEY, public_key BLOB NOT NULL, applied_seq INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
 CREATE TABLE votes (log BLOB PRIMARY KEY, seq INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
 """
+_WHOLE = (
+    "public_key, name, period_ms, start_ms, id, up_ms, down_ms, CAST(columns AS BLOB), "
+    "period_ms, start_ms, sums.subject, sums.source FROM sums "
+    "LEFT JOIN subject ON subject.no = sums.subject LEFT JOIN source ON source.no = sums.source"
+)
+_FIRST = (-1, -1, -1, -1)
+_TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
 
 
 class HistoryStore:
     def __init__(self, path: Path, *, readonly: bool = False) -> None:
         """Open `view.db`; unless `readonly`, make it if it is missing. Raises HistoryError if it cannot be used."""
         self.path = path
+        self._scrubbed = _FIRST
         flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
         try:
             self._db = apsw.Connection(str(path), flags=flags)
@@ -77,6 +86,9 @@ class HistoryStore:
         if version != _VERSION and (version or readonly):
             self.close()
             raise HistoryError(f"{path} has schema version {version}; this demesh reads version {_VERSION}.")
+        if version and not self._has_our_tables():
+            self.close()
+            raise HistoryError(f"{path} is damaged: its tables are not as they were made.")
 
     def __enter__(self) -> Self:
         return self
@@ -103,10 +115,11 @@ class HistoryStore:
             for log_id, public_key, applied_seq, state in self._rows(
                 "SELECT id, public_key, applied_seq, CAST(state AS BLOB) FROM log"
             ):
-                folded = LogHistory(cast(bytes, public_key), cast(int, applied_seq))
-                decode_state(folded, cast(bytes, state))
+                beside = (cast(bytes, log_id), cast(bytes, public_key), cast(int, applied_seq))
+                folded = LogHistory(*beside[1:])
+                decode_state(folded, opened(cast(bytes, state), *beside))
                 history.logs[cast(bytes, log_id)] = folded
-        except EntryError as error:
+        except (EntryError, TypeError) as error:
             raise HistoryError(f"{self.path} is damaged: {error}.") from error
         return history
 
@@ -126,9 +139,10 @@ class HistoryStore:
                     folded = history.logs.get(log_id)
                     if folded is None:
                         continue
+                    beside = (folded.public_key, folded.saved_seq)
                     self._db.execute(
                         "INSERT OR REPLACE INTO log VALUES (?, ?, ?, ?)",
-                        (log_id, folded.public_key, folded.saved_seq, encode_state(folded)),
+                        (log_id, *beside, sealed(encode_state(folded), log_id, *beside)),
                     )
         except apsw.Error as error:
             raise HistoryError(f"{self.path} could not be written: {error}.") from error
@@ -145,7 +159,10 @@ class HistoryStore:
         """Save (log, the sequence number up to which it was folded, `demesh.view.snapshot`). Raises HistoryError."""
         try:
             with self._db:
-                self._db.executemany("INSERT OR REPLACE INTO votes VALUES (?, ?, ?)", list(rows))
+                self._db.executemany(
+                    "INSERT OR REPLACE INTO votes VALUES (?, ?, ?)",
+                    [(log_id, seq, sealed(state, log_id, seq)) for log_id, seq, state in rows],
+                )
         except apsw.Error as error:
             raise HistoryError(f"{self.path} could not be written: {error}.") from error
 
@@ -153,8 +170,8 @@ class HistoryStore:
         """The votes of a log as they were saved last, and the sequence number up to which they were folded."""
         for seq, state in self._rows("SELECT seq, CAST(state AS BLOB) FROM votes WHERE log = ?", (log_id,)):
             try:
-                return cast(int, seq), decode_votes(cast(bytes, state))
-            except EntryError as error:
+                return cast(int, seq), decode_votes(opened(cast(bytes, state), log_id, cast(int, seq)))
+            except (EntryError, TypeError) as error:
                 log.warning("The votes in %s cannot be read (%s); they are folded anew.", self.path, error)
         return None
 
@@ -207,16 +224,34 @@ class HistoryStore:
     def days_in(self, logs: Iterable[bytes]) -> dict[bytes, list[CarriedRow]]:
         """The signed days that stand in each of `logs`, carried ones among them."""
         rows = self._rows(
-            "SELECT id, start_ms / ?1, name, CAST(columns AS BLOB) FROM sums JOIN subject ON subject.no = sums.subject "
-            "JOIN source ON source.no = sums.source WHERE period_ms = ?1 AND id IN "
-            "(SELECT unhex(value) FROM json_each(?2))",
+            f"SELECT {_WHOLE} WHERE period_ms = ?1 AND id IN (SELECT unhex(value) FROM json_each(?2))",
             (DAY_MS, _hex(logs)),
         )
         found: dict[bytes, list[CarriedRow]] = {}
-        for log_id, day, name, columns in rows:
-            row = CarriedRow(cast(int, day), cast(str, name), self._sums(columns))
-            found.setdefault(cast(bytes, log_id), []).append(row)
+        for row in rows:
+            signed = self._signed(row)
+            found.setdefault(signed.log, []).append(CarriedRow(signed.start_ms // DAY_MS, signed.name, signed.sums))
         return found
+
+    def scrub(self, rows_max: int) -> None:
+        """Look at the next sums, and after the last at the first again. Raises HistoryError if one is not what was stored.
+
+        Before the first, at SQLite's own tables: a damaged index would hide what is well.
+        """
+        if self._scrubbed == _FIRST and (faults := [line for (line,) in self._rows("PRAGMA integrity_check(1)")]) != [
+            "ok"
+        ]:
+            raise HistoryError(f"{self.path} is damaged: {faults[0]}.")
+        rows = list(
+            self._rows(
+                f"SELECT {_WHOLE} WHERE (period_ms, start_ms, sums.subject, sums.source) > (?, ?, ?, ?) "
+                "ORDER BY period_ms, start_ms, sums.subject, sums.source LIMIT ?",
+                (*self._scrubbed, rows_max),
+            )
+        )
+        for row in rows:
+            self._signed(row)
+        self._scrubbed = cast(tuple[int, int, int, int], rows[-1][-4:]) if len(rows) == rows_max else _FIRST
 
     def histograms(self, first_ms: int) -> dict[str, dict[int, int]]:
         """By check, how often each latency bucket occurred in the signed hours from `first_ms` on."""
@@ -228,7 +263,7 @@ class HistoryStore:
         )
         for name, columns in rows:
             into = found.setdefault(cast(str, name), {})
-            for bucket, number in self._sums(columns).histogram.items():
+            for bucket, number in self._sums(unsealed(cast(bytes, columns))).histogram.items():
                 into[bucket] = into.get(bucket, 0) + number
         return found
 
@@ -263,17 +298,24 @@ class HistoryStore:
         place = (number, source, signed.period_ms, signed.start_ms)
         held = list(
             self._rows(
-                "SELECT CAST(columns AS BLOB) FROM sums "
-                "WHERE subject = ? AND source = ? AND period_ms = ? AND start_ms = ?",
-                place,
+                f"SELECT {_WHOLE} WHERE sums.subject = ? AND sums.source = ? AND period_ms = ? AND start_ms = ?", place
             )
         )
-        sums = self._sums(held[0][0]) if held else Sums()
+        sums = self._signed(held[0]).sums if held else Sums()
         sums.add(signed.sums)
+        beside = (
+            signed.public_key,
+            signed.name,
+            signed.period_ms,
+            signed.start_ms,
+            signed.log,
+            sums.up_ms,
+            sums.down_ms,
+        )
         self._db.execute(
             "INSERT OR REPLACE INTO sums (subject, source, period_ms, start_ms, up_ms, down_ms, columns) "
             "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*place, sums.up_ms, sums.down_ms, encode(sums.columns())),
+            (*place, sums.up_ms, sums.down_ms, sealed(encode(sums.columns()), *beside)),
         )
 
     def _forget_logs(self, logs: Iterable[bytes]) -> None:
@@ -287,9 +329,31 @@ class HistoryStore:
         self._db.execute(f"DELETE FROM log WHERE id IN ({named})", (gone,))
         self._db.execute(f"DELETE FROM votes WHERE log IN ({named})", (gone,))
 
-    def _sums(self, columns: object) -> Sums:
+    def _has_our_tables(self) -> bool:
+        """A flipped bit in what SQLite keeps of a table's columns would change what they mean."""
+        made = apsw.Connection(":memory:")
+        made.execute(_SCHEMA)
+        wanted = list(made.execute(_TABLES))
+        made.close()
         try:
-            return read_sums(decode(cast(bytes, columns)))
+            return list(self._db.execute(_TABLES)) == wanted
+        except (apsw.Error, UnicodeDecodeError):
+            return False
+
+    def _signed(self, row: tuple[object, ...]) -> Signed:
+        """What a row of _WHOLE says. Raises HistoryError if it is not what was stored."""
+        key, name, period_ms, start_ms, log_id, up_ms, down_ms, columns, *_ = cast(
+            tuple[bytes, str, int, int, bytes, int, int, bytes], row
+        )
+        try:
+            blob = opened(columns, key, name, period_ms, start_ms, log_id, up_ms, down_ms)
+        except (EntryError, TypeError) as error:
+            raise HistoryError(f"{self.path} is damaged: {error}.") from error
+        return Signed(key, log_id, name, period_ms, start_ms, self._sums(blob))
+
+    def _sums(self, columns: bytes) -> Sums:
+        try:
+            return read_sums(decode(columns))
         except (EntryError, TypeError) as error:
             raise HistoryError(f"{self.path} is damaged: {error}.") from error
 
