@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -42,7 +43,7 @@ for line in json.loads(sys.argv[1]):
 """Runs each command as another user, in a copy of this process: that user may not be able to read this Python's library."""
 
 _ALL = [
-    examples(command)[0].partition(" > ")[0]
+    re.split(" [|<>] ", examples(command)[0])[0]
     for path, command in commands(root)
     if not isinstance(command, click.Group) and path != ("check", "test")
 ]

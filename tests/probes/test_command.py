@@ -40,9 +40,19 @@ async def _run(spec: ProbeSpec) -> ProbeResult:
         return await CommandProbe()(spec)
 
 
+_BEFORE: set[int] = set()
+"""What other tests have left running."""
+
+
+@pytest.fixture(autouse=True)
+def before() -> None:
+    _BEFORE.update(_children())
+
+
 def _children() -> list[int]:
     """The children of this process, those that ended and were not reaped among them."""
-    return [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    found = [int(pid) for task in Path("/proc/self/task").iterdir() for pid in (task / "children").read_text().split()]
+    return [pid for pid in found if pid not in _BEFORE]
 
 
 def _descriptors() -> int:

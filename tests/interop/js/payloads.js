@@ -4,6 +4,9 @@ import { pack } from './encoding.js'
 import { isBytes, require } from './entry.js'
 import { blake } from './identity.js'
 
+// The fields of a row of a plan behind the options, where nothing is to be said in them.
+const LEAVES_OPEN = [0, 0, 0, [], new Uint8Array(0)]
+
 export const OUTCOMES = ['pass', 'fail', 'mismatch', 'timeout', 'error']
 
 export function helloOf (me) {
@@ -27,7 +30,7 @@ export function planRow (check, meshId) {
   return [
     check.name, check.type, check.target, blake(pack(decisive), 16, 'demesh/check/1', meshId), 1,
     check.intervalMs, check.timeoutMs, check.retryIntervalMs, check.failAfter, check.recoverAfter,
-    0, 'critical', ['*'], [], check.options, ...check.appended ?? []
+    0, 'critical', ['*'], [], check.options, ...check.appended ? [...LEAVES_OPEN, ...check.appended] : []
   ]
 }
 
