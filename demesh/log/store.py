@@ -104,13 +104,10 @@ class Store(StoredLogs):
                 self._append(entry, public_keys)
             return self._carry(entries)
 
-    def settle(self, place: str | None) -> None:
+    def settle(self, place: str) -> None:
         """Note `place`, durably. Raises StoreError."""
         with self._writing(durable=True):
-            if place is None:
-                self._db.execute("DELETE FROM meta WHERE key = 'place'")
-            else:
-                self._db.execute("INSERT OR REPLACE INTO meta VALUES ('place', ?)", (place,))
+            self._db.execute("INSERT OR REPLACE INTO meta VALUES ('place', ?)", (place,))
 
     def set_note(self, name: str, value: bytes) -> None:
         """Raises StoreError."""
