@@ -22,8 +22,7 @@ from demesh.author import Assignment
 from demesh.checks.latest import LatestRuns
 from demesh.checks.runner import Run, Runner
 from demesh.clock import Clock
-from demesh.config.adopt import check_of
-from demesh.config.command_line import name_for
+from demesh.config.asked import check_asked
 from demesh.config.load import Settings
 from demesh.duty import Duty
 from demesh.edges import Edges
@@ -204,20 +203,7 @@ class Node:
 
     def question(self, name: str | None, table: Mapping[str, Any], selectors: Sequence[str]) -> Question:
         """The check `name`, or that of `table`, to be tried once from the nodes that `selectors` mean. Raises UsageError."""
-        if name is not None:
-            check = next((each for each in self.settings.checks if each.name == name), None)
-            if check is None:
-                raise UsageError(f"This node has no check named {name!r}.")
-        else:
-            target = table.get("target")
-            if not isinstance(target, str):
-                raise UsageError("There is neither the name of a check nor a target.")
-            shown = {"show_query": True} if target.startswith("http") and "?" in target else {}
-            try:
-                check = check_of({"name": name_for(target), **table, **shown})
-            except (UsageError, ValueError) as why:
-                raise UsageError(f"This cannot be tried: {why}.") from None
-        return self._asker.question(check, selectors)
+        return self._asker.question(check_asked(self.settings.checks, name, table), selectors)
 
     def members(self) -> list[dict[str, Any]]:
         """The answer of `demesh members --json`."""
