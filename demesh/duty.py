@@ -19,6 +19,7 @@ from demesh.checks.schedule import Turn, turn_of
 from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.identity import peer_id
+from demesh.log.evidence import Fork
 from demesh.log.head import Head
 from demesh.log.hello import Hello
 from demesh.log.plan import Plan, PlanRow
@@ -145,8 +146,16 @@ class Duty:
             self._vantages = self._view.vantages(now_ms)
         return turn_of(self._key, self._vantages.get((row.name, row.definition), ()))
 
-    def hello(self, epoch_nonce: bytes, previous: tuple[bytes, Head] | None, found: Sequence[str]) -> Hello:
-        """Who this node is, in the log of that nonce. `found` are the multiaddrs to tell unless the configuration names some."""
+    def hello(
+        self,
+        epoch_nonce: bytes,
+        previous: tuple[bytes, Head] | None,
+        found: Sequence[str],
+        forks: Sequence[Fork],
+    ) -> Hello:
+        """Who this node is, in the log of that nonce. `found` are the multiaddrs to tell unless the configuration names some,
+        `forks` what is proven of earlier logs, the newest last.
+        """
         said = [multiaddr(host, port) for host, port in self.settings.advertise]
         return Hello(
             public_key=self._key,
@@ -156,6 +165,7 @@ class Duty:
             tags=self.settings.tags,
             addresses=tuple(said or found)[: limits.ADDRESSES_MAX],
             previous=previous,
+            fork_proofs=tuple(fork.id for fork in forks[-limits.FORK_PROOFS_CITED_MAX :]),
             protocols=(SYNC,) if self.settings.allow_requests == "none" else (SYNC, ASK),
         )
 

@@ -124,6 +124,14 @@ class Historian:
         while await self._fold_page(log_id):
             pass
 
+    async def fold_anew(self, log_id: bytes) -> None:
+        """Forget what a log contributed, of which some is no longer held: the rest is folded again. Raises StoreError."""
+        async with self._one_at_a_time:
+            self._history.forget_logs([log_id])
+            self._votes_saved.pop(log_id, None)
+            with suppress(HistoryError):  # made anew in the next round
+                await self._save()
+
     async def _fold_page(self, log_id: bytes) -> bool:
         """Fold the next entries of a log; returns whether there were any. Others may take a turn after each page."""
         async with self._one_at_a_time:

@@ -118,7 +118,15 @@ class Node:
         self._runner = Runner(edges.probes, edges.clock, self._report, self.duty.turn)
         self._changing = trio.Lock()
         self._intake = Intake(
-            self.logs, edges.storage, edges.clock, self._show, self._show_adopted, self._on_gone, self._on_gaps
+            self.logs,
+            edges.storage,
+            edges.clock,
+            self._show,
+            self._show_adopted,
+            self._on_gone,
+            self._on_gaps,
+            self._show_ended,
+            self._own_log.accused,
         )
         self._syncer = Syncer(
             mesh_id,
@@ -346,6 +354,13 @@ class Node:
         before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
         self.view.load(state.public_key, [*before, *tail])
         self.view.heed_forgets()
+
+    async def _show_ended(self, state: LogState) -> None:
+        assert state.fork is not None
+        before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
+        self.view.end(state.public_key, state.log, state.fork, [*before, *tail])
+        await self.historian.fold_anew(state.log)
+        self._lookout.look_soon()
 
     def _holders(self, log_id: bytes, seq: int) -> tuple[int, int]:
         now_ms = self._clock.monotonic_ms()

@@ -38,6 +38,7 @@ def open_logs(
     view, history = View(public_key, clock.monotonic_ms()), kept.load(public_key)
     for state in states:
         load_log(view, store, state, kept)
+        view.note_fork(state.log, state.fork)
         folded = history.logs.get(state.log)
         if folded:
             history.learn(state.public_key, history_context(store, state.log, folded.applied_seq + 1))
@@ -52,6 +53,8 @@ def open_logs(
         in_its_place=store.settled_at() == store.place(machine),
         hash_at=lambda seq: store.hash_at(own[0], seq) if own else None,
     )
+    if own and any(state.log == own[0] and state.fork for state in states):
+        decision = NewEpoch("Two histories of the old log were signed with this node's key.", own)
     hello = None if isinstance(decision, NewEpoch) else _own_hello(view, store, decision.log)
     if hello is None and not isinstance(decision, NewEpoch):
         decision = NewEpoch(

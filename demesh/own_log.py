@@ -2,7 +2,8 @@
 
 Guarantees: nothing is signed before it is decided whether the log goes on (`demesh.log.epoch`); what is written begins with a
 hello and a plan, or follows them; the log ends, and a new epoch begins, as soon as a peer shows that somebody else has written
-it. The sums of hours and days that are over are written as they fall due.
+it. What is proven of forks in this node's logs is cited in its hello. The sums of hours and days that are over are written as
+they fall due.
 """
 
 import logging
@@ -168,6 +169,11 @@ class OwnLog:
         if self._begun.is_set() and self._epoch.log in logs:
             self.witnesses.end("Another node with this node's key has declared this log over.")
 
+    def accused(self, log_id: bytes) -> None:
+        """Somebody proves that this node's key has signed another history of a log."""
+        if self._begun.is_set() and log_id == self._epoch.log:
+            self.witnesses.end("Another history of this log was signed with this node's key.")
+
     async def end(self, bye: Bye) -> None:
         """Write what is waiting, then take leave. Raises StoreError."""
         await self._author.say_bye(bye)
@@ -220,4 +226,5 @@ class OwnLog:
         return True
 
     def _hello(self) -> Hello:
-        return self._duty.hello(self._epoch.nonce, self._epoch.previous, self._addresses())
+        forks = self._logs.forks_of(self._public_key)
+        return self._duty.hello(self._epoch.nonce, self._epoch.previous, self._addresses(), forks)

@@ -7,14 +7,17 @@ that every node that sees the same thing describes the same alert; whatever chan
                       other vantages left that could make it down
     DemeshNodeSilent  opens when a member is silent; closes when it is heard again or has taken leave
     DemeshKeyShared   opens when two nodes write with one key; closes when only one of them goes on
+    DemeshLogForked   opens when a member is proven to have signed two histories of a log; closes when it has gone on in
+                      another that cites the proof, and the fork is a day old
 
 What is unknown closes nothing. A check that no member's plan names any more takes its incident with it.
 """
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from demesh.log.evidence import Fork
 from demesh.view.checks import CheckView
 from demesh.view.fold import View
 from demesh.view.member import Member
@@ -25,6 +28,7 @@ from demesh.view.vote import Vote
 
 Labels = tuple[tuple[str, str], ...]
 # What Alertmanager accepts; others may write anything into their plans.
+_FORK_TOLD_MS = 86_400_000
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -107,6 +111,11 @@ def look(view: View, mesh: str, extra: Labels, now_ms: int, wall_ms: int) -> lis
         _key(member, member.public_key in shared, names[member.public_key], mesh, extra, wall_ms)
         for member in view.members()
     )
+    forks = view.forks()
+    found.extend(
+        _forks(member, forks.get(member.public_key, {}), names[member.public_key], mesh, extra, wall_ms)
+        for member in view.members()
+    )
     return found
 
 
@@ -172,6 +181,32 @@ def _key(member: Member, shared: bool, subject: str, mesh: str, extra: Labels, w
         }
         wrong = Incident(name, key, subject, wall_ms, _pairs(labels), _pairs(annotations))
     return Seen(name, key, wrong, not shared)
+
+
+def _forks(member: Member, forks: Mapping[bytes, Fork], subject: str, mesh: str, extra: Labels, wall_ms: int) -> Seen:
+    name, key, current = "DemeshLogForked", member.public_key.hex(), member.current
+    cited = current.hello.fork_proofs if current.hello and current.fork is None else ()
+    open_ = [
+        (fork, log)
+        for log, fork in forks.items()
+        if fork.id not in cited or abs(wall_ms - fork.dated_ms) < _FORK_TOLD_MS
+    ]
+    wrong = None
+    if open_:
+        fork, log = max(open_, key=lambda each: (each[0].dated_ms, each[1]))
+        goes_on = (
+            f"{subject} has gone on in a new log." if fork.id in cited else f"{subject} has not begun a new log yet."
+        )
+        labels = {**dict(extra), "alertname": name, "mesh": mesh, "node": subject, "severity": "critical"}
+        annotations = {
+            "summary": f"{subject} has signed two histories",
+            "description": f"Two different entries stand in place {fork.seq} of log {log.hex()[:8]}, both signed with the key of "
+            f"{subject}: its machine was set back to an earlier state, or its disk was copied, and both went on; or somebody "
+            f"else has its key. What this log says from entry {fork.end} on counts no more, on any node. {goes_on}",
+        }
+        onset_ms = min(wall_ms, *(fork.dated_ms for fork, _ in open_))
+        wrong = Incident(name, key, subject, onset_ms, _pairs(labels), _pairs(annotations))
+    return Seen(name, key, wrong, not open_)
 
 
 def _pairs(labels: dict[str, str]) -> Labels:

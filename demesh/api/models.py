@@ -212,10 +212,14 @@ class AskModel(BaseModel):
 
 
 class HeadModel(BaseModel):
-    """A log's newest entry. Equal on two nodes exactly when they hold the same log."""
+    """A log's newest entry. Equal on two nodes exactly when they hold the same log.
+
+    `forked_at` is the place for which its owner is proven to have signed two entries; the log ends in front of it.
+    """
 
     log: str
     node: str | None
     peer_id: str
     seq: int
     hash: str
+    forked_at: int | None

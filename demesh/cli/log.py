@@ -45,7 +45,8 @@ def heads(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
         click.echo(json.dumps(rows, indent=2))
         return
     for row in printable(rows):
-        click.echo(f"{row['log']}  {row['node'] or '?':<16} seq {row['seq']:>8}  {row['hash'][:16]}")
+        forked = f"  forked at {row['forked_at']}" if row.get("forked_at") is not None else ""
+        click.echo(f"{row['log']}  {row['node'] or '?':<16} seq {row['seq']:>8}  {row['hash'][:16]}{forked}")
 
 
 @log.command()

@@ -1,8 +1,8 @@
 """Checks a stored log from its first kept entry to its head: bytes, links, signatures. Pure; nothing is evaluated.
 
 Below `pruned_to` entries may be missing, so each that is there must be vouched for by a signature of its own; from there on
-nothing may be missing, and a signature may vouch for the results and rollups in front of it. A log that is whole begins with
-its hello.
+nothing may be missing, and a signature may vouch for the results and rollups in front of it, or the proof of a fork for those at
+the end. A log that is whole begins with its hello.
 """
 
 from collections.abc import Iterable, Iterator
@@ -58,7 +58,8 @@ def audit(mesh_id: bytes, state: LogState, rows: Iterable[Entry | BadRow]) -> It
         else:
             yield Fault(state.log, row.seq, "its signature is missing")
         before = row
-    if unvouched is not None:
+    is_proven = before is not None and state.fork is not None and before.hash == state.fork.prev
+    if unvouched is not None and not is_proven:
         yield Fault(state.log, unvouched.seq, _UNVOUCHED)
     is_other = before is not None and before.seq == state.head.seq and before.hash != state.head.hash
     if expected_seq != state.head.seq + 1 or is_other:

@@ -14,8 +14,10 @@ member's new epoch takes the place of its own oldest one, and never of anybody e
 Where the holders of a log have forgotten its beginning (docs/protocol.md, "What is forgotten"), it is adopted: taken up behind
 the forgotten part, with what was kept of it, each piece signed.
 
-Not guaranteed here: durability (the caller stores what was accepted before it acts on it), and proof of a fork: an entry
-that contradicts one we hold is refused as "fork", whichever of the two came first.
+An entry that contradicts one we hold is refused as "fork", whichever of the two came first. Once its owner's signing of two
+histories is proven (`demesh.log.evidence`), a log ends in front of the fork and takes no more from there on, from nobody.
+
+Not guaranteed here: durability (the caller stores what was accepted before it acts on it).
 """
 
 import hashlib
@@ -28,6 +30,7 @@ from demesh.errors import EntryError
 from demesh.log.admission import Admission
 from demesh.log.codec import Value, encode
 from demesh.log.entry import KINDS_UNSIGNED, Entry, Kind, verify
+from demesh.log.evidence import Fork, Proof, check_proof
 from demesh.log.head import Head
 from demesh.log.hello import read_hello
 from demesh.log.room import Gone, gives_way
@@ -43,6 +46,8 @@ class LogState:
     public_key: bytes
     head: Head
     pruned_to: int = 0
+    fork: Fork | None = None
+    """Where its owner is proven to have signed two histories."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -156,8 +161,8 @@ class Logs:
             state = self._states.get(entry.log)
             assert entry.log == self._own_log
             self.writes = entry.log
-            public_key = read_hello(entry).public_key if state is None else state.public_key
-            self._advance(LogState(entry.log, public_key, entry.head, state.pruned_to if state else 0), entry.wall_ms)
+            state = state or LogState(entry.log, read_hello(entry).public_key, entry.head)
+            self._advance(replace(state, head=entry.head), entry.wall_ms)
 
     def shortened(self, log: bytes, pruned_to: int) -> None:
         """Take note that the store holds a log from `pruned_to` on only, if it still does."""
@@ -203,9 +208,40 @@ class Logs:
         if not signed or not vouched or not all(verify(public_key, self._mesh_id, entry) for entry in kept):
             raise EntryError("bad_signature", "what is kept, or what follows it, is not signed by the log's owner")
         self._let_in(public_key)
-        adopted = LogState(log, public_key, before, before.seq + 1)
+        adopted = LogState(log, public_key, before, before.seq + 1, state.fork if state else None)
         self._advance(adopted, following[0].wall_ms)
         return Adopted(adopted, self._give_way(instead))
+
+    def convict(self, proof: Proof, now_ms: int) -> bool:
+        """Whether `proof` changes where its log ends; then the store lets it end there, and `ended` takes note of that.
+
+        Raises EntryError: "unknown_log", "own_log" if the log is still being written here, "gone", why its owner is not
+        admitted, and what `check_proof` raises. Nothing has changed in any case.
+        """
+        state = self._states.get(proof.log)
+        if self.is_gone(proof.log):
+            raise EntryError("gone", "a log that is over")
+        if state is None:
+            raise EntryError("unknown_log", "a log that is not held")
+        if state.fork is not None and state.fork.rank <= proof.fork.rank:
+            return False
+        if refusal := self.refusal(proof.log, now_ms):
+            raise EntryError(refusal, "a log of a key that is not admitted")
+        check_proof(state.public_key, self._mesh_id, proof)
+        if proof.log == self._own_log:
+            raise EntryError("own_log", "a log of this node's own")
+        return True
+
+    def ended(self, state: LogState) -> None:
+        """Take note that the store has let a log end in front of a fork."""
+        self._states[state.log] = state
+        self._recent.pop(state.log, None)
+        self._remember(state.log, state.head)
+
+    def forks_of(self, public_key: bytes) -> list[Fork]:
+        """What is proven of a key's logs, the newest last."""
+        found = [state.fork for state in self._states.values() if state.public_key == public_key and state.fork]
+        return sorted(found, key=lambda fork: (fork.dated_ms, fork.id))
 
     def _owner_among(
         self, kept: Sequence[Entry], following: Sequence[Entry], now_ms: int
@@ -231,6 +267,11 @@ class Logs:
         if refusal := self.refusal(log, now_ms):
             taken.refusals.append(Refusal(log, first.seq, refusal))
             return
+        if state and state.fork and new[-1].seq >= state.fork.end:
+            taken.refusals.append(Refusal(log, max(first.seq, state.fork.end), "forked"))
+            new = [entry for entry in new if entry.seq < state.fork.end]
+            if not new:
+                return
         expected = state.head.seq + 1 if state else 0
         if first.seq > expected:
             taken.gaps.append(Gap(log, expected, first.seq - 1))
@@ -243,12 +284,13 @@ class Logs:
             taken.refusals.append(Refusal(log, first.seq, error.reason))
             return
         linked = self._linked(state.head if state else None, new, taken)
-        accepted = self._signed(public_key, linked, taken)
-        pruned_to = state.pruned_to if state else 0
-        if accepted and state is None:
-            self._let_in(public_key)
-        for entry in accepted:
-            self._advance(LogState(log, public_key, entry.head, pruned_to), entry.wall_ms)
+        accepted = self._signed(public_key, linked, taken, state.fork if state else None)
+        if accepted:
+            if state is None:
+                self._let_in(public_key)
+            state = state or LogState(log, public_key, accepted[-1].head)
+            for entry in accepted:
+                self._advance(replace(state, head=entry.head), entry.wall_ms)
         taken.accepted.extend(accepted)
         if accepted:
             taken.dropped.extend(self._give_way(instead))
@@ -266,7 +308,8 @@ class Logs:
             elif recent.get(entry.seq, entry.hash) == entry.hash:
                 taken.repeated += 1
             else:
-                taken.refusals.append(Refusal(log, entry.seq, "fork"))
+                is_proven = state.fork is not None and entry.seq >= state.fork.seq
+                taken.refusals.append(Refusal(log, entry.seq, "forked" if is_proven else "fork"))
                 return []
         return new
 
@@ -338,7 +381,7 @@ class Logs:
             head = entry.head
         return new
 
-    def _signed(self, public_key: bytes, linked: list[Entry], taken: Taken) -> list[Entry]:
+    def _signed(self, public_key: bytes, linked: list[Entry], taken: Taken, fork: Fork | None = None) -> list[Entry]:
         """The front of `linked` that ends at the last entry before which no signature is wrong or wrongly missing."""
         vouched = 0
         for index, entry in enumerate(linked):
@@ -349,6 +392,8 @@ class Logs:
                 taken.refusals.append(Refusal(entry.log, entry.seq, reason))
                 return linked[:vouched]
             vouched = index + 1
+        if fork and linked and linked[-1].hash == fork.prev:
+            vouched = len(linked)
         if vouched < len(linked):
             taken.refusals.append(Refusal(linked[vouched].log, linked[vouched].seq, "no_signature"))
         return linked[:vouched]
@@ -366,13 +411,23 @@ class Logs:
 
 
 def vector(states: Iterable[LogState]) -> list[Value]:
-    """The rows `[log16, pruned_to, head_seq, head_hash8]` that tell another node what this one holds, in order of log id."""
+    """The rows `[log16, pruned_to, head_seq, head_hash8]` that tell another node what this one holds, in order of log id.
+
+    Of a log that is forked they go on with `fork_seq, proof_id8`.
+    """
     ordered = sorted(states, key=lambda state: state.log)
-    return [[state.log, state.pruned_to, state.head.seq, state.head.hash[:8]] for state in ordered]
+    return [[state.log, state.pruned_to, state.head.seq, state.head.hash[:8], *_forked(state)] for state in ordered]
 
 
 def vector_digest(states: Iterable[LogState]) -> bytes:
-    """32 bytes that are equal on two nodes exactly when they hold the same heads (`pruned_to` is left out: it may differ)."""
+    """32 bytes that are equal on two nodes exactly when they hold the same heads, and the same proofs of forks.
+
+    `pruned_to` is left out: it may differ.
+    """
     ordered = sorted(states, key=lambda state: state.log)
-    heads: list[Value] = [[state.log, state.head.seq, state.head.hash[:8]] for state in ordered]
+    heads: list[Value] = [[state.log, state.head.seq, state.head.hash[:8], *_forked(state)] for state in ordered]
     return hashlib.blake2b(encode(heads), digest_size=32, person=b"demesh/vector/1").digest()
+
+
+def _forked(state: LogState) -> list[Value]:
+    return list(state.fork.rank) if state.fork else []

@@ -6,7 +6,8 @@
 
 A *segment* is one history from the fork's place on, up to its first signed entry. Two segments of one log, from one place, whose
 first bodies differ are a proof that nobody but the owner of the key can make, and that everybody who knows the key can check:
-no trust in whoever brings it is needed. Of several proofs of one log the one with the lowest place counts.
+no trust in whoever brings it is needed. Of several proofs of one log the one with the lowest place counts, of those of one place
+the one with the smallest id: so all who know the same proofs let the log end in the same place.
 
 Guarantees: the same two segments give the same bytes, whichever came first. Not guaranteed: that a fork is found, nor that its
 place is the lowest one: what holders have forgotten proves nothing any more.
@@ -23,6 +24,29 @@ from demesh.log.entry import KINDS_UNSIGNED, Entry, entry_of, verify
 
 
 @dataclass(frozen=True, slots=True)
+class Fork:
+    """What follows from a proof for its log, which ends in front of entry `seq`."""
+
+    seq: int
+    id: bytes
+    """The proof's: 32 bytes by which a hello cites it."""
+    prev: bytes
+    """The hash of the entry before the fork: the proof vouches for what leads up to it."""
+    dated_ms: int
+    """When the later one of the two entries was made, on its author's wall clock."""
+
+    @property
+    def end(self) -> int:
+        """The first place of the log that nothing is taken for. Of a fork in place 0 one hello stays: it says whose log it is."""
+        return max(self.seq, 1)
+
+    @property
+    def rank(self) -> tuple[int, bytes]:
+        """Of two proofs of one log the one with the lower rank counts."""
+        return self.seq, self.id[:8]
+
+
+@dataclass(frozen=True, slots=True)
 class Proof:
     """Two segments, the one whose first entry has the smaller hash first."""
 
@@ -32,8 +56,12 @@ class Proof:
     other: tuple[Entry, ...]
 
     @property
+    def fork(self) -> Fork:
+        one, other = self.one[0], self.other[0]
+        return Fork(self.seq, self.id, one.prev, max(one.wall_ms, other.wall_ms))
+
+    @property
     def id(self) -> bytes:
-        """32 bytes by which a hello cites it."""
         return hashlib.blake2b(encode(self.value()), digest_size=32, person=b"demesh/proof/1").digest()
 
     def value(self) -> Value:

@@ -9,7 +9,8 @@ beside it as `log.db.damaged-1`. Nothing is made up and nothing signed again:
   as a shortened log. Where no hello is left in it, only peers that know the log already can take more of it from here;
 - of what is kept below `pruned_to`, each entry stands for itself: only faulty ones go;
 - a log of which nothing whole is left is forgotten, and comes anew from peers;
-- which logs were carried stays known, from the list of them as far as it can be read, and from the carries that are left.
+- which logs were carried stays known, from the list of them as far as it can be read, and from the carries that are left;
+- proofs of forks that are intact stay with their logs.
 
 The node's own log is treated alike. As the new store is another file, the next start begins a new epoch: no place in the
 old one is ever signed for twice (see `demesh.log.epoch`).
@@ -33,6 +34,7 @@ import apsw
 from demesh import limits
 from demesh.disk import sync_directory, sync_file
 from demesh.errors import StoreDamaged, StoreError
+from demesh.log import store_fork
 from demesh.log.audit import Fault, audit
 from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, log_id
@@ -68,7 +70,7 @@ class LogFinding:
 
 @dataclass(frozen=True, slots=True)
 class _Signed:
-    """A signed entry, and where the entries that lead up to it without a gap begin."""
+    """An entry that is signed, or that the proof of a fork vouches for, and where what leads up to it without a gap begins."""
 
     stretch: int
     head: Head
@@ -159,7 +161,7 @@ def _look(store: Store, mesh_id: bytes, own_log: bytes | None, state: LogState) 
                 if not last or row.seq != last[0].seq + 1:
                     stretch = row.seq
                 last[:] = [row.head]
-                if row.signature:
+                if row.signature or (state.fork and row.hash == state.fork.prev):
                     signed.append(_Signed(stretch, row.head))
             yield row
 
@@ -228,6 +230,10 @@ def _fill(new: Path, damaged: Path, logs: tuple[LogFinding, ...]) -> None:
                 if log.is_own:
                     target.execute("INSERT INTO meta VALUES ('own_log', ?)", (state.log,))
             target.executemany("INSERT OR IGNORE INTO carried VALUES (?, ?, ?, ?)", _carried(source))
+            with suppress(apsw.CorruptError, apsw.SQLError):
+                for proof in store_fork.proofs(source).values():
+                    store_fork.keep(target, proof)
+            store_fork.drop_without_log(target)
     finally:
         source.close()
         target.close()

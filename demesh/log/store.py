@@ -3,8 +3,8 @@
 Guarantees: when `commit(..., own=True)` returns, the entries survive a power cut (WAL, synchronous=FULL); peers'
 entries are committed without that, as they can be fetched again. What `read` hands out hashes to what was stored (of which 8
 bytes are kept); a row that does not is left out and named. From `pruned_to` to the head each entry is signed, or a later
-signed one vouches for it. An I/O error is never retried: it is raised as StoreError and the process is expected
-to end, since a page that failed to reach the disk may be forgotten by the kernel.
+signed one vouches for it, or the proof that the log is forked behind it. An I/O error is never retried: it is raised as
+StoreError and the process is expected to end, since a page that failed to reach the disk may be forgotten by the kernel.
 
 Not guaranteed: anything about payloads (entries are bytes here), or protection from a second writer. The data directory's
 lock (`demesh.home`) sees to it that only one process writes; others open the store with `readonly=True`.
@@ -25,10 +25,11 @@ import apsw
 
 from demesh import limits
 from demesh.errors import EntryError
-from demesh.log import store_carry, store_lean, store_prune
+from demesh.log import store_carry, store_fork, store_lean, store_prune
 from demesh.log.carry import read_carry_part
 from demesh.log.chain import LogState
 from demesh.log.entry import Entry, Kind
+from demesh.log.evidence import Proof
 from demesh.log.head import Head
 from demesh.log.store_carry import whole_carry
 from demesh.log.store_read import StoredLogs
@@ -158,8 +159,22 @@ class Store(StoredLogs):
         assert self.own_log_id() not in logs
         with self._writing(durable=False):
             store_carry.drop(self._db, logs)
+            store_fork.drop_without_log(self._db)
             for log in logs:
                 self._numbers.pop(log, None)
+
+    def end_at_fork(self, proof: Proof) -> LogState:
+        """Keep `proof`, which counts, and let the log that it is about end in front of the fork. Raises StoreError."""
+        state = next(state for state in self.logs() if state.log == proof.log)
+        before = self.hash_at(proof.log, proof.seq - 1) if state.pruned_to < proof.seq else None
+        number = self._numbers[proof.log]
+        with self._writing(durable=False):
+            store_fork.keep(self._db, proof)
+            if state.head.seq >= proof.seq:
+                store_fork.cut(self._db, number, proof, Head(proof.seq - 1, before) if before else None)
+            if proof.seq == 0:
+                self._insert_entry("INSERT OR REPLACE", number, proof.one[0])
+        return next(state for state in self.logs() if state.log == proof.log)
 
     def clear(self, rows_max: int) -> int:
         """Remove at most `rows_max` entries of logs that are gone; returns how many. 0: there is none left."""
@@ -228,6 +243,7 @@ class Store(StoredLogs):
 
     def _end_carried(self) -> None:
         store_carry.end_carried(self._db)
+        store_fork.drop_without_log(self._db)
         self._numbers = {cast(bytes, log): cast(int, number) for log, number in self._query(_NUMBERS)}
 
     def _owner(self, log: bytes) -> bytes:

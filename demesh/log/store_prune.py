@@ -50,12 +50,18 @@ def prune(db: apsw.Connection, number: int, below: int, keep_kinds: Collection[i
 
 def skip_to(db: apsw.Connection, number: int, before: Head) -> None:
     """Make `before` the head, with nothing whole behind it yet, unless the log has come that far already."""
+    head_seq = db.execute("SELECT head_seq FROM log WHERE no = ?", (number,)).get
+    if cast(int, head_seq) < before.seq:
+        restart_at(db, number, before)
+
+
+def restart_at(db: apsw.Connection, number: int, before: Head) -> None:
+    """Make `before` the head, with nothing whole behind it yet; of what is there only what is provable by itself stays."""
     db.execute(
-        "UPDATE log SET head_seq = ?, head_hash = ?, pruned_to = ? WHERE no = ? AND head_seq < ?",
-        (before.seq, before.hash, before.seq + 1, number, before.seq),
+        "UPDATE log SET head_seq = ?, head_hash = ?, pruned_to = ? WHERE no = ?",
+        (before.seq, before.hash, before.seq + 1, number),
     )
-    if db.changes():
-        db.execute("DELETE FROM entry WHERE log = ? AND (signature IS NULL OR kind = 3)", (number,))
+    db.execute("DELETE FROM entry WHERE log = ? AND (signature IS NULL OR kind = 3)", (number,))
 
 
 def release(db: apsw.Connection, pages_max: int) -> int:

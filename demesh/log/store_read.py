@@ -8,6 +8,7 @@ Nothing here changes a store, so all of it works on one that was opened to be re
 
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from typing import cast
 
@@ -15,8 +16,10 @@ import apsw
 
 from demesh import limits
 from demesh.errors import StoreError
+from demesh.log import store_fork
 from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, Kind, log_id
+from demesh.log.evidence import Proof
 from demesh.log.head import Head
 from demesh.log.store_copy import copy_store
 from demesh.log.store_rows import ENTRY_COLUMNS, LOG_COLUMNS, SqlValue, entry_of_row, log_of_row
@@ -92,14 +95,19 @@ class StoredLogs:
     def logs(self) -> list[LogState]:
         """All logs, in the order in which this node first saw them."""
         states: list[LogState] = []
+        forks = {log: proof.fork for log, proof in self._proofs().items()}
         for row in self._query(f"SELECT {LOG_COLUMNS} FROM log ORDER BY no"):
             found = log_of_row(row)
             if found is None:
                 raise damaged(self.path, "what it says of a log cannot be")
             state, number = found
             self._numbers[state.log] = number  # of logs, too, that another process began
-            states.append(state)
+            states.append(replace(state, fork=forks.get(state.log)))
         return states
+
+    def proof(self, log: bytes) -> Proof | None:
+        """The proof that a log is forked, if there is one."""
+        return self._proofs().get(log)
 
     def dates(self) -> dict[bytes, int]:
         """The wall clock of each log's head, where that is stored."""
@@ -190,6 +198,12 @@ class StoredLogs:
         """What SQLite finds wrong with the file itself, a line each; whole, it finds nothing. Reads all of it."""
         found = [str(line) for (line,) in self._query("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
+
+    def _proofs(self) -> dict[bytes, Proof]:
+        try:
+            return store_fork.proofs(self._db)
+        except apsw.Error as error:
+            raise self._failure(f"The store {self.path} could not be read", error) from error
 
     def _decoded(
         self, log: bytes, where: str, bindings: tuple[SqlValue, ...], *, backwards: bool = False

@@ -9,6 +9,7 @@ The file keeps its identity, so a migration alone begins no new epoch.
     version 2   auto_vacuum=INCREMENTAL, so that pruning gives space back; `entry` has of each hash HASH_BYTES_STORED only, of
                 new bodies not what the log tells (`demesh.log.store_rows`), and no received_ms
     version 3   tables carried, going (`demesh.log.store_carry`)
+    version 4   table fork (`demesh.log.store_fork`)
 """
 
 # pyright: reportUnknownMemberType=false
@@ -23,13 +24,13 @@ import apsw
 
 from demesh import limits
 from demesh.errors import StoreDamaged, StoreError
-from demesh.log import store_carry
+from demesh.log import store_carry, store_fork
 from demesh.log.store_copy import copy_store
 
 log = logging.getLogger(__name__)
 
-SCHEMA_VERSION = 3
-SCHEMA_VERSIONS_READ = (1, 2, 3)
+SCHEMA_VERSION = 4
+SCHEMA_VERSIONS_READ = (1, 2, 3, 4)
 """What a reader that changes nothing understands: it looks at no more of a hash than HASH_BYTES_STORED."""
 
 HASH_BYTES_STORED = 8
@@ -70,7 +71,7 @@ def prepare(db: apsw.Connection, path: Path, mesh_id: bytes) -> None:
     db.pragma("journal_size_limit", limits.STORE_WAL_BYTES_KEPT_MAX)
     if version == 0:
         with db:
-            db.execute(_SCHEMA + store_carry.SCHEMA)
+            db.execute(_SCHEMA + store_carry.SCHEMA + store_fork.SCHEMA)
             db.execute("INSERT INTO meta VALUES ('mesh_id', ?)", (mesh_id,))
             db.pragma("user_version", SCHEMA_VERSION)
         return
@@ -143,7 +144,13 @@ def _to_3(db: apsw.Connection) -> None:
         db.pragma("user_version", 3)
 
 
-_STEPS: dict[int, Callable[[apsw.Connection], None]] = {1: _to_2, 2: _to_3}
+def _to_4(db: apsw.Connection) -> None:
+    with db:
+        db.execute(store_fork.SCHEMA)
+        db.pragma("user_version", 4)
+
+
+_STEPS: dict[int, Callable[[apsw.Connection], None]] = {1: _to_2, 2: _to_3, 3: _to_4}
 """What leads from each version to the next. A step sets `user_version` last, and may find its own work half done."""
 
 

@@ -1,4 +1,7 @@
-"""The broadcast message: a bundle of new entries, `[1, [envelope, …]]`, at most GOSSIP_MESSAGE_BYTES_MAX (docs/protocol.md).
+"""The broadcast messages, each of at most GOSSIP_MESSAGE_BYTES_MAX (docs/protocol.md).
+
+    [1, [envelope, …]]    new entries
+    [2, proof]            that a log is forked (`demesh.log.evidence`), once by whoever found it
 
 Gossip is a hint: it makes entries known quickly, sync makes sure. So nothing here is acknowledged or kept.
 """
@@ -9,8 +12,10 @@ from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.codec import Fields, Value, decode, encode
 from demesh.log.entry import Entry, entry_of
+from demesh.log.evidence import Proof, read_proof
 
-VERSION = 1
+_ENTRIES = 1
+_PROOF = 2
 
 
 def topic(mesh_id: bytes) -> str:
@@ -25,21 +30,30 @@ def bundles(entries: Iterable[Entry]) -> list[bytes]:
     size = 0
     for entry in entries:
         if waiting and size + entry.size > limits.GOSSIP_MESSAGE_BYTES_MAX - 16:
-            messages.append(encode([VERSION, waiting]))
+            messages.append(encode([_ENTRIES, waiting]))
             waiting, size = [], 0
         waiting.append([entry.body, entry.signature])
         size += entry.size
     if waiting:
-        messages.append(encode([VERSION, waiting]))
+        messages.append(encode([_ENTRIES, waiting]))
     return messages
 
 
-def read_bundle(data: bytes) -> list[Entry]:
-    """The entries in a message. Raises EntryError if any of it is not as it should be; then nothing of it counts."""
+def accusation(proof: Proof) -> bytes | None:
+    """The message that tells of `proof`; None if it is too large for one: then sync alone brings it."""
+    message = encode([_PROOF, proof.value()])
+    return message if len(message) <= limits.GOSSIP_MESSAGE_BYTES_MAX else None
+
+
+def read_message(data: bytes) -> list[Entry] | Proof:
+    """The entries in a message, or the proof. Raises EntryError if any of it is not as it should be: nothing of it counts."""
     if len(data) > limits.GOSSIP_MESSAGE_BYTES_MAX:
         raise EntryError("too_large", f"a message of {len(data)} bytes")
     fields = Fields(decode(data), "the message")
-    if fields.uint("version", 255) != VERSION:
+    kind = fields.uint("kind", 255)
+    if kind == _PROOF:
+        return read_proof(fields.array("proof", 16))
+    if kind != _ENTRIES:
         raise EntryError("format", "a message of another version")
     envelopes = fields.array("entries", limits.GOSSIP_MESSAGE_BYTES_MAX)
     return [entry_of(envelope) for envelope in envelopes]

@@ -1,4 +1,4 @@
-"""Intake: the one door through which entries from elsewhere come in, by gossip or by sync.
+"""Intake: the one door through which entries, and proofs of forks, come in from elsewhere, by gossip or by sync.
 
 Guarantees: an entry is checked by the chain's rules, then stored, then shown to the view, in that order and one offer at a
 time; what is refused is counted. When gossip comes faster than it can be stored, messages are dropped and counted: sync
@@ -16,9 +16,10 @@ from demesh.clock import Clock
 from demesh.errors import EntryError
 from demesh.log.chain import Gap, Logs, LogState, Refusal, Taken
 from demesh.log.entry import Entry
+from demesh.log.evidence import Proof
 from demesh.log.storage import Storage
 from demesh.log.store import Carried
-from demesh.mesh.gossip import read_bundle
+from demesh.mesh.gossip import read_message
 from demesh.mesh.sync import Adoption
 from demesh.metrics import ENTRIES, REFUSED
 
@@ -33,8 +34,17 @@ Adopted = Callable[[LogState], Awaitable[None]]
 GoneLogs = Callable[[Sequence[bytes]], None]
 """Called with the ids of logs that are gone: a carry names them, or they gave way to newer ones."""
 
+Ended = Callable[[LogState], Awaitable[None]]
+"""Called for each log that ends in front of a fork from now on, once the store has it so."""
+
+Accused = Callable[[bytes], None]
+"""Called with the id of the log that this node is writing, if somebody proves that its key has signed another history of it."""
+
 Gaps = Callable[[bytes, Sequence[Gap]], None]
-"""(peer, gaps): called when a peer's message shows that entries are missing."""
+"""(peer, gaps): called when a peer's message shows that entries are missing, or, without gaps, another history of a log."""
+
+_PARTED = frozenset({"fork", "wrong_link"})
+"""Why an entry is refused that may be of another history than the one that is held."""
 
 
 class Intake:
@@ -47,6 +57,8 @@ class Intake:
         adopted: Adopted,
         gone: GoneLogs,
         gaps: Gaps,
+        ended: Ended,
+        accused: Accused,
     ) -> None:
         self._logs = logs
         self._storage = storage
@@ -55,6 +67,8 @@ class Intake:
         self._adopted = adopted
         self._gone = gone
         self._gaps = gaps
+        self._ended = ended
+        self._accused = accused
         self._one_at_a_time = trio.Lock()
         self._told: set[tuple[bytes, str]] = set()
         self._put, self._get = trio.open_memory_channel[tuple[bytes, bytes, int]](limits.INTAKE_QUEUE_BATCHES_MAX)
@@ -70,12 +84,15 @@ class Intake:
         """Take queued messages in until cancelled. Raises StoreError."""
         async for forwarder, data, received_ms in self._get:
             try:
-                entries = read_bundle(data)
+                found = read_message(data)
             except EntryError as error:
                 REFUSED.labels("intake", error.reason).inc()
                 continue
-            taken = await self.take(entries, received_ms, lambda entry, key, who=forwarder: key == who, forwarder)
-            if taken.gaps:
+            if isinstance(found, Proof):
+                await self.prove(found)
+                continue
+            taken = await self.take(found, received_ms, lambda entry, key, who=forwarder: key == who, forwarder)
+            if taken.gaps or parted(taken):
                 self._gaps(forwarder, taken.gaps)
 
     async def take(
@@ -103,6 +120,27 @@ class Intake:
                 self._end(carried, taken.dropped)
         self._count(taken)
         return taken
+
+    async def prove(self, proof: Proof) -> bool:
+        """Let a log end where its owner is proven to have signed two histories; whether that is news. Raises StoreError."""
+        async with self._one_at_a_time:
+            try:
+                if not self._logs.convict(proof, self._clock.monotonic_ms()):
+                    return False
+            except EntryError as error:
+                self._refuse(Refusal(proof.log, proof.seq, error.reason))
+                if error.reason == "own_log":
+                    self._accused(proof.log)
+                return False
+            known = self._logs.get(proof.log)
+            with trio.CancelScope(shield=True):
+                state = await self._storage.call(lambda store: store.end_at_fork(proof))
+                self._logs.ended(state)
+                if known is None or known.fork is None or known.fork.end != proof.fork.end:
+                    said = "The key of log %s has signed two histories; what it says from entry %d on counts no more."
+                    log.error(said, proof.log.hex()[:8], proof.fork.end)
+                await self._ended(state)
+            return True
 
     async def adopt(self, adoption: Adoption) -> bool:
         """Take up a log whose beginning the peer has forgotten; whether that may go on with what follows."""
@@ -161,3 +199,8 @@ class Intake:
         if about not in self._told and len(self._told) < limits.REFUSALS_TOLD_MAX:
             self._told.add(about)
             log.warning("Refused entry %d of log %s: %s", refusal.seq, refusal.log.hex()[:8], refusal.reason)
+
+
+def parted(taken: Taken) -> list[Refusal]:
+    """What was refused as it may be of another history of a log."""
+    return [refusal for refusal in taken.refusals if refusal.reason in _PARTED]

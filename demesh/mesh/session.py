@@ -2,14 +2,16 @@
 
 from collections.abc import Awaitable, Callable, Generator, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 
 import trio
 
 from demesh import limits
 from demesh.errors import NetworkError, SyncError
 from demesh.log.entry import Entry
+from demesh.log.evidence import Proof
 from demesh.mesh.network import Stream
-from demesh.mesh.sync import LENGTH_BYTES, Adoption, Refused, Want, WantKept, refusal
+from demesh.mesh.sync import LENGTH_BYTES, Adoption, Refused, Want, WantKept, WantProof, refusal
 from demesh.mesh.sync_puller import Puller
 from demesh.mesh.sync_server import Server
 
@@ -23,6 +25,29 @@ Adopt = Callable[[Adoption], Awaitable[bool]]
 TakePage = Callable[[Sequence[Entry], int], Awaitable[bool]]
 """(entries, the one among them that the peer has only just written, or -1) -> false if the rest of that log is not worth asking
 for."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stored:
+    """What a server reads of its own store."""
+
+    page: ReadPage
+    proof: Callable[[bytes], Awaitable[Proof | None]]
+    """The proof against a log."""
+
+
+@dataclass(frozen=True, slots=True)
+class Taking:
+    """What a puller does with what it is given."""
+
+    adopt: Adopt
+    take: TakePage
+    prove: Callable[[Proof], Awaitable[None]]
+    hash_at: Callable[[bytes, int], Awaitable[bytes | None]]
+    """(log, place) -> the hash of the entry that is held there, if it is."""
+    parted: Callable[[Sequence[Entry]], Awaitable[None]]
+    """Called with the peer's entries from where its history of a log is another one than ours."""
+
 
 Greeted = Callable[[bytes], None]
 """Called with the log that the peer is writing, empty if none, once it has greeted."""
@@ -83,7 +108,7 @@ class Frames:
         return found
 
 
-async def serve(stream: Stream, server: Server, read_page: ReadPage, greeted: Greeted) -> bool:
+async def serve(stream: Stream, server: Server, stored: Stored, greeted: Greeted) -> bool:
     """Answer a puller until it closes; false if it was refused by its greeting.
 
     Raises NetworkError, SyncError, EntryError when the session ends badly.
@@ -97,7 +122,11 @@ async def serve(stream: Stream, server: Server, read_page: ReadPage, greeted: Gr
         return False
     while (message := await frames.receive()) is not None:
         want = server.wanted(message)
-        await frames.send(server.page(want, await read_page(want, limits.SYNC_PAGE_BYTES_MAX)))
+        if isinstance(want, WantProof):
+            await frames.send(server.proof(want, await stored.proof(want.log)))
+        else:
+            entries = await stored.page(want, limits.SYNC_PAGE_BYTES_MAX)
+            await frames.send(server.page(want, entries, server.proven(want.log)))
     return True
 
 
@@ -106,9 +135,7 @@ async def refuse(stream: Stream, code: Refused, sentence: str) -> None:
     await Frames(stream).send(refusal(code, sentence))
 
 
-async def pull(
-    stream: Stream, puller: Puller, adopt: Adopt, take: TakePage, greeted: Greeted = lambda writes: None
-) -> None:
+async def pull(stream: Stream, puller: Puller, taking: Taking, greeted: Greeted = lambda writes: None) -> None:
     """Get from the peer what the puller lacks, page by page. Raises NetworkError, SyncError, EntryError."""
     frames = Frames(stream)
     await frames.send(puller.hello())
@@ -119,10 +146,19 @@ async def pull(
         while (message := puller.next_pull()) is not None:
             await frames.send(message)
             answer = puller.answer(await frames.expect())
-            if answer.adoption and not await adopt(answer.adoption):
+            if answer.proof:
+                await taking.prove(answer.proof)
+            if answer.adoption and not await taking.adopt(answer.adoption):
                 puller.skip(answer.adoption.log)
-            elif answer.entries and not await take(answer.entries, puller.fresh_seq(answer.entries[0].log)):
+            elif answer.entries and not await taking.take(answer.entries, puller.fresh_seq(answer.entries[0].log)):
                 puller.skip(answer.entries[0].log)
+    for search in puller.searches():
+        while (want := search.want) is not None:
+            await frames.send(puller.ask(want))
+            theirs = puller.shown(await frames.expect())
+            search.answer(theirs, await taking.hash_at(want.log, want.first))
+        if segment := search.their_segment():
+            await taking.parted(segment)
 
 
 @contextmanager

@@ -8,6 +8,8 @@
                                      <──    PAGE log, envelopes             as often as the puller asks
     KEPT log, below                  ──>                                    of a log that the server has shortened
                                      <──    PAGE log, envelopes             what it kept, the newest first
+    EVIDENCE log                     ──>                                    of a log that is forked, by the server's row
+                                     <──    PROOF log, proof                `demesh.log.evidence`
     closes
 
 What a server has forgotten of a log is not asked for: the puller gets what follows it, then what the server kept from before,
@@ -44,6 +46,8 @@ class Message(IntEnum):
     PAGE = 4
     REFUSED = 5
     KEPT = 6
+    EVIDENCE = 7
+    PROOF = 8
 
 
 class Refused(IntEnum):
@@ -63,6 +67,8 @@ class Row:
     pruned_to: int
     head_seq: int
     head_hash8: bytes
+    fork: tuple[int, bytes] | None = None
+    """The rank of the fork that it has a proof of (`demesh.log.evidence.Fork`)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,6 +86,13 @@ class WantKept:
 
     log: bytes
     below: int
+
+
+@dataclass(frozen=True, slots=True)
+class WantProof:
+    """The proof that a log is forked."""
+
+    log: bytes
 
 
 @dataclass(frozen=True, slots=True)

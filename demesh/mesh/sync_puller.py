@@ -13,16 +13,32 @@ from demesh.errors import EntryError, SyncError
 from demesh.log.chain import LogState, vector_digest
 from demesh.log.codec import Fields, Value, encode
 from demesh.log.entry import Entry, Kind, entry_of
+from demesh.log.evidence import Proof, read_proof
 from demesh.log.head import Head
-from demesh.mesh.sync import VERSION, Adoption, Message, Refused, Row, Want, WantKept, fields_of, read_writes
+from demesh.mesh.fork_search import ForkSearch
+from demesh.mesh.sync import (
+    VERSION,
+    Adoption,
+    Message,
+    Refused,
+    Row,
+    Want,
+    WantKept,
+    WantProof,
+    fields_of,
+    read_writes,
+)
+
+Asked = Want | WantKept | WantProof
 
 
 @dataclass(frozen=True, slots=True)
 class Answer:
-    """What a page brought that can be taken now: the adoption, if any, first."""
+    """What the server sent that can be taken now: the adoption, if any, first."""
 
     entries: Sequence[Entry] = ()
     adoption: Adoption | None = None
+    proof: Proof | None = None
 
 
 class Puller:
@@ -42,11 +58,11 @@ class Puller:
         self._writes = writes
         self._is_unwanted = is_unwanted
         self._states = {state.log: state for state in states}
-        self._wants: deque[Want | WantKept] = deque()
-        self._asked: Want | WantKept | None = None
+        self._wants: deque[Asked] = deque()
+        self._asked: Asked | None = None
         self._jumps: dict[bytes, _Jump] = {}
         self._rows: dict[bytes, Row] = {}
-        self.conflicts: list[bytes] = []
+        self._conflicts: dict[bytes, int] = {}
 
     def hello(self) -> bytes:
         return encode([Message.HELLO, [VERSION], self._mesh_id, vector_digest(self._states.values()), self._writes])
@@ -68,24 +84,45 @@ class Puller:
         return not same
 
     def offered(self, data: bytes) -> None:
-        """Take the server's VECTOR. Raises SyncError. `conflicts` then names logs with another entry at the same place."""
+        """Take the server's VECTOR. Raises SyncError."""
         _, fields = fields_of(data, Message.VECTOR)
         for row in map(_row, fields.array("rows", limits.SYNC_VECTOR_ROWS_MAX)):
             self._rows[row.log] = row
             if self._is_unwanted(row.log):
                 continue
             state = self._states.get(row.log)
+            fork = state.fork if state else None
             first = max(state.head.seq + 1 if state else 0, row.pruned_to)
-            if state and row.head_seq == state.head.seq and row.head_hash8 != state.head.hash[:8]:
-                self.conflicts.append(row.log)
-            if row.head_seq >= first:
-                self._wants.append(Want(row.log, first, row.head_seq))
+            last = min(row.head_seq, fork.end - 1) if fork else row.head_seq
+            if row.fork and (fork is None or row.fork < fork.rank):
+                self._wants.append(WantProof(row.log))
+            elif state and row.head_seq == state.head.seq and row.head_hash8 != state.head.hash[:8]:
+                self.conflict(row.log, row.head_seq)
+            if last >= first:
+                self._wants.append(Want(row.log, first, last))
                 if first > (state.head.seq + 1 if state else 0):
                     self._jumps[row.log] = _Jump()
-        # What the server writes itself comes first, or a long history would make it look silent; what takes longest, last.
-        self._wants = deque(
-            sorted(self._wants, key=lambda want: (want.log != self.server_writes, want.log in self._jumps))
-        )
+        self._wants = deque(sorted(self._wants, key=self._turn))
+
+    def _turn(self, want: Asked) -> tuple[bool, bool, bool]:
+        """What the server writes itself comes first, or a long history would make it look silent; then proofs, which spare
+        what they make void; what takes longest comes last, and the proof against a log that is not known yet behind it.
+        """
+        is_proof = isinstance(want, WantProof)
+        return want.log != self.server_writes, want.log in self._jumps, is_proof != (want.log in self._states)
+
+    def conflict(self, log: bytes, seq: int) -> None:
+        """The server's entry `seq` of a log, or what its page names as that, is another one than ours."""
+        self._conflicts.setdefault(log, seq)
+
+    def searches(self) -> list[ForkSearch]:
+        """Where it and we part, in the logs with a conflict: to be asked for one after the other, once all else was."""
+        found: list[ForkSearch] = []
+        for log, high in sorted(self._conflicts.items())[: limits.FORK_SEARCHES_MAX]:
+            state, row = self._states.get(log), self._rows[log]
+            low = max(state.pruned_to if state else 0, row.pruned_to)
+            found.append(ForkSearch(log, low, high, row.head_seq))
+        return found
 
     @property
     def held(self) -> Mapping[bytes, Row]:
@@ -100,21 +137,27 @@ class Puller:
         """The next message to send; None when everything that was offered has been asked for."""
         if not self._wants:
             return None
-        want = self._asked = self._wants.popleft()
-        if isinstance(want, WantKept):
-            return encode([Message.KEPT, want.log, want.below])
-        return encode([Message.PULL, want.log, want.first, want.last])
+        return self.ask(self._wants.popleft())
+
+    def ask(self, want: Asked) -> bytes:
+        self._asked = want
+        match want:
+            case WantProof():
+                return encode([Message.EVIDENCE, want.log])
+            case WantKept():
+                return encode([Message.KEPT, want.log, want.below])
+            case Want():
+                return encode([Message.PULL, want.log, want.first, want.last])
 
     def answer(self, data: bytes) -> Answer:
-        """What the server's PAGE brings. Raises SyncError. An empty page ends the log: the peer has lost it."""
+        """What the server's PAGE or PROOF brings. Raises SyncError. An empty page ends the log: the peer has lost it."""
         asked = self._asked
         assert asked is not None
-        entries = _page(data, asked.log)
+        if isinstance(asked, WantProof):
+            return Answer(proof=_proof(data, asked.log))
         if isinstance(asked, WantKept):
-            return self._kept(asked, entries)
-        for offset, entry in enumerate(entries):
-            if entry.log != asked.log or entry.seq != asked.first + offset or entry.seq > asked.last:
-                raise SyncError("the peer sent entries that were not asked for")
+            return self._kept(asked, _page(data, asked.log))
+        entries = self.shown(data)
         if entries and entries[-1].seq < asked.last:
             self._wants.appendleft(Want(asked.log, entries[-1].seq + 1, asked.last))
         jump = self._jumps.get(asked.log)
@@ -123,6 +166,16 @@ class Puller:
         jump.entries = entries
         self._wants.appendleft(WantKept(asked.log, asked.first))
         return Answer()
+
+    def shown(self, data: bytes) -> list[Entry]:
+        """The entries in the PAGE that answers a Want. Raises SyncError."""
+        asked = self._asked
+        assert isinstance(asked, Want)
+        entries = _page(data, asked.log)
+        for offset, entry in enumerate(entries):
+            if entry.log != asked.log or entry.seq != asked.first + offset or entry.seq > asked.last:
+                raise SyncError("the peer sent entries that were not asked for")
+        return entries
 
     def _kept(self, asked: WantKept, entries: Sequence[Entry]) -> Answer:
         jump = self._jumps[asked.log]
@@ -144,7 +197,7 @@ class Puller:
 
     def skip(self, log: bytes) -> None:
         """Ask no further for a log whose page could not be taken."""
-        self._wants = deque(want for want in self._wants if want.log != log)
+        self._wants = deque(want for want in self._wants if want.log != log or isinstance(want, WantProof))
 
 
 def _row(value: Value) -> Row:
@@ -154,8 +207,24 @@ def _row(value: Value) -> Row:
         fields.uint("pruned to", limits.SEQ_MAX),
         fields.uint("head", limits.SEQ_MAX),
         fields.octets("hash", 8),
+        (fields.uint("place of the fork", limits.SEQ_MAX), fields.octets("proof id", 8)) if fields.more else None,
     )
     return row
+
+
+def _proof(data: bytes, log: bytes) -> Proof | None:
+    """The proof in a PROOF about `log`; None if the server has lost it. Raises SyncError."""
+    _, fields = fields_of(data, Message.PROOF)
+    try:
+        if fields.octets("log id", 16) != log:
+            raise SyncError("the peer answered with another log than was asked for")
+        value = fields.array("proof", 16)
+        proof = read_proof(value) if value else None
+    except EntryError as error:
+        raise SyncError(f"the peer sent a bad proof: {error}") from None
+    if proof is not None and proof.log != log:
+        raise SyncError("the peer sent a proof about another log than was asked for")
+    return proof
 
 
 class _Jump:

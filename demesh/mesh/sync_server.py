@@ -1,7 +1,7 @@
 """The server's side of sync (`demesh.mesh.sync`): what it says of its logs, and what it hands out of them.
 
-Guarantees: only what was offered is handed out, and a page that stands in a row ends at a signed entry. Keeps no state but that
-of one session.
+Guarantees: only what was offered is handed out, and a page that stands in a row ends at a signed entry, or in front of a fork
+that is proven. Keeps no state but that of one session.
 """
 
 from collections.abc import Iterable, Sequence
@@ -12,7 +12,8 @@ from demesh.errors import SyncError
 from demesh.log.chain import LogState, vector, vector_digest
 from demesh.log.codec import encode, values
 from demesh.log.entry import Entry, Kind
-from demesh.mesh.sync import VERSION, Message, Refused, Want, WantKept, fields_of, read_writes, refusal
+from demesh.log.evidence import Proof
+from demesh.mesh.sync import VERSION, Message, Refused, Want, WantKept, WantProof, fields_of, read_writes, refusal
 
 
 class Server:
@@ -47,32 +48,44 @@ class Server:
             return [hello]
         return [hello, encode([Message.VECTOR, values(vector(self._states.values()))])]
 
-    def wanted(self, data: bytes) -> Want | WantKept:
+    def wanted(self, data: bytes) -> Want | WantKept | WantProof:
         """What a later message of the puller asks for. Raises SyncError for anything else."""
-        kind, fields = fields_of(data, Message.PULL, Message.KEPT)
+        kind, fields = fields_of(data, Message.PULL, Message.KEPT, Message.EVIDENCE)
         log = fields.octets("log id", 16)
-        if kind == Message.KEPT:
-            want = WantKept(log, fields.uint("below", limits.SEQ_MAX))
-        else:
-            want = Want(log, fields.uint("first", limits.SEQ_MAX), fields.uint("last", limits.SEQ_MAX))
+        match kind:
+            case Message.EVIDENCE:
+                want = WantProof(log)
+            case Message.KEPT:
+                want = WantKept(log, fields.uint("below", limits.SEQ_MAX))
+            case _:
+                want = Want(log, fields.uint("first", limits.SEQ_MAX), fields.uint("last", limits.SEQ_MAX))
         backwards = isinstance(want, Want) and want.first > want.last
         if not self.accepted or log not in self._states or backwards:
             raise SyncError("the peer asked for what was not offered", Refused.MALFORMED)
         return want
 
+    def proven(self, log: bytes) -> bytes:
+        """The hash of the entry that the proof of a fork vouches for; empty without one."""
+        fork = self._states[log].fork
+        return fork.prev if fork else b""
+
     @staticmethod
-    def page(want: Want | WantKept, entries: Sequence[Entry]) -> bytes:
-        """`entries` as the answer to `want`: what stands in a row is cut after the last signed one."""
-        sent = lean(entries) if isinstance(want, Want) else entries
+    def page(want: Want | WantKept, entries: Sequence[Entry], proven: bytes = b"") -> bytes:
+        """`entries` as the answer to `want`: what stands in a row is cut after the last one that is vouched for."""
+        sent = lean(entries, proven) if isinstance(want, Want) else entries
         return encode([Message.PAGE, want.log, [[entry.body, entry.signature] for entry in sent]])
 
+    @staticmethod
+    def proof(want: WantProof, proof: Proof | None) -> bytes:
+        return encode([Message.PROOF, want.log, proof.value() if proof else []])
 
-def lean(entries: Sequence[Entry]) -> list[Entry]:
-    """`entries` up to the last signed one. What the last signature vouches for need not carry its own: it is left out.
+
+def lean(entries: Sequence[Entry], proven: bytes = b"") -> list[Entry]:
+    """`entries` up to the last one that is signed, or whose hash is `proven`. What is before it need not carry a signature.
 
     Only results are stripped: whatever is kept when they are forgotten must be provable by itself.
     """
-    last = max((index for index, entry in enumerate(entries) if entry.signature), default=-1)
+    last = max((index for index, entry in enumerate(entries) if entry.signature or entry.hash == proven), default=-1)
     kept = list(entries[: last + 1])
     return [
         replace(entry, signature=b"") if index < last and entry.kind == Kind.RESULTS else entry

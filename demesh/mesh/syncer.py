@@ -19,9 +19,11 @@ from demesh.errors import EntryError, NetworkError, SyncDeclined, SyncError
 from demesh.identity import peer_id
 from demesh.log.chain import Logs
 from demesh.log.entry import Entry
+from demesh.log.evidence import Proof, proof_of, segment_of
 from demesh.log.storage import Storage
 from demesh.mesh import session
-from demesh.mesh.intake import Intake
+from demesh.mesh.gossip import accusation
+from demesh.mesh.intake import Intake, parted
 from demesh.mesh.network import Network, Stream
 from demesh.mesh.sync import Refused, Row, Want, WantKept
 from demesh.mesh.sync_puller import Puller
@@ -120,7 +122,8 @@ class Syncer:
                 else:
                     server = Server(self._mesh_id, self._logs.offered(), self._logs.writes)
                     greeted = partial(self._greeted, stream.peer)
-                    if not await session.serve(stream, server, self._read_page, greeted):
+                    stored = session.Stored(self._read_page, self._proof)
+                    if not await session.serve(stream, server, stored, greeted):
                         REFUSED.labels("sync", "greeting").inc()
         except NetworkError as error:
             log.info("A sync session of %s broke off: %s", peer_id(stream.peer), error)
@@ -181,20 +184,46 @@ class Syncer:
                 return owner == peer and entry.seq == fresh_seq
 
             taken = await self._intake.take(entries, self._clock.monotonic_ms(), is_first_hand)
+            for refusal in parted(taken):
+                at = refusal.seq - 1 if refusal.reason == "wrong_link" else refusal.seq
+                puller.conflict(refusal.log, at)
             return not taken.refusals and not taken.gaps
 
         puller = Puller(self._mesh_id, self._logs.offered(), self._logs.writes, self._is_unwanted)
         stream = await self._network.open_stream(peer)
         try:
-            await session.pull(stream, puller, self._intake.adopt, take, partial(self._greeted, peer))
+            taking = session.Taking(self._intake.adopt, take, self._prove, self._hash_at, self._parted)
+            await session.pull(stream, puller, taking, partial(self._greeted, peer))
         finally:
             await stream.close()
         self._held[peer] = puller.held
-        for conflict in puller.conflicts:
-            REFUSED.labels("chain", "fork").inc()
-            log.error("%s holds another entry than this node at the head of log %s", peer_id(peer), conflict.hex()[:8])
         self._pulled(peer, puller.held)
         return "done"
+
+    async def _prove(self, proof: Proof) -> None:
+        await self._intake.prove(proof)
+
+    async def _parted(self, theirs: Sequence[Entry]) -> None:
+        """A peer holds `theirs` where this node holds something else: that is a proof, which the others shall have."""
+        first = theirs[0]
+        ours = segment_of(
+            await self._storage.call(
+                lambda store: store.read_on(first.log, first.seq, bytes_max=limits.PROOF_SEGMENT_BYTES_MAX)
+            )
+        )
+        try:
+            proof = proof_of(ours, theirs)
+        except EntryError as error:
+            REFUSED.labels("sync", error.reason).inc()
+            return
+        if await self._intake.prove(proof) and (message := accusation(proof)):
+            await self._network.broadcast(message)
+
+    async def _hash_at(self, log: bytes, seq: int) -> bytes | None:
+        return await self._storage.call(lambda store: store.hash_at(log, seq))
+
+    async def _proof(self, log: bytes) -> Proof | None:
+        return await self._storage.call(lambda store: store.proof(log))
 
     def _is_unwanted(self, log: bytes) -> bool:
         return self._logs.is_gone(log) or bool(self._logs.refusal(log, self._clock.monotonic_ms()))

@@ -19,6 +19,7 @@ from demesh.identity import public_key_of
 from demesh.log.bye import read_bye
 from demesh.log.entry import Entry, Kind
 from demesh.log.event import FORGET, read_event
+from demesh.log.evidence import Fork
 from demesh.log.hello import PresenceProfile, read_hello
 from demesh.log.results import read_results
 from demesh.view.checks import Checks, CheckView
@@ -77,6 +78,33 @@ class View:
             view = self._logs.get(log)
             if view is not None and self._members[view.public_key].current is not view:
                 del self._logs[log]
+
+    def note_fork(self, log: bytes, fork: Fork | None) -> None:
+        """A log that was loaded ends in front of this fork."""
+        view = self._logs.get(log)
+        if view is not None:
+            view.fork = fork
+
+    def end(self, public_key: bytes, log: bytes, fork: Fork, entries: Iterable[Entry]) -> None:
+        """A log ends in front of `fork` from now on; `entries` are what a start would read of it then.
+
+        What it said from there on counts no more, and its owner is as alive as it was.
+        """
+        before = self._logs.pop(log, None)
+        self._logs[log] = LogView(log, public_key, fork=fork)
+        for entry in entries:
+            self._fold(public_key, entry, self._listening_since_ms)
+        member = self._members.get(public_key)
+        if member and member.current is before:
+            member.current = self._latest_epoch(public_key)
+
+    def forks(self) -> dict[bytes, dict[bytes, Fork]]:
+        """What is proven of forks: by key, and by log."""
+        found: dict[bytes, dict[bytes, Fork]] = {}
+        for view in self._logs.values():
+            if view.fork is not None:
+                found.setdefault(view.public_key, {})[view.log] = view.fork
+        return found
 
     def heed_forgets(self) -> None:
         """Once logs were loaded: whoever was forgotten and has written nothing since has left."""
@@ -265,7 +293,7 @@ class View:
     def _promise_anew(self, public_key: bytes) -> None:
         """A member known from the store alone gets the time it last asked for, from when we began to listen."""
         member = self._members.get(public_key)
-        if member and member.current.newest:
+        if member and not member.heard and member.current.newest:
             member.sign = _unheard(member.current, member.current.newest, self._listening_since_ms)
 
 

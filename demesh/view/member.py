@@ -4,6 +4,7 @@ from dataclasses import dataclass, field
 
 from demesh.log.bye import LEFT, Bye
 from demesh.log.entry import Entry
+from demesh.log.evidence import Fork
 from demesh.log.hello import Hello
 from demesh.log.plan import Plan, PlanReader
 from demesh.view.freshness import LogClock
@@ -28,6 +29,8 @@ class LogView:
     plan_reader: PlanReader = field(default_factory=PlanReader)
     warnings: list[Warned] = field(default_factory=list[Warned])
     """The newest, oldest first."""
+    fork: Fork | None = None
+    """Where its owner is proven to have signed two histories: there it ends."""
     voted_seq: int = -1
     """Up to where `votes` were restored."""
     lived: Span | None = None

@@ -69,6 +69,7 @@ def heads(view: View, states: Iterable[LogState]) -> list[Json]:
             "peer_id": peer_id(state.public_key),
             "seq": state.head.seq,
             "hash": state.head.hash.hex(),
+            "forked_at": state.fork.seq if state.fork else None,
         }
         for state in states
     ]

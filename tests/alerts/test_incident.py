@@ -7,6 +7,7 @@ import pytest
 from demesh.alerts.incident import Closed, Incident, Incidents, Opened, Seen, look
 from demesh.identity import peer_id
 from demesh.log.entry import Entry
+from demesh.log.evidence import Fork
 from demesh.log.plan import PlanRow
 from demesh.outcome import Outcome
 from demesh.view.fold import View
@@ -270,6 +271,51 @@ def test_key_that_two_nodes_write_with_is_one_incident_until_one_of_them_stops()
         deliver(watch.view, one, one.results(at_ms), at_ms)
         changes.extend(watch.look(at_ms))
     assert changes[1:] == [("closed", "DemeshKeyShared", "vps")]
+
+
+_DAY_MS = 86_400_000
+
+
+def _forked(skew_ms: int = 0) -> tuple[_Watch, MemberLog, Fork]:
+    """A watch with a member whose log ends in front of a fork at entry 2, found at once."""
+    watch, vps = _Watch(), MemberLog("vps", skew_ms=skew_ms)
+    entries = [*vps.start(0, row()), vps.results(1)]
+    watch.hear(vps, *entries)
+    fork = Fork(2, bytes(range(32)), entries[1].hash, WALL_MS + skew_ms)
+    watch.view.end(vps.key, vps.log, fork, entries[:2])
+    return watch, vps, fork
+
+
+def test_member_that_signed_two_histories_is_one_incident_until_it_answers_and_a_day_has_passed() -> None:
+    watch, _, fork = _forked()
+    assert watch.look(1) == [("opened", "DemeshLogForked", "vps")]
+    assert "has not begun a new log yet" in dict(watch.open().annotations)["description"]
+    again = MemberLog("vps", epoch=1)
+    watch.hear(again, again.hello(2, fork_proofs=(fork.id,)))
+    watch.hear(again, again.results(3_000), again.results(6_000))
+    assert watch.look(6_000) == []
+    assert "has gone on in a new log" in dict(watch.open().annotations)["description"]
+    for at_ms in range(10_000, _DAY_MS - 1, 10_000_000):
+        watch.now_ms = at_ms
+        watch.hear(again, again.results(at_ms, next_ms=20_000_000))
+        assert watch.look() == []
+    watch.now_ms = _DAY_MS
+    watch.hear(again, again.results(_DAY_MS))
+    assert watch.look() == [("closed", "DemeshLogForked", "vps")]
+
+
+def test_fork_that_is_not_answered_stays_open_however_old() -> None:
+    watch, _, _ = _forked(skew_ms=-100 * _DAY_MS)
+    assert ("opened", "DemeshLogForked", "vps") in watch.look(1)
+    watch.look(2 * _DAY_MS)
+    assert [each.name for each in watch.incidents.open() if each.name == "DemeshLogForked"] == ["DemeshLogForked"]
+
+
+def test_old_fork_that_was_answered_is_no_news() -> None:
+    watch, _, fork = _forked(skew_ms=-2 * _DAY_MS)
+    again = MemberLog("vps", epoch=1)
+    watch.hear(again, again.hello(2, fork_proofs=(fork.id,)), again.results(3_000), again.results(6_000))
+    assert watch.look(6_000) == []
 
 
 @pytest.mark.parametrize("skew_ms", [-WALL_MS, 10**15], ids=["1970", "far ahead"])

@@ -51,7 +51,14 @@ def test_heads_without_a_node_come_from_the_store_and_that_is_said(tmp_path: Pat
     last = _stored(home)[-1]
     ran = demesh(home, "log", "heads", "--json")
     assert json.loads(ran.out) == [
-        {"log": _LOG.hex(), "node": "nas", "peer_id": peer_id(_PUBLIC), "seq": 2, "hash": last.hash.hex()}
+        {
+            "log": _LOG.hex(),
+            "node": "nas",
+            "peer_id": peer_id(_PUBLIC),
+            "seq": 2,
+            "hash": last.hash.hex(),
+            "forked_at": None,
+        }
     ]
     assert ran.code == 0
     assert ran.err == f"No node is running on {home}: this is what its store holds.\n"

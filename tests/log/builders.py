@@ -15,6 +15,7 @@ from demesh.log.chain import Logs, Taken
 from demesh.log.codec import Value
 from demesh.log.entry import NO_LOG as NO_LOG
 from demesh.log.entry import BadRow, Entry, Kind, decode_body, encode_body, log_id, sign
+from demesh.log.evidence import Proof
 from demesh.log.hello import Hello
 from demesh.log.results import Result, Results
 from demesh.log.store import Carried, Store
@@ -211,6 +212,13 @@ class Shelf:
             self.logs.end(carried)
             self.store.drop(adopted.dropped)
         return True
+
+    def prove(self, proof: Proof) -> bool:
+        """Let a log end in front of a fork; whether it had not already. Raises EntryError."""
+        is_news = self.logs.convict(proof, 0)
+        if is_news:
+            self.logs.ended(self.store.end_at_fork(proof))
+        return is_news
 
     def shorten(self, log: bytes, below: int, *keep_kinds: Kind) -> None:
         """Forget what is below, but for `keep_kinds`."""

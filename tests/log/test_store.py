@@ -194,7 +194,7 @@ def test_store_of_a_later_version_is_refused_in_a_sentence(path: Path) -> None:
     Store(path, mesh_id=MESH).close()
     _change(path, "PRAGMA user_version = 99")
     for readonly in (False, True):
-        with pytest.raises(StoreError, match=r"schema version 99; this demesh reads version 3\. Use the version"):
+        with pytest.raises(StoreError, match=r"schema version 99; this demesh reads version 4\. Use the version"):
             Store(path, mesh_id=MESH, readonly=readonly)
 
 

@@ -49,7 +49,7 @@ def _holds_all(store: Store) -> None:
 
 def test_new_store_can_give_space_back(path: Path) -> None:
     Store(path, mesh_id=MESH).close()
-    assert _pragma(path, "user_version") == 3
+    assert _pragma(path, "user_version") == 4
     assert _pragma(path, "auto_vacuum") == 2
     assert list(path.parent.iterdir()) == [path]
 
@@ -72,7 +72,7 @@ def test_old_store_goes_on_in_its_place_and_a_copy_of_it_is_kept(old: Path) -> N
         assert store.file_identity() == identity, "or the log could not go on"
         store.commit(_ANN[10:], public_keys=owners(_ANN), own=True)
         _holds_all(store)
-    assert _pragma(old, "user_version") == 3
+    assert _pragma(old, "user_version") == 4
     assert _pragma(old, "auto_vacuum") == 2
     copy = old.with_name("log.db.v1-backup")
     assert copy.stat().st_mode & 0o777 == 0o600
@@ -152,7 +152,7 @@ def test_migration_that_is_killed_at_any_moment_is_finished_by_the_next_start(pa
         with Store(path, mesh_id=MESH) as store:
             assert store.read(ann[0].log, 0, 10_000) == (ann, [])
             assert store.logs()[1].head == _BOB[-1].head
-        assert _pragma(path, "user_version") == 3
+        assert _pragma(path, "user_version") == 4
         with Store(path.with_name("log.db.v1-backup"), readonly=True) as store:
             assert store.read(ann[0].log, 0, 10_000) == (ann, [])
     assert killed_inside > 0

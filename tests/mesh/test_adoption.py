@@ -11,7 +11,7 @@ from demesh.log.chain import LogState
 from demesh.log.entry import Entry, Kind
 from demesh.log.rollup import rollup_payloads
 from demesh.log.sums import Sums
-from demesh.mesh.sync import Adoption, WantKept
+from demesh.mesh.sync import Adoption, Want, WantKept, WantProof
 from demesh.mesh.sync_puller import Answer, Puller
 from demesh.mesh.sync_server import Server
 from tests.log.builders import MESH, Pen, Shelf, damaged, key_of, log_of, rewritten
@@ -54,6 +54,7 @@ async def _pull(ours: Shelf, theirs: Shelf, kept_at_once: int = 1_000) -> list[A
     puller.offered(answers[1])
     while (message := puller.next_pull()) is not None:
         want = server.wanted(message)
+        assert not isinstance(want, WantProof)
         if isinstance(want, WantKept):
             page = theirs.store.kept_before(want.log, want.below, bytes_max=2**30, count_max=kept_at_once)
         else:
@@ -181,6 +182,7 @@ def _asking_for_kept() -> tuple[Puller, WantKept]:
     message = puller.next_pull()
     assert message is not None
     want = server.wanted(message)
+    assert isinstance(want, Want)
     puller.answer(Server.page(want, _LOG[_CUT:]))
     message = puller.next_pull()
     assert message is not None

@@ -10,7 +10,8 @@ from demesh import limits
 from demesh.errors import StoreError
 from demesh.log.chain import Gap, Logs, LogState
 from demesh.log.entry import Entry
-from demesh.mesh.gossip import bundles
+from demesh.log.evidence import proof_of
+from demesh.mesh.gossip import accusation, bundles
 from demesh.mesh.intake import Intake
 from tests.log.builders import (
     MESH,
@@ -42,8 +43,18 @@ class _Door:
         self.clock = FakeClock()
         self.logs = Logs(MESH, NO_LOG)
         self.gone: list[bytes] = []
+        self.ended: list[LogState] = []
+        self.accused: list[bytes] = []
         self.intake = Intake(
-            self.logs, self.storage, self.clock, self._show, self._show_adopted, self.gone.extend, self._note_gaps
+            self.logs,
+            self.storage,
+            self.clock,
+            self._show,
+            self._show_adopted,
+            self.gone.extend,
+            self._note_gaps,
+            self._note_ended,
+            self.accused.append,
         )
 
     def _show(self, owner: bytes, entry: Entry, received_ms: int, first_hand: bool) -> None:
@@ -52,6 +63,10 @@ class _Door:
 
     async def _show_adopted(self, state: LogState) -> None:
         self.adopted.append(state)
+        await trio.lowlevel.checkpoint()
+
+    async def _note_ended(self, state: LogState) -> None:
+        self.ended.append(state)
         await trio.lowlevel.checkpoint()
 
     def _note_gaps(self, peer: bytes, gaps: Sequence[Gap]) -> None:
@@ -232,3 +247,62 @@ async def test_garbage_is_counted_and_the_next_message_taken(data: bytes) -> Non
         door.hear(_ANN)
     assert sum(counted("demesh_refused_total", room="intake", reason=each) for each in reasons) == before + 1
     assert door.stored(_ANN) == _ANN
+
+
+_PROOF = proof_of(_ANN[2:3], [rewritten(_ANN[2], key_of("ann"))])
+
+
+@pytest.mark.trio
+async def test_proof_ends_a_log_once_it_is_stored_and_once_only() -> None:
+    door = _Door()
+    await door.take(_ANN)
+    assert await door.intake.prove(_PROOF)
+    assert not await door.intake.prove(_PROOF)
+    assert [state.head for state in door.ended] == [_ANN[1].head]
+    assert door.stored(_ANN) == _ANN[:2]
+
+
+@pytest.mark.trio
+async def test_proof_comes_by_gossip_as_well() -> None:
+    door = _Door()
+    message = accusation(_PROOF)
+    assert message is not None
+    async with door.open():
+        door.hear(_ANN)
+        door.intake.message(_B, message)
+    assert door.stored(_ANN) == _ANN[:2]
+
+
+@pytest.mark.trio
+async def test_proof_against_the_log_being_written_is_for_its_writer_to_answer() -> None:
+    door = _Door()
+    door.logs.begin_own(_ANN[0].log)
+    door.logs.append_own(_ANN)
+    assert not await door.intake.prove(_PROOF)
+    assert door.accused == [_ANN[0].log]
+    assert door.ended == []
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("reason", ["unknown_log", "bad_signature"])
+async def test_proof_that_proves_nothing_here_is_counted(reason: str) -> None:
+    door = _Door()
+    if reason == "bad_signature":
+        await door.take(_ANN)
+    proof = proof_of(_ANN[2:3], [rewritten(_ANN[2], key_of("eve"))])
+    before = counted("demesh_refused_total", room="chain", reason=reason)
+    assert not await door.intake.prove(proof)
+    assert counted("demesh_refused_total", room="chain", reason=reason) == before + 1
+    assert door.ended == []
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("seq", [1, 4])
+async def test_entry_of_another_history_makes_one_ask_its_bringer(seq: int) -> None:
+    """One that contradicts an entry that is held, and one that follows another than the last that is held."""
+    door = _Door()
+    async with door.open():
+        door.hear(_ANN[:4])
+        other = rewritten(_ANN[seq], key_of("ann"), prev=bytes(range(32)) if seq == 4 else None)
+        door.hear([other], forwarder=_B)
+    assert door.gaps == [(_B, [])]

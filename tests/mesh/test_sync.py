@@ -8,7 +8,8 @@ from demesh import limits
 from demesh.errors import EntryError, SyncError
 from demesh.log.codec import Value, decode, encode, values
 from demesh.log.entry import Entry
-from demesh.mesh.sync import Message, Refused, Want, WantKept, refusal
+from demesh.log.evidence import proof_of
+from demesh.mesh.sync import Message, Refused, Want, WantKept, WantProof, refusal
 from demesh.mesh.sync_puller import Puller
 from demesh.mesh.sync_server import Server, lean
 from tests.log.builders import (
@@ -19,6 +20,7 @@ from tests.log.builders import (
     fields_of,
     generated,
     key_of,
+    lean_but_tip,
     log_of,
     rewritten,
     stripped,
@@ -78,7 +80,7 @@ def test_equal_nodes_end_after_the_greeting() -> None:
 def test_exactly_what_is_missing_is_asked_for() -> None:
     bob, cat = log_of("bob", 4), log_of("cat", 3)
     puller, server = _greet(Shelf(_ANN[:3], bob), Shelf(_ANN, bob[:2], cat))
-    pulls: list[Want | WantKept] = []
+    pulls: list[Want | WantKept | WantProof] = []
     while (message := puller.next_pull()) is not None:
         pulls.append(server.wanted(message))
     assert {Want(cat[0].log, 0, 2), Want(_LOG, 3, 7)} == set(pulls)
@@ -111,9 +113,10 @@ def test_a_new_node_begins_where_the_others_were_pruned() -> None:
 def test_another_entry_at_the_same_head_is_a_conflict() -> None:
     fork = [*_ANN[:7], rewritten(_ANN[7], key_of("ann"))]
     puller, _ = _greet(Shelf(_ANN), Shelf(fork))
-    assert puller.conflicts == [_LOG]
     assert puller.next_pull() is None
-    assert _greet(Shelf(_ANN[:7]), Shelf(fork))[0].conflicts == []
+    (search,) = puller.searches()
+    assert search.want == Want(_LOG, 3, 7)
+    assert _greet(Shelf(_ANN[:7]), Shelf(fork))[0].searches() == []
 
 
 def test_pages_carry_signatures_only_where_they_are_needed() -> None:
@@ -140,6 +143,83 @@ def test_what_came_without_signatures_is_passed_on_and_verified_again() -> None:
         third = Shelf(_ANN[:held]) if held else Shelf()
         _pull(third, second)
         assert third.all() == first.all()
+
+
+_PROOF = proof_of(_ANN[5:6], [rewritten(_ANN[5], key_of("ann"))])
+
+
+def _pull_proofs(ours: Shelf, theirs: Shelf) -> list[Message]:
+    """A whole session with a server that knows of a fork; returns the types of what was asked for."""
+    puller, server = _greet(ours, theirs)
+    asked: list[Message] = []
+    while (message := puller.next_pull()) is not None:
+        want = server.wanted(message)
+        if isinstance(want, WantProof):
+            answer = puller.answer(server.proof(want, theirs.store.proof(want.log)))
+            assert answer.proof is not None
+            assert ours.prove(answer.proof)
+            asked.append(Message.EVIDENCE)
+        elif isinstance(want, Want):
+            read, _ = theirs.store.read(want.log, want.first, want.last)
+            ours.take(puller.answer(server.page(want, read, server.proven(want.log))).entries)
+            asked.append(Message.PULL)
+    assert puller.searches() == []
+    return asked
+
+
+@pytest.mark.parametrize("held", [_ANN, _ANN[:3], _ANN[:6], [*_ANN[:5], rewritten(_ANN[5], key_of("ann"))]])
+def test_proof_is_asked_for_first_and_one_session_brings_both_to_one_end(held: list[Entry]) -> None:
+    ours, theirs = Shelf(held), Shelf(lean_but_tip(_ANN))
+    theirs.prove(_PROOF)
+    asked = _pull_proofs(ours, theirs)
+    assert asked[0] == Message.EVIDENCE
+    assert len(asked) == (2 if len(held) < 5 else 1), "what leads up to the fork, where that is missing"
+    assert [state.head for state in ours.logs.states()] == [_ANN[4].head]
+    assert not _puller(ours).greeted(_server(theirs).greet(_puller(ours).hello())[0]), "now they are equal"
+
+
+def test_newcomer_gets_log_and_proof_in_two_sessions() -> None:
+    """What no signature vouches for it cannot take before it has the proof, nor that before it knows whose log it is."""
+    ours, theirs = Shelf(), Shelf(lean_but_tip(_ANN))
+    theirs.prove(_PROOF)
+    assert _pull_proofs(ours, theirs) == [Message.PULL, Message.EVIDENCE]
+    assert _pull_proofs(ours, theirs) == [Message.PULL]
+    assert ours.all() == theirs.all()
+
+
+def test_nothing_beyond_a_known_fork_is_asked_for() -> None:
+    ours = Shelf(_ANN[:3])
+    ours.prove(_PROOF)
+    puller, _ = _greet(ours, Shelf(_ANN))
+    assert puller.next_pull() == encode([Message.PULL, _LOG, 3, 4])
+    assert puller.next_pull() is None
+
+
+def test_server_that_has_lost_its_proof_says_so_and_the_session_goes_on() -> None:
+    ours, theirs = Shelf(_ANN), Shelf(_ANN)
+    theirs.prove(_PROOF)
+    puller, _ = _greet(ours, theirs)
+    assert puller.next_pull() == encode([Message.EVIDENCE, _LOG])
+    assert puller.answer(Server.proof(WantProof(_LOG), None)).proof is None
+    assert puller.next_pull() is None
+
+
+@pytest.mark.parametrize(
+    "answer",
+    [
+        [Message.PROOF, bytes(16), _PROOF.value()],
+        [Message.PROOF, _LOG, [_LOG]],
+        [Message.PROOF, _LOG, proof_of(log_of("bob", 1), [rewritten(log_of("bob", 1)[0], key_of("bob"))]).value()],
+        [Message.PAGE, _LOG, []],
+    ],
+)
+def test_answer_that_is_not_the_proof_asked_for_is_refused(answer: Value) -> None:
+    theirs = Shelf(_ANN)
+    theirs.prove(_PROOF)
+    puller, _ = _greet(Shelf(_ANN), theirs)
+    assert puller.next_pull() == encode([Message.EVIDENCE, _LOG])
+    with pytest.raises((SyncError, EntryError)):
+        puller.answer(encode(answer))
 
 
 @pytest.mark.parametrize(
@@ -174,6 +254,7 @@ def test_log_that_is_skipped_is_not_asked_for_again() -> None:
     message = puller.next_pull()
     assert message is not None
     want = server.wanted(message)
+    assert isinstance(want, Want)
     first = {_LOG: _ANN, bob[0].log: bob}[want.log][:1]
     puller.answer(server.page(want, first))
     puller.skip(want.log)
@@ -247,12 +328,16 @@ _MALFORMED: list[bytes] = [
     encode([Message.KEPT, _LOG]),
     encode([Message.KEPT, bytes(15), 7]),
     encode([Message.KEPT, bytes(16), 7]),
+    encode([Message.EVIDENCE, bytes(15)]),
+    encode([Message.EVIDENCE, bytes(16)]),
+    encode([Message.VECTOR, [[_LOG, 0, 7, bytes(8), 3]]]),
+    encode([Message.VECTOR, [[_LOG, 0, 7, bytes(8), 3, bytes(7)]]]),
     encode([Message.PAGE, _LOG]),
     encode([Message.PAGE, _LOG, [[b"no entry", b""]]]),
 ]
 
 
-def _wanted(data: bytes) -> Want | WantKept:
+def _wanted(data: bytes) -> object:
     _, server = _greet(Shelf(), Shelf(_ANN))
     return server.wanted(data)
 
@@ -321,9 +406,10 @@ def test_fields_of_a_later_version_are_skipped() -> None:
     hello, vector = server.greet(longer(puller.hello()))
     assert puller.greeted(longer(hello))
     (rows,) = fields_of(decode(vector))[1:]
-    extended = [values([*fields_of(row), "more"]) for row in fields_of(rows)]
+    extended = [values([*fields_of(row), 2**53 - 1, bytes(8), "more"]) for row in fields_of(rows)]
     puller.offered(longer(encode([Message.VECTOR, values(extended)])))
     pull = puller.next_pull()
     assert pull is not None
     want = server.wanted(longer(pull))
+    assert isinstance(want, Want)
     assert len(puller.answer(longer(server.page(want, _ANN))).entries) == len(_ANN)

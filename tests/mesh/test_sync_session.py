@@ -12,6 +12,7 @@ from demesh.log import chain
 from demesh.log.chain import LogState
 from demesh.log.codec import encode, values
 from demesh.log.entry import Entry, Kind
+from demesh.log.evidence import Proof, proof_of, segment_of
 from demesh.log.head import Head
 from demesh.mesh import session
 from demesh.mesh.memory import MemoryStream
@@ -54,14 +55,18 @@ def _two_ends() -> tuple[MemoryStream, MemoryStream]:
     return MemoryStream(b"b", a_out, a_in), MemoryStream(b"a", b_out, b_in)
 
 
-def _reader(shelf: Shelf, bytes_max: int) -> session.ReadPage:
+def _stored(shelf: Shelf, bytes_max: int) -> session.Stored:
     async def read_page(want: Want | WantKept, _: int) -> Sequence[Entry]:
         await trio.lowlevel.checkpoint()
         if isinstance(want, WantKept):
             return shelf.store.kept_before(want.log, want.below, bytes_max=bytes_max, count_max=1_000)
         return shelf.store.read(want.log, want.first, want.last, bytes_max=bytes_max)[0]
 
-    return read_page
+    async def proof(log: bytes) -> Proof | None:
+        await trio.lowlevel.checkpoint()
+        return shelf.store.proof(log)
+
+    return session.Stored(read_page, proof)
 
 
 def _taker(shelf: Shelf) -> session.TakePage:
@@ -72,22 +77,35 @@ def _taker(shelf: Shelf) -> session.TakePage:
     return take
 
 
+def _taking(shelf: Shelf, take: session.TakePage | None = None) -> session.Taking:
+    async def prove(proof: Proof) -> None:
+        await trio.lowlevel.checkpoint()
+        shelf.prove(proof)
+
+    async def hash_at(log: bytes, seq: int) -> bytes | None:
+        await trio.lowlevel.checkpoint()
+        return shelf.store.hash_at(log, seq)
+
+    async def parted(theirs: Sequence[Entry]) -> None:
+        await prove(proof_of(segment_of(shelf.stored(theirs[0].log)[theirs[0].seq :]), theirs))
+
+    return session.Taking(shelf.adopt, take or _taker(shelf), prove, hash_at, parted)
+
+
 async def _pull(ours: Shelf, theirs: Shelf, bytes_max: int = limits.SYNC_PAGE_BYTES_MAX, mesh_id: bytes = MESH) -> None:
     """A whole session over a stream."""
     our_end, their_end = _two_ends()
     greetings: list[bytes] = []
 
     async def serve() -> None:
-        await session.serve(their_end, _server(theirs), _reader(theirs, bytes_max), greetings.append)
+        await session.serve(their_end, _server(theirs), _stored(theirs, bytes_max), greetings.append)
         await their_end.close()
 
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve)
             try:
-                await session.pull(
-                    our_end, Puller(mesh_id, ours.logs.states(), b"their log 123456"), ours.adopt, _taker(ours)
-                )
+                await session.pull(our_end, Puller(mesh_id, ours.logs.states(), b"their log 123456"), _taking(ours))
             finally:
                 await our_end.close()
     assert greetings == [b"their log 123456"]
@@ -110,8 +128,8 @@ async def test_only_the_head_of_the_log_that_the_peer_writes_is_fresh() -> None:
     server = Server(MESH, theirs.logs.states(), _ANN[0].log)
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
-            nursery.start_soon(session.serve, their_end, server, _reader(theirs, 1_000_000), lambda writes: None)
-            await session.pull(our_end, Puller(MESH, []), ours.adopt, take)
+            nursery.start_soon(session.serve, their_end, server, _stored(theirs, 1_000_000), lambda writes: None)
+            await session.pull(our_end, Puller(MESH, []), _taking(ours, take))
             await our_end.close()
     assert fresh == {_ANN[0].log: [_ANN[-1].seq], _BOB[0].log: [-1]}
 
@@ -175,9 +193,9 @@ async def test_log_whose_page_is_not_taken_is_left_and_the_rest_goes_on() -> Non
     with trio.fail_after(5):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
-                session.serve, their_end, _server(theirs), _reader(theirs, 2 * _ANN[1].size), lambda writes: None
+                session.serve, their_end, _server(theirs), _stored(theirs, 2 * _ANN[1].size), lambda writes: None
             )
-            await session.pull(our_end, Puller(MESH, []), Shelf().adopt, take)
+            await session.pull(our_end, Puller(MESH, []), _taking(ours, take))
             await our_end.close()
     assert asked.count(_ANN[0].log) == 1
     assert len(ours.stored(_BOB[0].log)) == len(_BOB)
@@ -188,7 +206,7 @@ async def test_refusal_reaches_the_puller_with_its_sentence() -> None:
     our_end, their_end = _two_ends()
     await session.refuse(their_end, Refused.BUSY, "try later")
     with trio.fail_after(5), pytest.raises(SyncError, match="try later") as refused:
-        await session.pull(our_end, Puller(MESH, []), Shelf().adopt, _taker(Shelf()))
+        await session.pull(our_end, Puller(MESH, []), _taking(Shelf()))
     assert refused.value.code == Refused.BUSY
 
 

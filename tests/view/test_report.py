@@ -197,6 +197,20 @@ def test_heads_name_every_log_with_its_member_and_newest_entry() -> None:
     view, own, _ = _mesh_of_two()
     states = [LogState(own.log, own.key, Head(7, b"h" * 32)), LogState(b"?" * 16, b"k" * 32, Head(0, b"i" * 32))]
     assert heads(view, states) == [
-        {"log": own.log.hex(), "node": "own", "peer_id": peer_id(own.key), "seq": 7, "hash": (b"h" * 32).hex()},
-        {"log": "3f" * 16, "node": None, "peer_id": peer_id(b"k" * 32), "seq": 0, "hash": (b"i" * 32).hex()},
+        {
+            "log": own.log.hex(),
+            "node": "own",
+            "peer_id": peer_id(own.key),
+            "seq": 7,
+            "hash": (b"h" * 32).hex(),
+            "forked_at": None,
+        },
+        {
+            "log": "3f" * 16,
+            "node": None,
+            "peer_id": peer_id(b"k" * 32),
+            "seq": 0,
+            "hash": (b"i" * 32).hex(),
+            "forked_at": None,
+        },
     ]
