@@ -2,8 +2,10 @@ import json
 
 from demesh.log.bye import read_bye
 from demesh.log.checkpoint import read_checkpoint_part
+from demesh.log.codec import decode
 from demesh.log.entry import Entry, decode_envelope
 from demesh.log.event import read_event
+from demesh.log.evidence import check_proof, read_proof
 from demesh.log.hello import read_hello
 from demesh.log.plan import read_plan_part
 from demesh.log.results import read_results
@@ -36,3 +38,11 @@ def test_frozen_vectors_are_read_as_what_was_written() -> None:
     assert (checkpoint.previous, checkpoint.rows) == (vectors.PREVIOUS, vectors.sums())
     assert [each.seq for each in checkpoint.vector] == [70_000, 9]
     assert read_event(_read("event").payload) == vectors.EVENT
+
+
+def test_frozen_proof_holds_for_the_key_and_mesh_of_the_vectors() -> None:
+    frozen = _FROZEN["fork"]
+    proof = read_proof(decode(bytes.fromhex(frozen["proof"])))
+    check_proof(bytes.fromhex(_FROZEN["public_key"]), bytes.fromhex(_FROZEN["mesh_id"]), proof)
+    assert proof.id.hex() == frozen["id"]
+    assert (proof.seq, sorted(len(segment) for segment in (proof.one, proof.other))) == (2, [1, 2])

@@ -14,11 +14,12 @@ from nacl.signing import SigningKey
 from demesh.identity import SwarmKey
 from demesh.log.bye import Bye
 from demesh.log.carry import carry_payloads
-from demesh.log.chain import LogState, vector_digest
+from demesh.log.chain import LogState, vector, vector_digest
 from demesh.log.checkpoint import checkpoint_payloads
-from demesh.log.codec import Value
+from demesh.log.codec import Value, encode
 from demesh.log.entry import Entry, Kind, encode_envelope, log_id
 from demesh.log.event import Event
+from demesh.log.evidence import proof_of
 from demesh.log.head import Head
 from demesh.log.hello import Hello, PresenceProfile
 from demesh.log.plan import QUORUM_ALL, PlanPart, PlanRow, split_plan
@@ -169,6 +170,21 @@ def entries() -> list[tuple[str, Entry]]:
     return found
 
 
+def fork(named: dict[str, Entry]) -> dict[str, str]:
+    """The proof that the results and the heartbeat behind them have another history, which has a bye in place of the results."""
+    before, one = named["plan"], [replace(named["results"], signature=b""), named["heartbeat"]]
+    writer = Writer(_KEY, _SWARM_KEY.first_mesh_id(), _BOOT8, before.log, before.head)
+    other = writer.write(Kind.BYE, BYE.payload(), wall_ms=_WALL_MS + 20_001, up_ms=_UP_MS + 20_001, next_ms=_NEXT_MS)
+    proof = proof_of(one, [other])
+    state = LogState(before.log, _PUBLIC_KEY, before.head, fork=proof.fork)
+    return {
+        "proof": encode(proof.value()).hex(),
+        "id": proof.id.hex(),
+        "vector_row": encode(vector([state])[0]).hex(),
+        "vector_digest": vector_digest([state]).hex(),
+    }
+
+
 def document() -> dict[str, Any]:
     """What `vectors.json` holds."""
     log = entries()
@@ -183,6 +199,7 @@ def document() -> dict[str, Any]:
         "epoch_nonce": _EPOCH_NONCE.hex(),
         "log": last.log.hex(),
         "vector_digest": vector_digest([LogState(last.log, _PUBLIC_KEY, last.head)]).hex(),
+        "fork": fork(dict(log)),
         "entries": [
             {
                 "name": name,
