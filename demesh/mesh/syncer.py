@@ -118,7 +118,7 @@ class Syncer:
                     REFUSED.labels("sync", "busy").inc()
                     await session.refuse(stream, Refused.BUSY, "this node serves enough peers at the moment; try later")
                 else:
-                    server = Server(self._mesh_id, self._logs.offered(), self._logs.writes)
+                    server = Server(self._mesh_id, self._logs.offered(), self._logs.writes, self._clock.up_ms())
                     greeted = partial(self._greeted, stream.peer)
                     if not await session.serve(stream, server, self._read_page, greeted):
                         REFUSED.labels("sync", "greeting").inc()
@@ -175,18 +175,31 @@ class Syncer:
             )
 
     async def _pull_once(self, peer: bytes) -> str:
+        greeted_ms = self._clock.monotonic_ms()
+
         async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
+            newest, received_ms = entries[-1], self._clock.monotonic_ms()
+            is_fresh = newest.seq == fresh_seq and puller.age_ms(newest) <= newest.next_ms
+            if is_fresh:
+                # As if it had come when it was made: else its author's silence would be noticed later by its age.
+                received_ms = min(received_ms, greeted_ms - puller.age_ms(newest))
+
             def is_first_hand(entry: Entry, owner: bytes) -> bool:
                 """The newest entry of the log that a peer is writing, from the peer itself, is as good as a message of its."""
-                return owner == peer and entry.seq == fresh_seq
+                return owner == peer and is_fresh and entry is newest
 
-            taken = await self._intake.take(entries, self._clock.monotonic_ms(), is_first_hand)
+            taken = await self._intake.take(entries, received_ms, is_first_hand)
             return not taken.refusals and not taken.gaps
+
+        def greeted(writes: bytes) -> None:
+            nonlocal greeted_ms
+            greeted_ms = self._clock.monotonic_ms()
+            self._greeted(peer, writes)
 
         puller = Puller(self._mesh_id, self._logs.offered(), self._logs.writes, self._is_unwanted)
         stream = await self._network.open_stream(peer)
         try:
-            await session.pull(stream, puller, self._intake.adopt, take, partial(self._greeted, peer))
+            await session.pull(stream, puller, self._intake.adopt, take, greeted)
         finally:
             await stream.close()
         self._held[peer] = puller.held
