@@ -279,7 +279,8 @@ class Historian:
 
     async def _round(self) -> None:
         for state in self._logs.states():
-            await self.catch_up(state.log)
+            if self._applied(state) < state.head.seq:
+                await self.catch_up(state.log)
         await self._forget_gone()
         await self._kept.scrub(limits.HISTORY_SCRUBBED_ROWS)
         now_ms = self._clock.monotonic_ms()

@@ -101,15 +101,13 @@ class Incidents:
 
 def look(view: View, mesh: str, extra: Labels, now_ms: int, wall_ms: int) -> list[Seen]:
     """Everything that could be an incident, as the view has it at `now_ms`. `extra` are the configured labels."""
-    names = shown_names(view.members())
+    members = view.members()
+    names = shown_names(members)
     found = [_check(check, names, mesh, extra, wall_ms) for check in view.checks(now_ms)]
-    found.extend(
-        _node(view, member, names[member.public_key], mesh, extra, now_ms, wall_ms) for member in view.members()
-    )
+    found.extend(_node(view, member, names[member.public_key], mesh, extra, now_ms, wall_ms) for member in members)
     shared = view.shared(now_ms)
     found.extend(
-        _key(member, member.public_key in shared, names[member.public_key], mesh, extra, wall_ms)
-        for member in view.members()
+        _key(member, member.public_key in shared, names[member.public_key], mesh, extra, wall_ms) for member in members
     )
     forks = view.forks()
     found.extend(

@@ -6,7 +6,6 @@ are refused. So equal values have equal bytes, and a hash over bytes is a hash o
 """
 
 from collections.abc import Callable, Sequence
-from itertools import repeat
 from typing import Any, Never, cast
 
 import cbor2
@@ -16,6 +15,7 @@ from demesh.errors import EntryError
 
 Value = int | bytes | str | list["Value"]
 _UINT_MAX = 2**64 - 1
+_ONE_BYTE = 24
 
 
 def _refuse_tag(*_: object) -> Never:
@@ -44,18 +44,50 @@ def decode(data: bytes, *, depth_max: int = limits.ENTRY_DEPTH_MAX) -> Value:
         )
     except (cbor2.CBORDecodeError, ValueError, OverflowError, RecursionError) as error:
         raise EntryError("malformed", f"not acceptable CBOR: {error}") from None
-    if not _is_plain(value, depth_max) or cbor2.dumps(value) != data:
+    try:
+        size = _canonical_bytes([value], depth_max + 1) - 1
+    except ValueError:
+        size = -1
+    if size != len(data):
         raise EntryError("malformed", "not canonical CBOR of unsigned integers, byte strings, text and arrays")
     return cast(Value, value)
 
 
-def _is_plain(value: object, depth_max: int) -> bool:
-    kind = type(value)
-    if kind is list:
-        return depth_max > 0 and all(map(_is_plain, cast(list[object], value), repeat(depth_max - 1)))
-    if kind is int:
-        return 0 <= cast(int, value) <= _UINT_MAX
-    return kind is bytes or kind is str
+def _canonical_bytes(items: list[Any], depth_max: int) -> int:
+    """How many bytes `encode` would make of `items`: whatever is written in another way takes more. Raises ValueError."""
+    if depth_max == 0:
+        raise ValueError("too deep")
+    size = _head_bytes(len(items))
+    for item in items:
+        kind = type(item)
+        if kind is int:
+            if 0 <= item < _ONE_BYTE:
+                size += 1
+                continue
+            if not 0 <= item <= _UINT_MAX:
+                raise ValueError("not an unsigned integer")
+            size += _head_bytes(item)
+        elif kind is bytes:
+            size += _head_bytes(len(item)) + len(item)
+        elif kind is list:
+            size += _canonical_bytes(item, depth_max - 1)
+        elif kind is str:
+            length = len(item) if item.isascii() else len(item.encode())
+            size += _head_bytes(length) + length
+        else:
+            raise ValueError("neither an unsigned integer, nor bytes, text or an array")
+    return size
+
+
+def _head_bytes(number: int) -> int:
+    """How many bytes say a number, or a length, together with what it is of."""
+    if number < _ONE_BYTE:
+        return 1
+    if number < 2**8:
+        return 2
+    if number < 2**16:
+        return 3
+    return 5 if number < 2**32 else 9
 
 
 class Fields:

@@ -2,7 +2,7 @@
 
     puller                                  server
     HELLO versions, mesh id, digest, writes  ──>
-                                     <──    HELLO version, mesh id, digest, writes
+                                     <──    HELLO version, mesh id, digest, writes, up time
                                      <──    VECTOR rows                     unless the digests are equal
     PULL log, first, last            ──>
                                      <──    PAGE log, envelopes             as often as the puller asks
@@ -16,7 +16,7 @@ What a server has forgotten of a log is not asked for: the puller gets what foll
 and takes both at once (`Adoption`).
 
 `writes` names the log that the sender is writing now, empty while it has not written any yet. What stands at the head of that
-log is as fresh as if its author had just sent it, which is true of no other.
+log comes from its author, which is true of no other, and the server's up time tells how old it is.
 
 A session pulls one way; nodes that lack something on both sides run one session each. It keeps no state: whatever breaks
 off is found again by the next vector. Every message is CBOR of the subset in `demesh.log.codec` behind its length as four
@@ -30,6 +30,7 @@ EntryError, all else SyncError.
 from dataclasses import dataclass
 from enum import IntEnum
 
+from demesh import limits
 from demesh.errors import EntryError, SyncDeclined, SyncError
 from demesh.log.codec import Fields, decode, encode
 from demesh.log.entry import Entry
@@ -106,8 +107,13 @@ class Adoption:
 
 
 def read_writes(fields: Fields) -> bytes:
-    """The last field of a HELLO, which earlier versions do not have."""
+    """A field at the end of a HELLO, which earlier versions do not have."""
     return fields.octets("log that is written", 0, 16) if fields.more else b""
+
+
+def read_up_ms(fields: Fields) -> int | None:
+    """The field after that in a server's HELLO, which earlier versions do not have either."""
+    return fields.uint("up time", limits.TIME_MS_MAX) if fields.more else None
 
 
 def refusal(code: Refused, sentence: str) -> bytes:

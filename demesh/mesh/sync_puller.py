@@ -26,6 +26,7 @@ from demesh.mesh.sync import (
     WantKept,
     WantProof,
     fields_of,
+    read_up_ms,
     read_writes,
 )
 
@@ -54,6 +55,7 @@ class Puller:
         """`writes` is the log that this node is writing; `is_unwanted` tells of which logs nothing would be taken."""
         self.server_writes = b""
         """The log that the server is writing, once it has greeted."""
+        self._server_up_ms: int | None = None
         self._mesh_id = mesh_id
         self._writes = writes
         self._is_unwanted = is_unwanted
@@ -75,7 +77,7 @@ class Puller:
         if fields.octets("mesh id", 16) != self._mesh_id:
             raise SyncError("the peer belongs to another mesh", Refused.MESH)
         same = fields.octets("digest", 32) == vector_digest(self._states.values())
-        self.server_writes = read_writes(fields)
+        self.server_writes, self._server_up_ms = read_writes(fields), read_up_ms(fields)
         if same:
             self._rows = {
                 state.log: Row(state.log, state.pruned_to, state.head.seq, state.head.hash[:8])
@@ -132,6 +134,10 @@ class Puller:
     def fresh_seq(self, log: bytes) -> int:
         """The entry of a log that the server has only just written; -1 if it is not its own, or was written before it started."""
         return self._rows[log].head_seq if log == self.server_writes else -1
+
+    def age_ms(self, entry: Entry) -> int:
+        """How old the server's fresh entry was when it greeted: 0 if it does not say, as earlier versions."""
+        return 0 if self._server_up_ms is None else max(0, self._server_up_ms - entry.up_ms)
 
     def next_pull(self) -> bytes | None:
         """The next message to send; None when everything that was offered has been asked for."""

@@ -19,11 +19,12 @@ from demesh.mesh.sync import VERSION, Message, Refused, Want, WantKept, WantProo
 class Server:
     """Answers one puller. `states` are the heads when the session began."""
 
-    def __init__(self, mesh_id: bytes, states: Iterable[LogState], writes: bytes = b"") -> None:
-        """`writes` is the log that this node is writing."""
+    def __init__(self, mesh_id: bytes, states: Iterable[LogState], writes: bytes = b"", up_ms: int = 0) -> None:
+        """`writes` is the log that this node is writing; `up_ms` is its up time now."""
         self.puller_writes = b""
         """The log that the puller is writing, once it has greeted."""
         self._writes = writes
+        self._up_ms = up_ms
         self._mesh_id = mesh_id
         self._states = {state.log: state for state in states}
         self.accepted = False
@@ -43,7 +44,7 @@ class Server:
         self.accepted = True
         self.puller_writes = read_writes(fields)
         own_digest = vector_digest(self._states.values())
-        hello = encode([Message.HELLO, VERSION, self._mesh_id, own_digest, self._writes])
+        hello = encode([Message.HELLO, VERSION, self._mesh_id, own_digest, self._writes, self._up_ms])
         if digest == own_digest:
             return [hello]
         return [hello, encode([Message.VECTOR, values(vector(self._states.values()))])]

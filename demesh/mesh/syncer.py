@@ -120,7 +120,7 @@ class Syncer:
                     REFUSED.labels("sync", "busy").inc()
                     await session.refuse(stream, Refused.BUSY, "this node serves enough peers at the moment; try later")
                 else:
-                    server = Server(self._mesh_id, self._logs.offered(), self._logs.writes)
+                    server = Server(self._mesh_id, self._logs.offered(), self._logs.writes, self._clock.up_ms())
                     greeted = partial(self._greeted, stream.peer)
                     stored = session.Stored(self._read_page, self._proof)
                     if not await session.serve(stream, server, stored, greeted):
@@ -178,22 +178,35 @@ class Syncer:
             )
 
     async def _pull_once(self, peer: bytes) -> str:
+        greeted_ms = self._clock.monotonic_ms()
+
         async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
+            newest, received_ms = entries[-1], self._clock.monotonic_ms()
+            is_fresh = newest.seq == fresh_seq and puller.age_ms(newest) <= newest.next_ms
+            if is_fresh:
+                # As if it had come when it was made: else its author's silence would be noticed later by its age.
+                received_ms = min(received_ms, greeted_ms - puller.age_ms(newest))
+
             def is_first_hand(entry: Entry, owner: bytes) -> bool:
                 """The newest entry of the log that a peer is writing, from the peer itself, is as good as a message of its."""
-                return owner == peer and entry.seq == fresh_seq
+                return owner == peer and is_fresh and entry is newest
 
-            taken = await self._intake.take(entries, self._clock.monotonic_ms(), is_first_hand)
+            taken = await self._intake.take(entries, received_ms, is_first_hand)
             for refusal in parted(taken):
                 at = refusal.seq - 1 if refusal.reason == "wrong_link" else refusal.seq
                 puller.conflict(refusal.log, at)
             return not taken.refusals and not taken.gaps
 
+        def greeted(writes: bytes) -> None:
+            nonlocal greeted_ms
+            greeted_ms = self._clock.monotonic_ms()
+            self._greeted(peer, writes)
+
         puller = Puller(self._mesh_id, self._logs.offered(), self._logs.writes, self._is_unwanted)
         stream = await self._network.open_stream(peer)
         try:
             taking = session.Taking(self._intake.adopt, take, self._prove, self._hash_at, self._parted)
-            await session.pull(stream, puller, taking, partial(self._greeted, peer))
+            await session.pull(stream, puller, taking, greeted)
         finally:
             await stream.close()
         self._held[peer] = puller.held

@@ -35,6 +35,8 @@ def names_of_everyone(view: View) -> dict[bytes, str]:
 
 def _told_apart(plain: dict[bytes, str], taken: frozenset[str]) -> dict[bytes, str]:
     shown = plain
+    if len(set(plain.values())) == len(plain) and taken.isdisjoint(plain.values()):
+        return shown
     for length in (_SHORT, None, None):  # a member may call itself what another is shown as
         used = Counter(shown.values())
         shown = {

@@ -1,6 +1,8 @@
+from contextlib import suppress
+
 import cbor2
 import pytest
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from demesh.errors import EntryError
@@ -81,6 +83,20 @@ def test_values_survive_encoding(value: Value) -> None:
     assert decode(encode(value)) == value
 
 
+@settings(generated, max_examples=500)
+@given(
+    _VALUES,
+    st.lists(st.tuples(st.integers(0, 40), st.sampled_from(["18", "19", "58", "78", "98", "f5", "00", "38", ""]))),
+)
+def test_what_is_decoded_is_what_would_be_encoded(value: Value, changes: list[tuple[int, str]]) -> None:
+    """Whatever was put in, or left out, of what is canonical."""
+    data = bytearray(encode(value))
+    for place, instead in changes[:2]:
+        data[place : place + (not instead)] = bytes.fromhex(instead)
+    with suppress(EntryError):
+        assert encode(decode(bytes(data))) == data
+
+
 @pytest.mark.parametrize("data", [bytes.fromhex(data) for data in _REFUSED.values()], ids=list(_REFUSED))
 def test_only_the_canonical_subset_is_accepted(data: bytes) -> None:
     with pytest.raises(EntryError) as refused:
@@ -92,10 +108,10 @@ def test_only_the_canonical_subset_is_accepted(data: bytes) -> None:
 def test_references_are_refused_before_they_are_followed(name: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A few bytes of them stand for values without end."""
 
-    def follow(value: object, depth_max: int) -> bool:
+    def follow(items: object, depth_max: int) -> int:
         raise AssertionError("it was followed")
 
-    monkeypatch.setattr(codec, "_is_plain", follow)
+    monkeypatch.setattr(codec, "_canonical_bytes", follow)
     with pytest.raises(EntryError):
         decode(bytes.fromhex(_REFUSED[name]))
 

@@ -29,6 +29,14 @@ class State:
     """After so many more steps the process is killed."""
 
 
+class _File(File):
+    def __init__(self, disk: "Disks", name: str | apsw.URIFilename | None, flags: list[int]) -> None:
+        super().__init__(disk, name, flags)
+        self.state = disk.state(self.path.parent) if self.path else State()
+        self.is_wal = self.path is not None and self.path.name == "log.db-wal"
+        self.is_log = self.path is not None and self.path.name.startswith("log.db")
+
+
 class Disks(Disk):
     def __init__(self) -> None:
         super().__init__()
@@ -37,13 +45,15 @@ class Disks(Disk):
     def state(self, directory: Path) -> State:
         return self._states.setdefault(directory, State())
 
+    def xOpen(self, name: str | apsw.URIFilename | None, flags: list[int]) -> apsw.VFSFile:  # noqa: N802 SQLite's name
+        return _File(self, name, flags)
+
     def step(self, file: File, data: bytes | None, offset: int) -> bool:
-        if file.path is None:
-            return True
-        state = self.state(file.path.parent)
+        assert isinstance(file, _File)
+        state = file.state
         if state.sealed:
             return False
-        if state.steps_left is not None and file.path.name.startswith("log.db"):
+        if state.steps_left is not None and file.is_log:
             state.steps_left -= 1
             if state.steps_left <= 0:
                 state.steps_left, state.sealed = None, True
@@ -52,7 +62,7 @@ class Disks(Disk):
             try:
                 state.fault(file, data, offset)
             except apsw.Error:
-                state.hit_at_wal = state.hit_at_wal or file.path.name == "log.db-wal"
+                state.hit_at_wal = state.hit_at_wal or file.is_wal
                 raise
         return True
 

@@ -30,8 +30,6 @@ NOT_BUILT = {
     "is cut off. So a target that only some nodes cannot reach may be called down while anything disturbs the mesh.",
     "relayed life": "While gossip drops everything, others are heard of through sync alone, which asks one peer every half a "
     "minute and three when somebody is suspect: such a link promises no timely sign of life.",
-    "the age of what sync brings": "The head of a log that its author hands out in a sync session is taken for just written, and "
-    "may be as old as the time between two entries. Until an entry comes faster, its author's silence is noticed later by that.",
     "incidents across a restart": "A node that starts knows no incident: one that ended while it was down it never calls "
     "resolved; its alerts end by themselves.",
 }
@@ -235,12 +233,11 @@ class Oracle:
                     self.violate("No missed alarm.", observer.name, what)
 
     def _promise_seconds(self, observer: Machine, subject: Machine, since: float) -> float:
-        """How long a silence may be before it is one: twice the promise where one was not heard since one listens, and longer by
-        the time between two entries, see NOT_BUILT."""
+        """How long a silence may be before it is one: twice the promise where one was not heard since one listens."""
         promise = self._simulation.scenario.promise_seconds
         member = observer.node.view.member(subject.key)
         unheard = member is None or not member.heard or subject.dead_since is None or since > subject.dead_since
-        return promise * (2 if unheard else 1) + promise / 2
+        return promise * (2 if unheard else 1)
 
     def _silence_told(self, machine: Machine, subject: str) -> None:
         self.count("silence alarms")

@@ -74,8 +74,9 @@ def simulate(scenario: Scenario) -> Report:
     before = gc.isenabled()
     gc.disable()  # finalizers would run at moments of their own
     try:
-        with repeatable(scenario.seed):
-            return trio.run(_run, scenario, place, disks, clock=JumpingClock())
+        clock = JumpingClock()
+        with repeatable(scenario.seed, clock):
+            return trio.run(_run, scenario, place, disks, clock=clock)
     finally:
         if before:
             gc.enable()

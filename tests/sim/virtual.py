@@ -3,23 +3,30 @@
 Guarantees: time passes only when no task can go on, so a run depends on nothing but its seed; the tasks of a process that is
 held do nothing at all until it is let go, as in a stopped process: what was due meanwhile is due then. Not the real thing: the
 timers of a suspended machine go on, so on waking they are due at once, where in life they would wait for their rest.
+
+Most of what a simulation does is to sleep and to ask the kernel for news that cannot come: both are made cheap here. A task
+sleeps on a heap of the clock's, and wakes in the very turn in which a deadline of trio's own would have woken it.
 """
 
 # pyright: reportPrivateUsage=false
 
 import hashlib
+import heapq
 import math
 from collections import deque
 from collections.abc import Generator
 from contextlib import contextmanager
 from contextvars import ContextVar
+from itertools import count
 from typing import Any, Protocol, cast
+from unittest.mock import patch
 
 import trio
 from trio._core import _run as trio_run
 
 _IDLE_SECONDS = 0.01
 _IDLE_MAX = 500
+_TURNS_BETWEEN_POLLS = 256  # a keyboard interrupt comes through there
 
 
 class Holdable(Protocol):
@@ -37,6 +44,9 @@ class JumpingClock(trio.abc.Clock):
     def __init__(self) -> None:
         self._now = 0.0
         self._idle = 0
+        self._sleeping: list[tuple[float, int, list[trio.lowlevel.Task]]] = []
+        """Until when who sleeps; whoever was woken by something else leaves an empty list."""
+        self._serial = count()
 
     def start_clock(self) -> None:
         pass
@@ -44,7 +54,29 @@ class JumpingClock(trio.abc.Clock):
     def current_time(self) -> float:
         return self._now
 
+    async def sleep(self, seconds: float) -> None:
+        """trio.sleep, without the scope that this makes."""
+        if not 0 < seconds < math.inf or (until := self._now + seconds) == self._now:
+            await _TRIO_SLEEP(seconds)
+            return
+        sleeper = [trio.lowlevel.current_task()]
+        heapq.heappush(self._sleeping, (until, next(self._serial), sleeper))
+
+        def cancelled(_: object) -> trio.lowlevel.Abort:
+            sleeper.clear()
+            return trio.lowlevel.Abort.SUCCEEDED
+
+        await trio.lowlevel.wait_task_rescheduled(cancelled)
+
     def deadline_to_sleep_time(self, deadline: float) -> float:
+        sleeping = self._sleeping
+        while sleeping and not sleeping[0][2]:
+            heapq.heappop(sleeping)
+        if sleeping and sleeping[0][0] <= deadline:
+            deadline = sleeping[0][0]
+            while sleeping and sleeping[0][0] <= deadline:
+                for task in heapq.heappop(sleeping)[2]:
+                    _runner().reschedule(task)
         if deadline == math.inf:
             # Only trio's own tasks are left, which wake each other through a socket; else nothing will ever happen again.
             self._idle += 1
@@ -76,20 +108,42 @@ def let_go(process: Holdable) -> None:
     _runner().runq.extend(held)
 
 
+class _RareIO:
+    """trio's way to ask for news of files and sockets, which asks only now and then while there is something else to do."""
+
+    def __init__(self, manager: Any) -> None:
+        self._manager = manager
+        self._turns = 0
+
+    def get_events(self, timeout: float) -> Any:
+        self._turns += 1
+        if timeout or self._turns % _TURNS_BETWEEN_POLLS == 0:
+            return self._manager.get_events(timeout)
+        return ()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._manager, name)
+
+
 def hold_back() -> None:
-    """From now on, in this run of trio, `Holdable.held` counts."""
+    """From now on, in this run of trio, `Holdable.held` counts, and nothing is expected from outside."""
     runner = _runner()
     runner.runq = _RunQueue(runner.runq)
+    runner.io_manager = _RareIO(runner.io_manager)
+
+
+_TRIO_SLEEP = trio.sleep
 
 
 @contextmanager
-def repeatable(seed: int) -> Generator[None]:
-    """trio's order of tasks depends on `seed` alone."""
+def repeatable(seed: int, clock: JumpingClock) -> Generator[None]:
+    """trio's order of tasks depends on `seed` alone, and time is that of `clock`."""
     before, trio_run._ALLOW_DETERMINISTIC_SCHEDULING = trio_run._ALLOW_DETERMINISTIC_SCHEDULING, True
     state = trio_run._r.getstate()
     trio_run._r.seed(seed)
     try:
-        yield
+        with patch.object(trio, "sleep", clock.sleep):
+            yield
     finally:
         trio_run._ALLOW_DETERMINISTIC_SCHEDULING = before
         trio_run._r.setstate(state)
