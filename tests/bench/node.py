@@ -15,7 +15,7 @@ from demesh.outcome import Outcome
 from tests.bench.machine import cpu_seconds, resident_mb
 from tests.e2e.harness import NodeProcess, eventually
 
-_READY_SECONDS_MAX = 30
+_READY_SECONDS_MAX = 120  # a bound against accidents: a crowded machine is not what is measured
 _POLL_SECONDS = 0.01
 
 

@@ -36,7 +36,7 @@ class Churn:
     def __init__(self, running: ExitStack, place: Path, size: Size, target: str, rng: random.Random) -> None:
         self.happened: Counter[str] = Counter()
         self._running, self._place, self._size, self._rng = running, place, size, rng
-        self._config = "[node]\nflush_interval = '2s'\n" + checks_config(10, target, "5s")
+        self._config = "[node]\nflush_interval = '5s'\n" + checks_config(10, target, "10s")
         nodes = start_mesh(running, place, [self._config] * (size.survivors + size.regulars + size.visitors))
         self.survivors = nodes[: size.survivors]
         self._regulars = nodes[size.survivors : size.survivors + size.regulars]
