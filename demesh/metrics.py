@@ -17,6 +17,12 @@ ALERT_POSTS = Counter("demesh_alert_posts_total", "Posts of alerts to a sink, by
 ENTRIES_SKIPPED = Gauge(
     "demesh_entries_skipped", "Stored entries of known kinds that the view cannot read and leaves out."
 )
+GOSSIP = Counter(
+    "demesh_gossip_messages_total",
+    "Messages of entries on the wire, repeated ones included, by direction.",
+    ["direction"],
+)
+SWARM_BYTES = Counter("demesh_swarm_bytes_total", "Bytes on connections of the mesh, by direction.", ["direction"])
 PEERS = Gauge("demesh_peers", "Peers connected now.")
 CONFIG_GOOD = Gauge(
     "demesh_config_good", "1 unless the configuration, read anew, was refused: then an older one is in force."

@@ -43,7 +43,7 @@ from demesh.membership import Membership
 from demesh.mesh.dialer import keep_dialling
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
-from demesh.mesh.network import ASK, Stream
+from demesh.mesh.network import ASK, Stream, Usage
 from demesh.mesh.reach import keep_reaching
 from demesh.mesh.syncer import Syncer
 from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
@@ -260,6 +260,10 @@ class Node:
     def store_bytes(self) -> int:
         """What the store takes on disk. Looks there; may be called in any thread."""
         return bytes_on_disk(self._edges.store.path)
+
+    def usage(self) -> Usage:
+        """What the network holds now."""
+        return self._edges.network.usage()
 
     def dialable(self) -> Sequence[str]:
         """The multiaddrs of this machine at which others may reach this node."""

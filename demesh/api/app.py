@@ -33,12 +33,14 @@ from demesh.api.models import (
 )
 from demesh.api.probe_metrics import probe_metrics
 from demesh.api.problem import problem
+from demesh.api.resource_metrics import resource_metrics
 from demesh.api.scopes import requires
 from demesh.asking import Question
 from demesh.checks.latest import LatestRuns
 from demesh.clock import Clock
 from demesh.errors import UsageError
 from demesh.log.chain import Logs
+from demesh.mesh.network import Usage
 from demesh.tokens import Scope
 
 log = logging.getLogger(__name__)
@@ -73,6 +75,8 @@ class ApiNode(JoiningNode, Protocol):
     def question(self, name: str | None, table: Mapping[str, Any], selectors: Sequence[str]) -> Question: ...
 
     def store_bytes(self) -> int: ...
+
+    def usage(self) -> Usage: ...
 
     def members(self) -> list[dict[str, Any]]: ...
 
@@ -229,10 +233,11 @@ async def _metrics(node: ApiNode) -> bytes:
     checks = node.view.checks(now_ms)
     presences = [node.view.presence(member, now_ms) for member in node.view.everyone()]
     states, behind = list(node.logs.states()), node.historian.behind
+    resources = resource_metrics(node.usage(), trio.lowlevel.current_statistics().tasks_living)
     runs = [(check, run) for check in node.settings.checks if (run := node.latest.of(check))]
 
     def write() -> bytes:
         mesh = mesh_metrics(node.mesh, checks, presences, states, behind, node.store_bytes())
-        return generate_latest() + (mesh + probe_metrics(runs, up_ms)).encode()
+        return generate_latest() + (mesh + resources + probe_metrics(runs, up_ms)).encode()
 
     return await trio.to_thread.run_sync(write)

@@ -3,11 +3,13 @@
 No secret is in it: targets are shown in their public form.
 """
 
+import sys
 from typing import Any
 
 import click
 
 from demesh.checks.placement import takeover_ms
+from demesh.cli.table import say_table, width
 from demesh.cli.terminal import count, printable
 from demesh.config.check_tables import RUNNABLE
 from demesh.config.duration import format_duration
@@ -17,8 +19,6 @@ from demesh.config.size import format_size
 
 Json = dict[str, Any]
 _ADOPTED = ("name", "type", "target", "interval_ms", "deadline_ms", "nodes", "spread", "from", "runs_here")
-_ENDLESS = 100_000
-"""Columns; more than any table has."""
 
 
 def rows(loaded: Loaded) -> list[Json]:
@@ -152,16 +152,6 @@ def _duration(ms: int | None) -> str:
 
 
 def _print_table(header: tuple[str, ...], lines: list[tuple[str | None, ...]]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
-    if not console.is_terminal:  # a file has no width, and a program wants each check on one line
-        console.width = _ENDLESS
-    table = Table(box=None, pad_edge=False, padding=(0, 3, 0, 0), header_style="dim")
-    for column in header:
-        table.add_column(column, no_wrap=column in ("CHECK", "STATE"), overflow="fold")
-    for line in lines:
-        table.add_row(*(Text(cell or "") for cell in line))
-    console.print(table)
+    fits = width() if sys.stdout.isatty() else None  # a file has no width, and a program wants each check on one line
+    rows = [[(cell or "", "") for cell in line] for line in lines]
+    say_table(header, rows, ("CHECK", "STATE"), fits, gap=3)

@@ -9,6 +9,7 @@ import click
 
 from demesh.cli import options
 from demesh.cli.client import ask
+from demesh.cli.table import Cell, say_table, width
 from demesh.cli.terminal import ago, count, printable
 from demesh.clock import SystemClock
 from demesh.config.duration import format_duration
@@ -96,26 +97,16 @@ def _stored(data_dir: str | None) -> list[dict[str, Any]]:
 
 
 def _print(told: list[dict[str, Any]], now: datetime) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
     rows = [_cells(each, now) for each in told]
-    spared = () if console.width >= _WIDTH_OF_ALL else _SPARED
-    told_columns = [
+    spared = () if width() >= _WIDTH_OF_ALL else _SPARED
+    columns = [
         index for index, name in enumerate(_COLUMNS) if name not in spared and any(row[index][0] for row in rows)
     ]
-    table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-    for index in told_columns:
-        name = _COLUMNS[index]
-        table.add_column(name, no_wrap=name in _UNBROKEN, overflow="fold", min_width=len(name))
-    for row in rows:
-        table.add_row(*(Text.assemble(row[index]) for index in told_columns))
-    console.print(table)
+    names = [_COLUMNS[index] for index in columns]
+    say_table(names, [[row[index] for index in columns] for row in rows], _UNBROKEN, width())
 
 
-def _cells(member: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
+def _cells(member: dict[str, Any], now: datetime) -> list[Cell]:
     glyph, style = _GLYPHS.get(member["presence"], ("?", "dim"))  # a newer node may know more
     skew_ms, rtt_ms = member["clock_skew_ms"], member["rtt_ms"]
     away = "" if member["connected"] or member["self"] or not member["address"] else "(not connected) "

@@ -9,6 +9,7 @@ import click
 
 from demesh.cli import options
 from demesh.cli.client import ask
+from demesh.cli.table import Cell, flow, say, say_table, width
 from demesh.cli.terminal import ago, count, printable
 from demesh.clock import SystemClock
 from demesh.config.duration import format_duration
@@ -74,54 +75,41 @@ def exit_code(answer: dict[str, Any]) -> int:
 
 
 def _print(answer: dict[str, Any]) -> None:
-    from rich.console import Console
-    from rich.table import Table
-    from rich.text import Text
-
-    console = Console(highlight=False)
     now = datetime.fromisoformat(answer["as_of"])
     settling = "" if answer["settled"] else " · still settling"
-    console.print(
-        f"mesh {answer['mesh']} · {_counts(answer)} · asked: {answer['node']}{settling}{_unfinished(answer)}\n"
-    )
+    say((f"mesh {answer['mesh']} · {_counts(answer)} · asked: {answer['node']}{settling}{_unfinished(answer)}\n", ""))
     if answer["checks"]:
-        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), header_style="dim")
-        rows = [_check_cells(check, now) for check in answer["checks"]]
-        told = [index for index in range(len(_COLUMNS)) if any(row[index][0] for row in rows)]
-        for index in told:
-            name = _COLUMNS[index]
-            table.add_column(name, no_wrap=name in _UNBROKEN, overflow="fold", min_width=len(name))
-        for row in rows:
-            table.add_row(*(Text.assemble(row[index]) for index in told))
-        console.print(table)
-        for check in answer["checks"]:
-            if origins := _origins(check):
-                console.print(Text.assemble((f"  ↳ {check['name']}", "dim"), f": {origins}"), soft_wrap=True)
-            if details := _details(check):
-                glyph, style = _GLYPHS.get(check["state"], _GLYPHS["unknown"])
-                line = Text.assemble((f"  {glyph} {check['name']}", style), f": {details}")
-                console.print(line, soft_wrap=True)
+        _print_checks(answer["checks"], now)
     else:
-        console.print(
-            "No checks yet. Name targets: demesh node run https://example.org, or add [[check]] to demesh.toml."
-        )
-    nodes = Text("\nnodes  ")
+        say(("No checks yet. Name targets: demesh node run https://example.org, or add [[check]] to demesh.toml.", ""))
+    nodes = [("nodes  ", "")]
     for node in answer["nodes"]:
         glyph, style = _PRESENCE.get(node["presence"], _GLYPHS["unknown"])
         quiet = f" {ago(node['seen_at'], now)}" if node["presence"] != "alive" else ""
-        nodes.append(f"{node['name']} {glyph} {node['presence']}{quiet}", style).append("   ")
-    console.print(nodes)
+        nodes.append((f"{node['name']} {glyph} {node['presence']}{quiet}   ", style))
+    say()
+    flow(nodes, width())
     for node in answer["nodes"]:
         for warned in node.get("warnings", ()):  # an older node tells none
-            console.print(
-                Text(f"! {node['name']}, {ago(warned['at'], now)} ago: {warned['text']}", "yellow"), soft_wrap=True
-            )
+            say((f"! {node['name']}, {ago(warned['at'], now)} ago: {warned['text']}", "yellow"))
     for incident in answer["incidents"]:
-        since = ago(incident["since"], now)
-        console.print(Text(f"! {incident['name']} {incident['subject']}, since {since}", "bold red"))
+        say((f"! {incident['name']} {incident['subject']}, since {ago(incident['since'], now)}", "bold red"))
 
 
-def _check_cells(check: dict[str, Any], now: datetime) -> list[tuple[str, str]]:
+def _print_checks(checks: list[dict[str, Any]], now: datetime) -> None:
+    rows = [_check_cells(check, now) for check in checks]
+    told = [index for index in range(len(_COLUMNS)) if any(row[index][0] for row in rows)]
+    names = [_COLUMNS[index] for index in told]
+    say_table(names, [[row[index] for index in told] for row in rows], _UNBROKEN, width())
+    for check in checks:
+        if origins := _origins(check):
+            say((f"  ↳ {check['name']}", "dim"), (f": {origins}", ""))
+        if details := _details(check):
+            glyph, style = _GLYPHS.get(check["state"], _GLYPHS["unknown"])
+            say((f"  {glyph} {check['name']}", style), (f": {details}", ""))
+
+
+def _check_cells(check: dict[str, Any], now: datetime) -> list[Cell]:
     glyph, style = _GLYPHS.get(check["state"], _GLYPHS["unknown"])  # a newer node may know more states
     seen = " ".join(f"{each['node']}{_VOTES.get(each['vote'], '·')}" for each in check["vantages"])
     latencies = [each["latency_ms"] for each in check["vantages"] if each["vote"] == "pass" and each["latency_ms"]]

@@ -9,7 +9,7 @@ from collections.abc import Callable, Sequence
 import trio
 
 from demesh.errors import DialError, NetworkError
-from demesh.mesh.network import SYNC, Handler, Link, Stream
+from demesh.mesh.network import SYNC, Handler, Link, Stream, Usage
 
 
 class MemorySwarm:
@@ -49,6 +49,9 @@ class MemoryNetwork:
 
     def links(self) -> Sequence[Link]:
         return [Link(peer, "192.0.2.1", 8471) for peer in sorted(self._peers)]
+
+    def usage(self) -> Usage:
+        return Usage(connections=len(self._peers))
 
     def admit(self, allowed: Callable[[bytes], bool]) -> None:
         self.allowed = allowed

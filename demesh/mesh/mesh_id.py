@@ -149,7 +149,8 @@ class _Finder:
                     return {address: Heard.OURSELVES}, str(error)
                 continue
             said = await self._ask(key)
-            self._end(said, scope)
+            if self._end(said, scope):
+                await trio.sleep_forever()  # until the cancellation comes: there is no problem to tell of
             heard[address] = Heard.NOTHING if said is None else Heard.NEW
             problems.append(
                 f"{peer.text} does not say of which mesh it is."

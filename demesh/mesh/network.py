@@ -31,6 +31,15 @@ class Link:
     rtt_ms: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a network holds now: all connections, places for accepted ones that are taken, and streams that are open."""
+
+    connections: int = 0
+    inbound_slots: int = 0
+    streams: int = 0
+
+
 class Stream(Protocol):
     """A reliable two-way byte stream to one peer, which speaks `protocol`."""
 
@@ -79,6 +88,10 @@ class Network(Protocol):
 
     def links(self) -> Sequence[Link]:
         """The connections there are now; two nodes may have more than one."""
+        ...
+
+    def usage(self) -> Usage:
+        """What this network holds now; in a mesh that stays the same it does not grow."""
         ...
 
     def admit(self, allowed: Callable[[bytes], bool]) -> None:

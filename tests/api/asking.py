@@ -17,6 +17,7 @@ from demesh.config.load import Settings
 from demesh.identity import SwarmKey
 from demesh.log.chain import Logs
 from demesh.mesh.key_change import Change
+from demesh.mesh.network import Usage
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec
 from demesh.swarm_key_files import SwarmKeys
@@ -109,6 +110,9 @@ class Node:
 
     def store_bytes(self) -> int:
         return 4_096
+
+    def usage(self) -> Usage:
+        return Usage(connections=3, inbound_slots=2, streams=7)
 
     def members(self) -> list[dict[str, Any]]:
         return members_told(Outlook(self.view, OWN.key, {}, lambda log: 1, lambda log: 3, 2_000, 1_700_000_002_000))

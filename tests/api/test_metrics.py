@@ -55,3 +55,18 @@ async def test_promtool_finds_nothing_to_blame() -> None:
         [promtool, "check", "metrics"], stdin=text.encode(), capture_stdout=True, capture_stderr=True, check=False
     )
     assert (ran.returncode, ran.stdout, ran.stderr) == (0, b"", b"")
+
+
+async def test_what_this_process_holds_for_its_peers_is_told() -> None:
+    text = await _metrics()
+    assert "\ndemesh_connections{} 3\n" in text
+    assert "\ndemesh_inbound_slots{} 2\n" in text
+    assert "\ndemesh_streams{} 7\n" in text
+    (tasks,) = (line for line in text.splitlines() if line.startswith("demesh_tasks{} "))
+    async with trio.open_nursery() as nursery:
+        for _ in range(50):
+            nursery.start_soon(trio.sleep_forever)
+        more = await _metrics()
+        nursery.cancel_scope.cancel()
+    (then,) = (line for line in more.splitlines() if line.startswith("demesh_tasks{} "))
+    assert 50 <= float(then.split()[1]) - float(tasks.split()[1]) < 55

@@ -7,9 +7,8 @@ import time
 from contextlib import ExitStack
 
 from tests.bench.figure import Budget, Figure
-from tests.bench.node import MeasuredNode
+from tests.bench.node import start_mesh
 from tests.bench.scope import Scope
-from tests.e2e.harness import eventually
 
 _SECONDS_AN_HOUR = 3_600
 
@@ -26,13 +25,8 @@ def node_with_ten_peers(scope: Scope) -> list[Figure]:
 
 def _measure(scope: Scope, peers: int) -> list[Figure]:
     with ExitStack() as running:
-        first = running.enter_context(MeasuredNode(scope.place / "0", "n0"))
-        ready = [first.start_and_wait()]
-        started = first.cpu_seconds()
-        for number in range(1, peers + 1):
-            other = MeasuredNode(scope.place / str(number), f"n{number}", swarm_key=first.home / "swarm.key")
-            ready.append(running.enter_context(other).start_and_wait("--peer", first.swarm))
-        eventually(first.heads, lambda heads: len(heads) == peers + 1, 30, "all are known")
+        nodes = start_mesh(running, scope.place, [""] * (peers + 1))
+        first = nodes[0]
         time.sleep(scope.choose(5.0, 0.5))
         seconds = scope.choose(30.0, 2.0)  # three flushes
         before, began = first.cpu_seconds(), time.perf_counter()
@@ -49,8 +43,8 @@ def _measure(scope: Scope, peers: int) -> list[Figure]:
         figures.append(Figure(f"node with {known}, idle: fsyncs", syncs / seconds * _SECONDS_AN_HOUR, "an hour"))
     if peers == 1:
         figures[:0] = [
-            Figure("node: ready after the start", min(ready), "s", budget=Budget(4)),
-            Figure("node: CPU time until ready", started, "s"),
+            Figure("node: ready after the start", min(node.ready_seconds for node in nodes), "s", budget=Budget(4)),
+            Figure("node: CPU time until ready", min(node.ready_cpu_seconds for node in nodes), "s"),
         ]
     return figures
 

@@ -8,6 +8,7 @@ from tests.bench.figure import Figure
 from tests.bench.intake import intake
 from tests.bench.load import load
 from tests.bench.loading import loading
+from tests.bench.mesh import mesh
 from tests.bench.node_at_rest import node_at_rest, node_with_ten_peers
 from tests.bench.probes import probes
 from tests.bench.scope import Scope
@@ -30,5 +31,6 @@ USUAL: dict[str, Benchmark] = {
 
 ON_REQUEST: dict[str, Benchmark] = {
     "ten-peers": node_with_ten_peers,
+    "mesh": mesh,
 }
 """What runs only when it is named."""

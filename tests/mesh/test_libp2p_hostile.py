@@ -31,11 +31,11 @@ async def test_closed_connections_give_their_slots_back() -> None:
             clients = [await m.start(f"client{n}", host=None) for n in range(7)]
             for client in clients:
                 await client.dial(server)
-            assert server.network.inbound_slots_taken() == 8
+            assert server.network.usage().inbound_slots == 8
             async with trio.open_nursery() as nursery:
                 for client in clients:
                     nursery.start_soon(client.stop)
-            await eventually(lambda: server.network.inbound_slots_taken() == 1)
+            await eventually(lambda: server.network.usage().inbound_slots == 1)
         assert sorted(server.network.peers()) == [lasting.key]
 
 
@@ -81,7 +81,7 @@ async def test_a_connection_that_never_speaks_is_closed(monkeypatch: pytest.Monk
                 await eventually(lambda: server.parts.transport.door.waiting == 1)
                 async for _ in silent:
                     pass
-        await eventually(lambda: server.parts.transport.door.waiting == server.network.inbound_slots_taken() == 0)
+        await eventually(lambda: server.parts.transport.door.waiting == server.network.usage().inbound_slots == 0)
 
 
 async def _attack(attacker: Node, victim: Node, raw: bytes, reason: str) -> None:

@@ -276,7 +276,7 @@ async def test_another_swarm_key_is_named_at_once() -> None:
             "has another one now, let a member make a `demesh invite` and give it to `demesh join` here."
         )
         assert caught.value.wrong_swarm_key
-        await eventually(lambda: a.network.inbound_slots_taken() == 0)
+        await eventually(lambda: a.network.usage().inbound_slots == 0)
         assert a.handler.events == []
 
 

@@ -71,6 +71,18 @@ async def test_the_first_peer_that_answers_tells() -> None:
 
 
 @pytest.mark.trio
+async def test_where_all_goes_well_nothing_is_warned_of(
+    caplog: pytest.LogCaptureFixture, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mesh_id._Finder, "peer_connected", lambda self, peer: None)  # the answer comes to who dialled
+    async with mesh() as m:
+        newcomer = _Newcomer("new", _at(await _member(m)))
+        async with _finding(newcomer):
+            await eventually(lambda: newcomer.found == _MESH)
+    assert caplog.text == ""
+
+
+@pytest.mark.trio
 async def test_whoever_connects_tells_too() -> None:
     async with mesh() as m:
         member, newcomer = await _member(m), _Newcomer("new", _nowhere())

@@ -254,6 +254,9 @@ class SimNetwork:
         others = [(connection.other(self), connection.ends[0] is self) for connection in self.connections]
         return [mesh_network.Link(each.key, each.address, PORT, outgoing) for each, outgoing in others]
 
+    def usage(self) -> mesh_network.Usage:
+        return mesh_network.Usage(connections=len(self.connections))
+
     def admit(self, allowed: Callable[[bytes], bool]) -> None:
         self.allowed = allowed
         for connection in list(self.connections):

@@ -44,7 +44,7 @@ from demesh.mesh.libp2p.link import ask_where_seen, link_of
 from demesh.mesh.libp2p.peers import Peers
 from demesh.mesh.libp2p.quiet import quieten
 from demesh.mesh.libp2p.stream import PeerStream
-from demesh.mesh.network import PROTOCOLS, SYNC, Handler, Link, Stream
+from demesh.mesh.network import PROTOCOLS, SYNC, Handler, Link, Stream, Usage
 from demesh.metrics import REFUSED
 
 logger = logging.getLogger(__name__)
@@ -99,6 +99,9 @@ class Libp2pNetwork:
         health = self._running.parts.swarm.health_data
         return [link_of(peer, each, health) for peer, each in self._running.peers.connections()]
 
+    def usage(self) -> Usage:
+        return self._running.parts.swarm.usage() if self._running else Usage()
+
     def admit(self, allowed: Callable[[bytes], bool]) -> None:
         self._allowed = allowed
         if self._running:
@@ -117,10 +120,6 @@ class Libp2pNetwork:
                 return await ask_where_seen(running.parts.host, id_of(peer))
         except Exception as error:  # the library has no common base for what can go wrong here
             raise NetworkError(f"{peer_id(peer)} does not say where it sees this node.") from error
-
-    def inbound_slots_taken(self) -> int:
-        """How many of the `connections_max` slots accepted connections hold now."""
-        return self._running.parts.swarm.inbound_slots_taken() if self._running else 0
 
     def serve(self, protocol: str, handle: Callable[[Stream], Awaitable[None]]) -> None:
         """Answer streams of one more protocol, from when the network next runs. `handle` may not raise."""

@@ -25,11 +25,13 @@ from libp2p.protocol_muxer.multiselect_client import MULTISELECT_PROTOCOL_ID
 from libp2p.utils import encode_delim
 
 from demesh import limits
+from demesh.metrics import SWARM_BYTES
 
 NONCE_BYTES = 24
 GREETING = encode_delim(MULTISELECT_PROTOCOL_ID.encode())
 READ_BYTES_MAX = 65_536
 WRITE_SECONDS_MAX = limits.TCP_USER_TIMEOUT_MS / 1000
+_SENT, _RECEIVED = SWARM_BYTES.labels("sent"), SWARM_BYTES.labels("received")
 
 _WORD = 0xFFFF_FFFF
 _SIGMA = struct.unpack("<4I", b"expand 32-byte k")
@@ -97,6 +99,7 @@ class PskStream(ReadWriteCloser):
                 if self._outgoing is None:
                     nonce = b"" if self._own_nonce else os.urandom(NONCE_BYTES)
                     self._outgoing = xsalsa20(self._psk, self._own_nonce or nonce)
+                _SENT.inc(len(nonce) + len(data))
                 await self._inner.write(nonce + self._outgoing.encrypt(data))
         if patience.cancelled_caught:
             await self.close()
@@ -138,7 +141,7 @@ class PskStream(ReadWriteCloser):
             piece = await self._inner.read(needed - len(self._early))
             if not piece:
                 raise ConnectionClosedError("The peer closed the connection before its nonce.", transport="tcp")
-            self.received_bytes += len(piece)
+            self._count(piece)
             self._early += piece
             if len(self._early) == needed:
                 nonce, first = self._early[:NONCE_BYTES], self._early[NONCE_BYTES:]
@@ -151,8 +154,12 @@ class PskStream(ReadWriteCloser):
                 if first:
                     return self._incoming.decrypt(first)
         piece = await self._inner.read(READ_BYTES_MAX)
-        self.received_bytes += len(piece)
+        self._count(piece)
         return self._incoming.decrypt(piece)
+
+    def _count(self, piece: bytes) -> None:
+        self.received_bytes += len(piece)
+        _RECEIVED.inc(len(piece))
 
 
 def _rotated(word: int, bits: int) -> int:

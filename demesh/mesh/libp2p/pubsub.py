@@ -26,7 +26,7 @@ from libp2p.utils.connection_shutdown import is_expected_connection_shutdown
 
 from demesh import limits
 from demesh.mesh.libp2p.identity import key_of
-from demesh.metrics import REFUSED
+from demesh.metrics import GOSSIP, REFUSED
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ PROTOCOL = TProtocol("/meshsub/1.1.0")
 HEARTBEAT_SECONDS = 1
 READ_BYTES = 65_536
 FLUSH_POLL_SECONDS = 0.01
+_SENT, _RECEIVED = GOSSIP.labels("sent"), GOSSIP.labels("received")
 
 
 class LeanGossipSub(GossipSub):
@@ -141,6 +142,8 @@ class GuardedPubsub(Pubsub):
         return packet
 
     async def push_msg(self, msg_forwarder: ID, msg: rpc_pb2.Message) -> None:
+        if msg_forwarder != self.my_id:
+            _RECEIVED.inc()
         await _contained(super().push_msg(msg_forwarder, msg))
 
     async def stream_handler(self, stream: INetStream) -> None:
@@ -165,6 +168,7 @@ class GuardedPubsub(Pubsub):
     async def write_msg(self, stream: INetStream, rpc_msg: rpc_pb2.RPC) -> bool:
         # The stock class also writes past the queue of a peer, and Yamux interleaves the frames of two long writes.
         async with self._write_locks.setdefault(stream, trio.Lock()):
+            _SENT.inc(len(rpc_msg.publish))
             return await super().write_msg(stream, rpc_msg)
 
 

@@ -27,6 +27,7 @@ from multiaddr import Multiaddr
 
 from demesh import limits
 from demesh.mesh.libp2p.transport import InboundStream, PskTCP
+from demesh.mesh.network import Usage
 from demesh.metrics import REFUSED
 
 logger = logging.getLogger(__name__)
@@ -63,8 +64,9 @@ class TameSwarm(Swarm):
         self.auto_connector = NoAutoConnector(self)
         self._on_stream = on_stream
 
-    def inbound_slots_taken(self) -> int:
-        return int(self._inbound_limiter.borrowed_tokens)
+    def usage(self) -> Usage:
+        connections = [cast(SwarmConn, each) for each in self.get_connections()]
+        return Usage(len(connections), int(self._inbound_limiter.borrowed_tokens), sum(map(_open_streams, connections)))
 
     async def dial_peer(self, peer_id: ID) -> list[INetConn]:
         """Never: `new_stream` would come here for a peer that has just gone."""
