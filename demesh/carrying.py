@@ -20,10 +20,10 @@ from dataclasses import dataclass
 from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.carry import CarriedRow, carry_payloads, row_bytes
-from demesh.log.chain import LogState
 from demesh.log.codec import Value
 from demesh.log.entry import Kind
 from demesh.log.hello import read_hello
+from demesh.log.state import LogState
 from demesh.log.store import Store
 from demesh.log.sums import CONTENT_BYTES_MAX, DAY_MS, Sums
 

@@ -23,11 +23,12 @@ from demesh.carrying import carry, earlier_epochs, over
 from demesh.clock import Clock
 from demesh.errors import HistoryError
 from demesh.log.carry import CarriedRow
-from demesh.log.chain import Logs, LogState
+from demesh.log.chain import Logs
 from demesh.log.checkpoint import checkpoint_payloads
 from demesh.log.codec import Value
 from demesh.log.entry import Kind
 from demesh.log.rollup import rollup_payloads
+from demesh.log.state import LogState
 from demesh.log.storage import Storage
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
 from demesh.view.history import Checkpointed, History, Signed, behind

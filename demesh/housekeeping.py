@@ -20,8 +20,9 @@ import trio
 
 from demesh import limits
 from demesh.clock import Clock
-from demesh.log.chain import Logs, LogState
+from demesh.log.chain import Logs
 from demesh.log.retention import Terms, halve, shorten, superseded
+from demesh.log.state import LogState
 from demesh.log.storage import Storage
 from demesh.log.store import Store
 from demesh.log.sums import DAY_MS

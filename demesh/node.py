@@ -33,11 +33,13 @@ from demesh.housekeeping import Housekeeper, Retention
 from demesh.identity import peer_id
 from demesh.log.admission import Admission
 from demesh.log.bye import LEFT, Bye
-from demesh.log.chain import Gap, Logs, LogState
+from demesh.log.chain import Logs
 from demesh.log.entry import NO_LOG, Entry
 from demesh.log.epoch import NewEpoch
 from demesh.log.plan import PlanRow, split_plan
 from demesh.log.replay import startup_entries
+from demesh.log.state import LogState
+from demesh.log.taken import Gap
 from demesh.lookout import Lookout
 from demesh.membership import Membership
 from demesh.mesh.dialer import keep_dialling

@@ -9,10 +9,10 @@ from dataclasses import dataclass
 
 from demesh import limits
 from demesh.clock import Clock
-from demesh.log.chain import LogState
 from demesh.log.epoch import Decision, Marker, NewEpoch, decide_epoch
 from demesh.log.hello import Hello, is_hello_of
 from demesh.log.replay import history_context, startup_entries
+from demesh.log.state import LogState
 from demesh.log.store import Store
 from demesh.view.fold import View
 from demesh.view.history import History

@@ -13,7 +13,7 @@ import trio
 from trio.testing import MockClock
 
 from demesh.alerts import incident
-from demesh.log.chain import LogState
+from demesh.log.state import LogState
 from demesh.outcome import Outcome
 from tests.cluster import Member, Mesh, running, web_check
 

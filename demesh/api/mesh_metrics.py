@@ -9,7 +9,7 @@ from functools import lru_cache
 
 from demesh import __version__, limits
 from demesh.api.exposition import Family, labels
-from demesh.log.chain import LogState
+from demesh.log.state import LogState
 from demesh.view.checks import CheckView
 from demesh.view.presence import Presence
 

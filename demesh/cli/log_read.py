@@ -21,9 +21,9 @@ from demesh.clock import SystemClock
 from demesh.config.duration import parse_duration
 from demesh.errors import UsageError
 from demesh.home import find_home
-from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, Kind, encode_envelope
 from demesh.log.export import DAMAGED, Reader, chosen, iso_ms, kind_name
+from demesh.log.state import LogState
 from demesh.log.store import Store
 
 _FOLLOW_SECONDS = 0.5

@@ -8,9 +8,9 @@ the end. A log that is whole begins with its hello.
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 
-from demesh.log.chain import LogState
 from demesh.log.entry import KINDS_UNSIGNED, BadRow, Entry, Kind, verify
 from demesh.log.hello import is_hello_of
+from demesh.log.state import LogState
 
 _UNVOUCHED = "no later signature vouches for it"
 

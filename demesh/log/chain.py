@@ -20,72 +20,23 @@ histories is proven (`demesh.log.evidence`), a log ends in front of the fork and
 Not guaranteed here: durability (the caller stores what was accepted before it acts on it).
 """
 
-import hashlib
 from collections import OrderedDict
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.admission import Admission
-from demesh.log.codec import Value, encode
-from demesh.log.entry import KINDS_UNSIGNED, Entry, Kind, verify
+from demesh.log.entry import Entry, Kind, verify
 from demesh.log.evidence import Fork, Proof, check_proof
 from demesh.log.head import Head
 from demesh.log.hello import read_hello
 from demesh.log.room import Gone, gives_way
+from demesh.log.state import LogState
+from demesh.log.taken import Adopted, Gap, Refusal, Taken
+from demesh.log.vouching import linked_to, vouched_for
 
 _RECENT_HASHES = 64  # so far back a repeated entry is told from a fork without asking the store
-
-
-@dataclass(frozen=True, slots=True)
-class LogState:
-    """What must be known of a log to let it grow. `pruned_to` is the first sequence number that is kept."""
-
-    log: bytes
-    public_key: bytes
-    head: Head
-    pruned_to: int = 0
-    fork: Fork | None = None
-    """Where its owner is proven to have signed two histories."""
-
-
-@dataclass(frozen=True, slots=True)
-class Gap:
-    """Entries `first` to `last` of a log are missing before something that was offered can be taken."""
-
-    log: bytes
-    first: int
-    last: int
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """Something that was offered and not taken. `reason` is a short token for counters."""
-
-    log: bytes
-    seq: int
-    reason: str
-
-
-@dataclass(slots=True)
-class Taken:
-    """What became of an offer. `accepted` is in the order in which it must be stored."""
-
-    accepted: list[Entry] = field(default_factory=list[Entry])
-    gaps: list[Gap] = field(default_factory=list[Gap])
-    refusals: list[Refusal] = field(default_factory=list[Refusal])
-    repeated: int = 0
-    dropped: list[bytes] = field(default_factory=list[bytes])
-    """Logs that made room for what was accepted."""
-
-
-@dataclass(frozen=True, slots=True)
-class Adopted:
-    """A log that was taken up in its middle, and the logs that made room for it."""
-
-    state: LogState
-    dropped: Sequence[bytes] = ()
 
 
 class Logs:
@@ -203,7 +154,7 @@ class Logs:
             raise EntryError(refusal, "a log of a key that is not admitted")
         public_key, instead = (state.public_key, None) if state else self._owner_among(kept, following, now_ms)
         taken = Taken()
-        signed = self._signed(public_key, self._linked(before, list(following), taken), taken)
+        signed = vouched_for(self._mesh_id, public_key, linked_to(before, list(following), taken), taken)
         vouched = all(entry.log == log and entry.seq <= before.seq and entry.signature for entry in kept)
         if not signed or not vouched or not all(verify(public_key, self._mesh_id, entry) for entry in kept):
             raise EntryError("bad_signature", "what is kept, or what follows it, is not signed by the log's owner")
@@ -283,8 +234,8 @@ class Logs:
         except EntryError as error:
             taken.refusals.append(Refusal(log, first.seq, error.reason))
             return
-        linked = self._linked(state.head if state else None, new, taken)
-        accepted = self._signed(public_key, linked, taken, state.fork if state else None)
+        linked = linked_to(state.head if state else None, new, taken)
+        accepted = vouched_for(self._mesh_id, public_key, linked, taken, state.fork if state else None)
         if accepted:
             if state is None:
                 self._let_in(public_key)
@@ -369,35 +320,6 @@ class Logs:
         if len(self._turned_away) > limits.TURNED_AWAY_MAX:
             self._turned_away.popitem(last=False)
 
-    @staticmethod
-    def _linked(head: Head | None, new: list[Entry], taken: Taken) -> list[Entry]:
-        """The front of `new` that continues `head` without a break."""
-        for index, entry in enumerate(new):
-            if head is not None and (entry.seq != head.seq + 1 or entry.prev != head.hash):
-                # A gap inside an offer is the sender's fault; a wrong link under a valid signature would be a fork.
-                reason = "not_contiguous" if entry.seq != head.seq + 1 else "wrong_link"
-                taken.refusals.append(Refusal(entry.log, entry.seq, reason))
-                return new[:index]
-            head = entry.head
-        return new
-
-    def _signed(self, public_key: bytes, linked: list[Entry], taken: Taken, fork: Fork | None = None) -> list[Entry]:
-        """The front of `linked` that ends at the last entry before which no signature is wrong or wrongly missing."""
-        vouched = 0
-        for index, entry in enumerate(linked):
-            if not entry.signature and entry.kind in KINDS_UNSIGNED:
-                continue
-            if not verify(public_key, self._mesh_id, entry):
-                reason = "bad_signature" if entry.signature else "no_signature"
-                taken.refusals.append(Refusal(entry.log, entry.seq, reason))
-                return linked[:vouched]
-            vouched = index + 1
-        if fork and linked and linked[-1].hash == fork.prev:
-            vouched = len(linked)
-        if vouched < len(linked):
-            taken.refusals.append(Refusal(linked[vouched].log, linked[vouched].seq, "no_signature"))
-        return linked[:vouched]
-
     def _advance(self, state: LogState, dated_ms: int) -> None:
         self._states[state.log] = state
         self._dates[state.log] = dated_ms
@@ -408,26 +330,3 @@ class Logs:
         recent[head.seq] = head.hash
         if len(recent) > _RECENT_HASHES:
             recent.popitem(last=False)
-
-
-def vector(states: Iterable[LogState]) -> list[Value]:
-    """The rows `[log16, pruned_to, head_seq, head_hash8]` that tell another node what this one holds, in order of log id.
-
-    Of a log that is forked they go on with `fork_seq, proof_id8`.
-    """
-    ordered = sorted(states, key=lambda state: state.log)
-    return [[state.log, state.pruned_to, state.head.seq, state.head.hash[:8], *_forked(state)] for state in ordered]
-
-
-def vector_digest(states: Iterable[LogState]) -> bytes:
-    """32 bytes that are equal on two nodes exactly when they hold the same heads, and the same proofs of forks.
-
-    `pruned_to` is left out: it may differ.
-    """
-    ordered = sorted(states, key=lambda state: state.log)
-    heads: list[Value] = [[state.log, state.head.seq, state.head.hash[:8], *_forked(state)] for state in ordered]
-    return hashlib.blake2b(encode(heads), digest_size=32, person=b"demesh/vector/1").digest()
-
-
-def _forked(state: LogState) -> list[Value]:
-    return list(state.fork.rank) if state.fork else []

@@ -14,9 +14,9 @@ from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 from demesh import limits
-from demesh.log.chain import LogState
 from demesh.log.codec import Fields, Value, encode, values
 from demesh.log.head import Head
+from demesh.log.state import LogState
 from demesh.log.sums import CONTENT_BYTES_MAX, DAY_MS, Sums, read_rows
 
 _DAYS_MAX = limits.TIME_MS_MAX // DAY_MS

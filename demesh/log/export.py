@@ -15,7 +15,6 @@ from typing import Any, cast
 from demesh.errors import EntryError
 from demesh.log.bye import read_bye
 from demesh.log.carry import CarryPart, read_carry_part
-from demesh.log.chain import LogState
 from demesh.log.checkpoint import CheckpointPart, read_checkpoint_part
 from demesh.log.entry import BadRow, Entry, Kind, encode_envelope
 from demesh.log.event import Event, read_event
@@ -23,6 +22,7 @@ from demesh.log.hello import Hello, read_hello
 from demesh.log.plan import PlanPart, read_plan_part
 from demesh.log.results import Results, read_results
 from demesh.log.rollup import Rollup, read_rollup
+from demesh.log.state import LogState
 from demesh.log.store import Store
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
 from demesh.outcome import Outcome

@@ -36,9 +36,9 @@ from demesh.disk import sync_directory, sync_file
 from demesh.errors import StoreDamaged, StoreError
 from demesh.log import store_fork
 from demesh.log.audit import Fault, audit
-from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, log_id
 from demesh.log.head import Head
+from demesh.log.state import LogState
 from demesh.log.store import Store
 from demesh.log.store_schema import HASH_BYTES_STORED, other_mesh
 

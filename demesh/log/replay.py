@@ -2,9 +2,9 @@
 
 from demesh import limits
 from demesh.errors import EntryError
-from demesh.log.chain import LogState
 from demesh.log.entry import Entry, Kind
 from demesh.log.plan import read_plan_part
+from demesh.log.state import LogState
 from demesh.log.store import Store
 
 

@@ -16,9 +16,9 @@ from typing import Protocol
 
 from demesh import limits
 from demesh.errors import EntryError
-from demesh.log.chain import LogState
 from demesh.log.entry import Entry, Kind
 from demesh.log.plan import read_plan_part
+from demesh.log.state import LogState
 
 _KEPT = frozenset({Kind.HELLO, Kind.PLAN, Kind.ROLLUP, Kind.CHECKPOINT, Kind.CARRY, Kind.EVENT})
 

@@ -27,10 +27,10 @@ from demesh import limits
 from demesh.errors import EntryError
 from demesh.log import store_carry, store_fork, store_lean, store_prune
 from demesh.log.carry import read_carry_part
-from demesh.log.chain import LogState
 from demesh.log.entry import Entry, Kind
 from demesh.log.evidence import Proof
 from demesh.log.head import Head
+from demesh.log.state import LogState
 from demesh.log.store_carry import whole_carry
 from demesh.log.store_read import StoredLogs
 from demesh.log.store_rows import stored_body

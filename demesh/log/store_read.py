@@ -17,10 +17,10 @@ import apsw
 from demesh import limits
 from demesh.errors import StoreError
 from demesh.log import store_fork
-from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, Kind, log_id
 from demesh.log.evidence import Proof
 from demesh.log.head import Head
+from demesh.log.state import LogState
 from demesh.log.store_copy import copy_store
 from demesh.log.store_rows import ENTRY_COLUMNS, LOG_COLUMNS, SqlValue, entry_of_row, log_of_row
 from demesh.log.store_schema import damaged, stored_mesh_id

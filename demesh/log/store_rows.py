@@ -10,9 +10,9 @@ A damaged row may have lost its types, and text that is none could not even be r
 from typing import cast
 
 from demesh.errors import EntryError
-from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, decode_body
 from demesh.log.head import Head
+from demesh.log.state import LogState
 from demesh.log.store_schema import HASH_BYTES_STORED
 
 SqlValue = None | int | float | bytes | str

@@ -14,11 +14,13 @@ import trio
 from demesh import limits
 from demesh.clock import Clock
 from demesh.errors import EntryError
-from demesh.log.chain import Gap, Logs, LogState, Refusal, Taken
+from demesh.log.chain import Logs
 from demesh.log.entry import Entry
 from demesh.log.evidence import Proof
+from demesh.log.state import LogState
 from demesh.log.storage import Storage
 from demesh.log.store import Carried
+from demesh.log.taken import Gap, Refusal, Taken
 from demesh.mesh.gossip import read_message
 from demesh.mesh.sync import Adoption
 from demesh.metrics import ENTRIES, REFUSED

@@ -10,11 +10,11 @@ from dataclasses import dataclass
 
 from demesh import limits
 from demesh.errors import EntryError, SyncError
-from demesh.log.chain import LogState, vector_digest
 from demesh.log.codec import Fields, Value, encode
 from demesh.log.entry import Entry, Kind, entry_of
 from demesh.log.evidence import Proof, read_proof
 from demesh.log.head import Head
+from demesh.log.state import LogState, vector_digest
 from demesh.mesh.fork_search import ForkSearch
 from demesh.mesh.sync import (
     VERSION,

@@ -9,10 +9,10 @@ from dataclasses import replace
 
 from demesh import limits
 from demesh.errors import SyncError
-from demesh.log.chain import LogState, vector, vector_digest
 from demesh.log.codec import encode, values
 from demesh.log.entry import Entry, Kind
 from demesh.log.evidence import Proof
+from demesh.log.state import LogState, vector, vector_digest
 from demesh.mesh.sync import VERSION, Message, Refused, Want, WantKept, WantProof, fields_of, read_writes, refusal
 
 

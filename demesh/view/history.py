@@ -24,13 +24,13 @@ from typing import NamedTuple
 
 from demesh.errors import EntryError
 from demesh.log.carry import Carry, CarryReader
-from demesh.log.chain import LogState
 from demesh.log.checkpoint import CheckpointPart, read_checkpoint_part
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
 from demesh.log.plan import Plan, PlanReader, PlanRow
 from demesh.log.results import Result, read_results
 from demesh.log.rollup import read_rollup
+from demesh.log.state import LogState
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
 from demesh.outcome import Outcome
 

@@ -9,7 +9,7 @@ from typing import Any
 
 from demesh import limits
 from demesh.identity import peer_id
-from demesh.log.chain import LogState
+from demesh.log.state import LogState
 from demesh.view.checks import CheckView, Vantage
 from demesh.view.fold import View
 from demesh.view.member import Member

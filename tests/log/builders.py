@@ -11,7 +11,7 @@ from nacl.signing import SigningKey
 from prometheus_client import REGISTRY
 
 from demesh.log.bye import Bye
-from demesh.log.chain import Logs, Taken
+from demesh.log.chain import Logs
 from demesh.log.codec import Value
 from demesh.log.entry import NO_LOG as NO_LOG
 from demesh.log.entry import BadRow, Entry, Kind, decode_body, encode_body, log_id, sign
@@ -19,6 +19,7 @@ from demesh.log.evidence import Proof
 from demesh.log.hello import Hello
 from demesh.log.results import Result, Results
 from demesh.log.store import Carried, Store
+from demesh.log.taken import Taken
 from demesh.log.writer import Writer
 from demesh.mesh.sync import Adoption
 from demesh.outcome import Outcome

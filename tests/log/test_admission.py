@@ -7,9 +7,10 @@ import pytest
 from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.admission import Admission, Policy
-from demesh.log.chain import Gap, Logs
+from demesh.log.chain import Logs
 from demesh.log.entry import Entry, Kind
 from demesh.log.event import Event
+from demesh.log.taken import Gap
 from tests.log.builders import MESH, NO_LOG, Pen, Shelf, log_of, public_key_of
 
 _ANN, _BOB = log_of("ann", 6), log_of("bob", 3)

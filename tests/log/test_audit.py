@@ -4,9 +4,9 @@ from dataclasses import replace
 import pytest
 
 from demesh.log.audit import audit
-from demesh.log.chain import LogState
 from demesh.log.codec import values
 from demesh.log.entry import BadRow, Entry, Kind
+from demesh.log.state import LogState
 from tests.log.builders import (
     MESH,
     OTHER_MESH,

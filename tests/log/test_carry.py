@@ -9,10 +9,11 @@ from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.audit import audit
 from demesh.log.carry import Carry, CarryReader, carry_payloads, read_carry_part
-from demesh.log.chain import Logs, vector_digest
+from demesh.log.chain import Logs
 from demesh.log.codec import encode, values
 from demesh.log.entry import Entry, Kind
 from demesh.log.repair import rebuild, survey
+from demesh.log.state import vector_digest
 from demesh.log.store import Store
 from demesh.log.sums import Sums
 from demesh.outcome import Outcome

@@ -5,10 +5,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from demesh import limits
-from demesh.log.chain import Gap, Logs, LogState, Refusal, vector, vector_digest
+from demesh.log.chain import Logs
 from demesh.log.codec import encode, values
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
+from demesh.log.state import LogState, vector, vector_digest
+from demesh.log.taken import Gap, Refusal
 from demesh.mesh.sync import Message
 from demesh.mesh.sync_puller import Puller
 from tests.log.builders import (

@@ -6,11 +6,12 @@ import pytest
 
 from demesh.errors import EntryError, StoreError
 from demesh.log.audit import audit
-from demesh.log.chain import Logs, LogState
+from demesh.log.chain import Logs
 from demesh.log.codec import values
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
 from demesh.log.repair import rebuild, survey
+from demesh.log.state import LogState
 from demesh.log.store import Store
 from demesh.log.store_rows import HASH_BYTES_STORED, stored_body
 from tests.log.builders import (

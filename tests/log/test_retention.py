@@ -10,7 +10,6 @@ import pytest
 from demesh import housekeeping, limits
 from demesh.housekeeping import Housekeeper, Retention
 from demesh.log.bye import Bye
-from demesh.log.chain import LogState
 from demesh.log.checkpoint import checkpoint_payloads
 from demesh.log.entry import Entry, Kind
 from demesh.log.head import Head
@@ -18,6 +17,7 @@ from demesh.log.plan import PlanPart
 from demesh.log.results import Result
 from demesh.log.retention import Terms, first_since, shorten, superseded
 from demesh.log.rollup import rollup_payloads
+from demesh.log.state import LogState
 from demesh.log.store import Store
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
 from demesh.outcome import Outcome

@@ -6,8 +6,8 @@ import pytest
 
 from demesh.errors import StoreDamaged, StoreError
 from demesh.log.audit import audit
-from demesh.log.chain import LogState
 from demesh.log.entry import BadRow, Entry, Kind
+from demesh.log.state import LogState
 from demesh.log.store import Store
 from tests.log.builders import (
     MESH,

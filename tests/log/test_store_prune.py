@@ -7,10 +7,10 @@ import pytest
 
 from demesh.errors import StoreError
 from demesh.log.audit import audit
-from demesh.log.chain import LogState
 from demesh.log.codec import values
 from demesh.log.entry import KINDS_UNSIGNED, BadRow, Entry, Kind
 from demesh.log.head import Head
+from demesh.log.state import LogState
 from demesh.log.store import Store
 from tests.log.builders import MESH, Pen, key_of, log_of, owners, public_key_of, put, rewritten, stripped
 

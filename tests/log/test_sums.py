@@ -9,13 +9,13 @@ from hypothesis import strategies as st
 
 from demesh import limits
 from demesh.errors import EntryError
-from demesh.log.chain import LogState
 from demesh.log.checkpoint import checkpoint_payloads, read_checkpoint_part
 from demesh.log.codec import Value, decode, encode
 from demesh.log.entry import NO_HASH, Kind, encode_body
 from demesh.log.event import Event, read_event
 from demesh.log.head import Head
 from demesh.log.rollup import read_rollup, rollup_payloads
+from demesh.log.state import LogState
 from demesh.log.sums import Sums, bucket_of, bucket_start, quantile, read_sums
 from demesh.outcome import Outcome
 from tests.log.builders import BOOT8, fields_of, generated

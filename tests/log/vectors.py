@@ -14,7 +14,6 @@ from nacl.signing import SigningKey
 from demesh.identity import SwarmKey
 from demesh.log.bye import Bye
 from demesh.log.carry import carry_payloads
-from demesh.log.chain import LogState, vector, vector_digest
 from demesh.log.checkpoint import checkpoint_payloads
 from demesh.log.codec import Value, encode
 from demesh.log.entry import Entry, Kind, encode_envelope, log_id
@@ -25,6 +24,7 @@ from demesh.log.hello import Hello, PresenceProfile
 from demesh.log.plan import QUORUM_ALL, PlanPart, PlanRow, split_plan
 from demesh.log.results import Result, Results
 from demesh.log.rollup import rollup_payloads
+from demesh.log.state import LogState, vector, vector_digest
 from demesh.log.sums import Sums
 from demesh.log.writer import Writer
 from demesh.mesh.gossip import topic

@@ -7,9 +7,9 @@ import pytest
 
 from demesh import limits
 from demesh.errors import EntryError, SyncError
-from demesh.log.chain import LogState
 from demesh.log.entry import Entry, Kind
 from demesh.log.rollup import rollup_payloads
+from demesh.log.state import LogState
 from demesh.log.sums import Sums
 from demesh.mesh.sync import Adoption, Want, WantKept, WantProof
 from demesh.mesh.sync_puller import Answer, Puller

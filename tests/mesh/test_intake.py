@@ -8,9 +8,11 @@ import trio.testing
 
 from demesh import limits
 from demesh.errors import StoreError
-from demesh.log.chain import Gap, Logs, LogState
+from demesh.log.chain import Logs
 from demesh.log.entry import Entry
 from demesh.log.evidence import proof_of
+from demesh.log.state import LogState
+from demesh.log.taken import Gap
 from demesh.mesh.gossip import accusation, bundles
 from demesh.mesh.intake import Intake
 from tests.log.builders import (

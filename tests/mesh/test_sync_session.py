@@ -8,12 +8,11 @@ from hypothesis import strategies as st
 
 from demesh import limits
 from demesh.errors import NetworkError, SyncError
-from demesh.log import chain
-from demesh.log.chain import LogState
 from demesh.log.codec import encode, values
 from demesh.log.entry import Entry, Kind
-from demesh.log.evidence import Proof, proof_of, segment_of
+from demesh.log.evidence import Fork, Proof, proof_of, segment_of
 from demesh.log.head import Head
+from demesh.log.state import LogState, vector
 from demesh.mesh import session
 from demesh.mesh.memory import MemoryStream
 from demesh.mesh.network import SYNC
@@ -241,11 +240,12 @@ async def test_message_beyond_its_bound_is_refused_before_it_is_read() -> None:
 
 
 def test_largest_messages_fit_their_frame() -> None:
-    many = [LogState(bytes(16), bytes(32), Head(limits.SEQ_MAX, bytes(32))) for _ in range(limits.LOGS_MAX)]
-    vector = encode([Message.VECTOR, values(chain.vector(many))])
+    fork = Fork(limits.SEQ_MAX, bytes(32), bytes(32), 0)
+    state = LogState(bytes(16), bytes(32), Head(limits.SEQ_MAX, bytes(32)), limits.SEQ_MAX, fork)
+    rows = encode([Message.VECTOR, values(vector([state] * limits.LOGS_MAX))])
     pen = Pen("ann")
     pen.hello()
     full = pen.write(Kind.EVENT, [bytes(16_000)])
     page = Server.page(Want(full.log, 0, 99), [full] * (limits.SYNC_PAGE_BYTES_MAX // full.size))
-    assert len(vector) < limits.SYNC_FRAME_BYTES_MAX
+    assert len(rows) < limits.SYNC_FRAME_BYTES_MAX
     assert len(page) < limits.SYNC_FRAME_BYTES_MAX

@@ -8,10 +8,12 @@ import trio.testing
 
 from demesh import limits
 from demesh.errors import StoreError, SyncError
-from demesh.log.chain import Gap, Logs, LogState
+from demesh.log.chain import Logs
 from demesh.log.codec import decode
 from demesh.log.entry import Entry
 from demesh.log.evidence import proof_of
+from demesh.log.state import LogState
+from demesh.log.taken import Gap
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
 from demesh.mesh.memory import MemoryNetwork, MemorySwarm

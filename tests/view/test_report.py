@@ -7,10 +7,10 @@ import pytest
 
 from demesh import limits
 from demesh.identity import peer_id
-from demesh.log.chain import LogState
 from demesh.log.entry import Kind
 from demesh.log.event import warning
 from demesh.log.head import Head
+from demesh.log.state import LogState
 from demesh.view.fold import View
 from demesh.view.report import heads, iso, status
 from demesh.view.uptime import Past, Uptime
