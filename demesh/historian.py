@@ -127,11 +127,14 @@ class Historian:
 
     async def fold_anew(self, log_id: bytes) -> None:
         """Forget what a log contributed, of which some is no longer held: the rest is folded again. Raises StoreError."""
-        async with self._one_at_a_time:
-            self._history.forget_logs([log_id])
-            self._votes_saved.pop(log_id, None)
-            with suppress(HistoryError):  # made anew in the next round
-                await self._save()
+        try:
+            async with self._one_at_a_time:
+                self._history.forget_logs([log_id])
+                self._votes_saved.pop(log_id, None)
+                await self._save()  # now: what is folded of it from here on shall stay
+        except HistoryError as error:
+            log.warning("%s It is derived from the logs and made anew.", error)
+            await self._begin_anew()
 
     async def _fold_page(self, log_id: bytes) -> bool:
         """Fold the next entries of a log; returns whether there were any. Others may take a turn after each page."""

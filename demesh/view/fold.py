@@ -16,22 +16,20 @@ from dataclasses import replace
 from demesh import limits
 from demesh.errors import EntryError, UsageError
 from demesh.identity import public_key_of
-from demesh.log.bye import read_bye
 from demesh.log.entry import Entry, Kind
 from demesh.log.event import FORGET, read_event
 from demesh.log.evidence import Fork
-from demesh.log.hello import PresenceProfile, read_hello
-from demesh.log.results import read_results
+from demesh.log.hello import PresenceProfile
 from demesh.view.checks import Checks, CheckView
+from demesh.view.fold_entry import fold_entry, forget_old_definitions
 from demesh.view.member import LogView, Member
 from demesh.view.presence import LastSign, Presence, presence
 from demesh.view.sharing import Greetings, Span, is_shared
 from demesh.view.standing import Standing
-from demesh.view.vote import Observation, Vote, VoteState, advance, fresh_ms
-from demesh.view.warnings import Warned, fold_warning
+from demesh.view.vote import Vote, VoteState, fresh_ms
+from demesh.view.warnings import Warned
 
 _TICK_MS_MAX = 60_000  # more than this between two looks was no listening
-_PLANS_KEPT = 2  # results may still name the plan before the current one
 
 
 class View:
@@ -130,7 +128,7 @@ class View:
         if view is not None:
             view.voted_seq = seq
             view.votes.update(votes)
-            _forget_old_definitions(view)
+            forget_old_definitions(view)
 
     def folded(self) -> Iterator[tuple[bytes, int, Mapping[tuple[str, bytes], VoteState]]]:
         """For each log: its id, the sequence number of the newest entry folded, and the votes as of there."""
@@ -243,7 +241,7 @@ class View:
                 self._members[public_key].gone = any(subject == public_key for subject, _ in self._forgets)
         view.newest = entry
         try:
-            _fold_payload(view, entry)
+            fold_entry(view, entry)
         except EntryError:
             self.skipped += 1
         member = self._members[public_key]
@@ -318,53 +316,3 @@ def _unheard(view: LogView, entry: Entry, at_ms: int) -> LastSign:
 def _sign(view: LogView, entry: Entry, at_ms: int) -> LastSign:
     roaming = view.hello is not None and view.hello.presence == PresenceProfile.ROAMING
     return LastSign(at_ms, entry.next_ms, view.bye.back_by_ms if view.bye else None, roaming)
-
-
-def _fold_payload(view: LogView, entry: Entry) -> None:
-    view.bye = None  # whatever comes after a leave-taking ends it
-    plan = view.plan_reader.add(entry.seq, entry.kind, entry.payload)
-    if plan is not None:
-        view.plans[plan.seq] = plan
-        for seq in sorted(view.plans)[:-_PLANS_KEPT]:
-            del view.plans[seq]
-        _forget_old_definitions(view)
-    match entry.kind:
-        case Kind.HELLO:
-            view.hello = read_hello(entry)
-        case Kind.RESULTS if entry.seq > view.voted_seq:
-            _fold_results(view, entry)
-        case Kind.EVENT:
-            fold_warning(view.warnings, entry)
-        case Kind.BYE:
-            view.bye = read_bye(entry.payload)
-        case _:
-            pass
-
-
-def _fold_results(view: LogView, entry: Entry) -> None:
-    results = read_results(entry.payload, entry.up_ms)
-    plan = view.plans.get(results.plan_seq)
-    if plan is None:
-        return  # of a plan that is not held (any more): there is nothing to say what its indexes mean
-    for result in results.results:
-        if result.check >= len(plan.rows):
-            raise EntryError("shape", "the results: an index beyond the plan")
-        row = plan.rows[result.check]
-        key = (row.name, row.definition)
-        seen = Observation(result, entry.boot8, entry.wall_ms - (entry.up_ms - result.up_ms))
-        view.votes[key] = advance(
-            view.votes.get(key, VoteState()),
-            seen,
-            interval_ms=row.interval_ms,
-            fail_after=row.fail_after,
-            recover_after=row.recover_after,
-        )
-
-
-def _forget_old_definitions(view: LogView) -> None:
-    """Drop the votes of checks that no kept plan names any more, and of those that the newest says are not run any more."""
-    kept = {(row.name, row.definition) for plan in view.plans.values() for row in plan.rows}
-    if view.plan is not None:
-        kept -= {(row.name, row.definition) for row in view.plan.rows if not row.runs}
-    for key in view.votes.keys() - kept:
-        del view.votes[key]

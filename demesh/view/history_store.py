@@ -25,6 +25,7 @@ from demesh.log.carry import CarriedRow
 from demesh.log.codec import decode, encode
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums, read_sums
 from demesh.view.history import History, LogHistory, Signed
+from demesh.view.history_schema import open_tables
 from demesh.view.history_state import decode_state, encode_state
 from demesh.view.seal import opened, sealed, unsealed
 from demesh.view.snapshot import decode_votes
@@ -33,35 +34,12 @@ from demesh.view.vote import VoteState
 
 log = logging.getLogger(__name__)
 
-_VERSION = 3
-_SCHEMA = """
-CREATE TABLE subject (
-    no INTEGER PRIMARY KEY,
-    public_key BLOB NOT NULL,
-    name TEXT NOT NULL,
-    UNIQUE (public_key, name)
-);
-CREATE TABLE source (no INTEGER PRIMARY KEY, id BLOB NOT NULL UNIQUE);  -- the logs that sums stand in
-CREATE TABLE sums (
-    subject INTEGER NOT NULL,
-    source INTEGER NOT NULL,
-    period_ms INTEGER NOT NULL,
-    start_ms INTEGER NOT NULL,
-    up_ms INTEGER NOT NULL,
-    down_ms INTEGER NOT NULL,
-    columns BLOB NOT NULL,               -- all of them, as docs/protocol.md has a row without its name; sealed, as all blobs
-    PRIMARY KEY (period_ms, start_ms, subject, source)
-) WITHOUT ROWID;
-CREATE TABLE log (id BLOB PRIMARY KEY, public_key BLOB NOT NULL, applied_seq INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
-CREATE TABLE votes (log BLOB PRIMARY KEY, seq INTEGER NOT NULL, state BLOB NOT NULL) WITHOUT ROWID;
-"""
 _WHOLE = (
     "public_key, name, period_ms, start_ms, id, up_ms, down_ms, CAST(columns AS BLOB), "
     "period_ms, start_ms, sums.subject, sums.source FROM sums "
     "LEFT JOIN subject ON subject.no = sums.subject LEFT JOIN source ON source.no = sums.source"
 )
 _FIRST = (-1, -1, -1, -1)
-_TABLES = "SELECT type, name, tbl_name, sql FROM sqlite_schema ORDER BY name"
 
 
 class HistoryStore:
@@ -69,26 +47,7 @@ class HistoryStore:
         """Open `view.db`; unless `readonly`, make it if it is missing. Raises HistoryError if it cannot be used."""
         self.path = path
         self._scrubbed = _FIRST
-        flags = apsw.SQLITE_OPEN_READONLY if readonly else apsw.SQLITE_OPEN_READWRITE | apsw.SQLITE_OPEN_CREATE
-        try:
-            self._db = apsw.Connection(str(path), flags=flags)
-            if not readonly:
-                self._db.pragma("auto_vacuum", 2)  # INCREMENTAL; of effect in a new file only
-                self._db.pragma("journal_mode", "wal")
-                self._db.pragma("synchronous", 1)  # NORMAL: what is lost is folded again
-            version = cast(int, self._db.pragma("user_version"))
-            if version == 0 and not readonly:
-                with self._db:
-                    self._db.execute(_SCHEMA)
-                    self._db.pragma("user_version", _VERSION)
-        except apsw.Error as error:
-            raise HistoryError(f"Cannot open {path}: {error}.") from error
-        if version != _VERSION and (version or readonly):
-            self.close()
-            raise HistoryError(f"{path} has schema version {version}; this demesh reads version {_VERSION}.")
-        if version and not self._has_our_tables():
-            self.close()
-            raise HistoryError(f"{path} is damaged: its tables are not as they were made.")
+        self._db = open_tables(path, readonly)
 
     def __enter__(self) -> Self:
         return self
@@ -328,17 +287,6 @@ class HistoryStore:
         self._db.execute(f"DELETE FROM source WHERE id IN ({named})", (gone,))
         self._db.execute(f"DELETE FROM log WHERE id IN ({named})", (gone,))
         self._db.execute(f"DELETE FROM votes WHERE log IN ({named})", (gone,))
-
-    def _has_our_tables(self) -> bool:
-        """A flipped bit in what SQLite keeps of a table's columns would change what they mean."""
-        made = apsw.Connection(":memory:")
-        made.execute(_SCHEMA)
-        wanted = list(made.execute(_TABLES))
-        made.close()
-        try:
-            return list(self._db.execute(_TABLES)) == wanted
-        except (apsw.Error, UnicodeDecodeError):
-            return False
 
     def _signed(self, row: tuple[object, ...]) -> Signed:
         """What a row of _WHOLE says. Raises HistoryError if it is not what was stored."""
