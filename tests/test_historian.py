@@ -9,8 +9,10 @@ import pytest
 import trio
 
 from demesh import historian
+from demesh.errors import HistoryError
 from demesh.historian import Historian
 from demesh.log.entry import Entry, Kind
+from demesh.log.evidence import proof_of, segment_of
 from demesh.log.plan import split_plan
 from demesh.log.results import Result, Results
 from demesh.log.rollup import rollup_payloads
@@ -18,7 +20,7 @@ from demesh.log.sums import HOUR_MS
 from demesh.outcome import Outcome
 from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
-from tests.log.builders import DirectHistoryStorage, DirectStorage, FakeClock, Pen, Shelf, public_key_of
+from tests.log.builders import DirectHistoryStorage, DirectStorage, FakeClock, Pen, Shelf, public_key_of, rewritten
 from tests.view.build import row
 
 pytestmark = pytest.mark.trio
@@ -120,3 +122,31 @@ async def test_sums_of_the_own_log_wait_for_a_page_of_anothers_and_not_for_all_o
             await keeper.sums_due(own.log, own.clock.wall_ms())
             assert keeper.behind > len(ann.entries) // 2, "most of it is still to be folded"
     assert keeper.behind == 0
+
+
+@pytest.mark.parametrize("fails", [False, True])
+async def test_what_a_log_that_ends_in_front_of_a_fork_still_says_is_folded_anew(
+    desk_of: Callable[..., _Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fails: bool
+) -> None:
+    author, place = _Author("ann", hours=9), 60
+    desk = desk_of(author)
+    keeper = desk.historian(History(public_key_of(_OWN)))
+    await keeper.catch_up(author.log)
+    await keeper.save()
+    other = rewritten(author.entries[place], author.key)
+    desk.shelf.prove(proof_of(segment_of(author.entries[place:]), [other]))
+    with monkeypatch.context() as patched:
+        if fails:
+            patched.setattr(desk.kept, "save", _fail)
+        await keeper.fold_anew(author.log)
+    await keeper.catch_up(author.log)
+    await keeper.save()
+    with closing(HistoryStore(tmp_path / "anew.db")) as kept, closing(HistoryStore(desk.kept.path)) as found:
+        anew = _Desk(desk.shelf, kept).historian(History(public_key_of(_OWN)))
+        await anew.catch_up(author.log)
+        await anew.save()
+        assert found.dump() == kept.dump() != []
+
+
+def _fail(*_: object) -> None:
+    raise HistoryError("The file cannot be written.")
