@@ -153,6 +153,8 @@ class Machine:
         """Since when the node runs undisturbed; infinite while it does not."""
         self.dead_since: float | None = 0.0
         self.took_leave = False
+        self.let_in_since = 0.0
+        """Since when the others let it in."""
         self.busy = False
         """Whether somebody does something to this machine that takes a while."""
         self.without_power = False
@@ -238,6 +240,17 @@ class Machine:
         with trio.move_on_after(60):
             await self.process.done.wait()
         await self.kill("does not stop, and is killed")
+
+    async def quit(self) -> None:
+        """As by `demesh node leave`: it is no member any more until it is started again."""
+        if self.process is None or self.process.done.is_set():
+            return
+        self.story.tell(self.name, "leaves the mesh")
+        self.calm_since = float("inf")
+        self.process.deliver(self.process.node.leave)
+        with trio.move_on_after(60):
+            await self.process.done.wait()
+        await self.kill("does not leave, and is killed")
 
     async def reboot(self) -> None:
         await self.leave()

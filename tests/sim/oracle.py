@@ -217,10 +217,16 @@ class Oracle:
         for subject in self._simulation.machines:
             if subject.dead_since is None or subject.took_leave or subject.runs or self._simulation.has_twin(subject):
                 continue
+            if subject in self._simulation.denied:
+                continue
             for observer in self._simulation.machines:
                 known_since = self._known.known_since.get((id(observer.process), subject.key), now)
                 since = max(
-                    subject.dead_since, known_since, observer.calm_since, alertmanager.reached_since(observer.name)
+                    subject.dead_since,
+                    subject.let_in_since,
+                    known_since,
+                    observer.calm_since,
+                    alertmanager.reached_since(observer.name),
                 )
                 if observer is subject or not observer.live:
                     continue
@@ -262,7 +268,7 @@ class Oracle:
         target = simulation.world.targets[check.probe.target]
         window = (2 * check.interval_ms + 2 * check.probe.timeout_ms) / 1_000 + 60 + simulation.scenario.promise_seconds
         steady = self._steady(machine, window)
-        calm = len(steady) == len(simulation.machines) and not simulation.twins
+        calm = len(steady) == len(simulation.machines) and not simulation.twins and self._settled(window)
         since = now - window if calm else now - window - 1_200
         unreached = [each for each in simulation.machines if target.was_unreachable(each.name, since, now)]
         if target.was_bad(since, now):
@@ -277,6 +283,8 @@ class Oracle:
         simulation, now = self._simulation, trio.current_time()
         if any(spell.start < now - lasted < spell.end and spell.state == State.FLAPPING for spell in target.spells):
             return
+        if not self._settled(lasted + 60):
+            return  # whoever is gone may count still
         alertmanager = simulation.world.alertmanager
         for machine in simulation.machines:
             group = self._steady(machine, lasted + 60)
@@ -312,6 +320,10 @@ class Oracle:
                     if not self._lossy():
                         waiting.append(there)
         return found
+
+    def _settled(self, seconds: float) -> bool:
+        """Whether for so long nobody was gone for good, or forgotten."""
+        return self._simulation.settled_since <= trio.current_time() - seconds
 
     def _lossy(self) -> bool:
         return "loss" in self._simulation.scenario.faults
