@@ -59,7 +59,7 @@ def _canonical_bytes(items: list[Any], depth_max: int) -> int:
         raise ValueError("too deep")
     size = _head_bytes(len(items))
     for item in items:
-        kind: type = type(item)
+        kind = type(item)  # pyright: ignore[reportUnknownVariableType] anything
         if kind is int:
             if 0 <= item < _ONE_BYTE:
                 size += 1

@@ -103,6 +103,22 @@ async def _one_way(simulation: "Simulation", rng: random.Random) -> None:
         await trio.sleep(rng.uniform(2, 120))
 
 
+@_fault("last-words", 500)
+async def _last_words(simulation: "Simulation", rng: random.Random) -> None:
+    """What somebody wrote before its end reaches the others only when they have long called it silent: no sign of life."""
+    async with _one(simulation, rng) as machine:
+        others = [each for each in simulation.machines if each.live and each is not machine]
+        if machine and others:
+            side, promise = [machine, rng.choice(others)], simulation.scenario.promise_seconds
+            links = split(simulation.addresses(), [each.address for each in side])
+            async with _weather(simulation, Weather("cut", 1, links), f"{_names(side)} cut off from the others"):
+                await trio.sleep(rng.uniform(0.5, 1) * promise)
+                await machine.kill()
+                await trio.sleep(promise + rng.uniform(65, 90))
+            await trio.sleep(rng.uniform(20, 60))
+            await machine.start()
+
+
 @_fault("flapping", 600)
 async def _flapping(simulation: "Simulation", rng: random.Random) -> None:
     side = _some(simulation, rng)
