@@ -87,6 +87,9 @@ SYNC_SESSION_SECONDS_MAX = (
     600  # while it makes progress: a log whose beginning is forgotten is taken in one session, or not at all
 )
 SYNC_IDLE_SECONDS_MAX = 10
+SYNC_PIECE_BYTES_MAX = (
+    16_384  # of a message, handed on at once: who takes no more than that in SYNC_IDLE_SECONDS_MAX is left
+)
 SYNC_PULLS_MAX = 4
 REFUSALS_TOLD_MAX = 256  # log and reason, told once each
 SYNC_INTERVAL_SECONDS = 30
