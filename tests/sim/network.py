@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from typing import cast
 
 import trio
 
@@ -26,6 +27,7 @@ from demesh.errors import DialError, NetworkError
 from demesh.mesh import network as mesh_network
 from demesh.mesh.network import SYNC, Handler, Stream
 from tests.sim.process import Process
+from tests.sim.virtual import JumpingClock
 
 PORT = 8471
 _LOST_SECONDS = limits.TCP_USER_TIMEOUT_MS / 1_000
@@ -77,21 +79,21 @@ class Fabric:
         self._calm_all_since = 0.0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = count()
-        self._wake = trio.Event()
+        self._asleep: list[trio.lowlevel.Task] = []
+        """The task that delivers, while it waits."""
 
     async def run(self) -> None:
         """Deliver, until cancelled."""
+        clock = cast(JumpingClock, trio.lowlevel.current_clock())
         while True:
             while self._due and self._due[0][0] <= trio.current_time():
                 heapq.heappop(self._due)[2]()
-            with trio.move_on_at(self._due[0][0] if self._due else trio.current_time() + 3_600):
-                await self._wake.wait()
-            self._wake = trio.Event()
+            await clock.sleep_until(self._due[0][0] if self._due else trio.current_time() + 3_600, self._asleep)
 
     def at(self, when: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._due, (when, next(self._serial), act))
-        if self._due[0][2] is act:
-            self._wake.set()
+        if self._due[0][2] is act and self._asleep:
+            cast(JumpingClock, trio.lowlevel.current_clock()).wake(self._asleep)
 
     # Weather
 
