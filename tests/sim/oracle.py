@@ -201,13 +201,18 @@ class Oracle:
     def _silence_is_seen(self, observer: Machine, subject: Machine, presence: Presence) -> None:
         now = trio.current_time()
         known_since = self._known.known_since.setdefault((id(observer.process), subject.key), now)
-        if subject.dead_since is None or subject.took_leave or subject.runs:
+        if subject.dead_since is None or subject.took_leave or subject.runs or self._died_unheard(subject):
             return
         since = max(subject.dead_since, known_since, observer.calm_since)
         bound = self._promise_seconds(observer, subject, since) + 10 + _CLOCK_SECONDS + _SLACK_SECONDS
         if now - since > bound:
             what = f"it calls {subject.name} {presence}, which is dead for {now - subject.dead_since:.0f} s"
             self.violate("No missed alarm.", observer.name, what)
+
+    def _died_unheard(self, subject: Machine) -> bool:
+        """Whether it died while the others turned it away: then they may know no more of it than that it took leave before."""
+        dead_since = subject.dead_since
+        return dead_since is not None and (subject in self._simulation.denied or dead_since < subject.let_in_since)
 
     def silence_is_told(self) -> None:
         """Whoever is dead for long enough, and somebody steady sees it: an Alertmanager has heard of it."""
@@ -217,16 +222,12 @@ class Oracle:
         for subject in self._simulation.machines:
             if subject.dead_since is None or subject.took_leave or subject.runs or self._simulation.has_twin(subject):
                 continue
-            if subject in self._simulation.denied:
+            if self._died_unheard(subject):
                 continue
             for observer in self._simulation.machines:
                 known_since = self._known.known_since.get((id(observer.process), subject.key), now)
                 since = max(
-                    subject.dead_since,
-                    subject.let_in_since,
-                    known_since,
-                    observer.calm_since,
-                    alertmanager.reached_since(observer.name),
+                    subject.dead_since, known_since, observer.calm_since, alertmanager.reached_since(observer.name)
                 )
                 if observer is subject or not observer.live:
                     continue
