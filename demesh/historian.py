@@ -63,7 +63,7 @@ class HistoryStorage(Protocol):
 
     async def forget(self, hours_before_ms: int) -> None: ...
 
-    async def scrub(self, rows_max: int) -> None: ...
+    async def scrub(self, rows_max: int) -> bool: ...
 
     async def make_anew(self) -> None: ...
 
@@ -98,7 +98,7 @@ class Historian:
         self._gone: set[bytes] = set()
         self._began_ms = self._carry_look_ms = clock.monotonic_ms()
         self._save_due_ms = clock.monotonic_ms() + _SAVE_MS
-        self._look_due_ms = clock.monotonic_ms()
+        self._look_due_ms = self._scrub_due_ms = clock.monotonic_ms()
         self._one_at_a_time = trio.Lock()
 
     @property
@@ -286,8 +286,9 @@ class Historian:
             if self._applied(state) < state.head.seq:
                 await self.catch_up(state.log)
         await self._forget_gone()
-        await self._kept.scrub(limits.HISTORY_SCRUBBED_ROWS)
         now_ms = self._clock.monotonic_ms()
+        if now_ms >= self._scrub_due_ms and await self._kept.scrub(limits.HISTORY_SCRUBBED_ROWS):
+            self._scrub_due_ms = now_ms + limits.HISTORY_SCRUBBED_AGAIN_MS
         if now_ms >= self._save_due_ms:
             await self.save()
             self._save_due_ms = now_ms + _SAVE_MS

@@ -89,6 +89,9 @@ SYNC_SESSION_SECONDS_MAX = (
     600  # while it makes progress: a log whose beginning is forgotten is taken in one session, or not at all
 )
 SYNC_IDLE_SECONDS_MAX = 10
+SYNC_PIECE_BYTES_MAX = (
+    16_384  # of a message, handed on at once: who takes no more than that in SYNC_IDLE_SECONDS_MAX is left
+)
 SYNC_PULLS_MAX = 4
 REFUSALS_TOLD_MAX = 256  # log and reason, told once each
 SYNC_INTERVAL_SECONDS = 30
@@ -205,6 +208,7 @@ HTTP_HEADER_CHARS_MAX = 8_192
 # View
 WARNINGS_PER_LOG_MAX = 16  # the newest
 HISTORY_SCRUBBED_ROWS = 500  # looked at for bad bytes in each round of five seconds
+HISTORY_SCRUBBED_AGAIN_MS = 60_000  # once all were looked at, the first ones are again after so long
 HISTORY_UNSAVED_MAX = 10_000  # signed rows
 GREETED_LOGS_MAX = 4  # of one peer, that it said it was writing
 GREETED_SHARED_MS = 300_000  # a key is held to be shared for so long after its owner came back to an earlier log

@@ -71,8 +71,10 @@ class Frames:
         self._buffer = bytearray()
 
     async def send(self, message: bytes) -> None:
-        with _patience(self._idle_seconds):
-            await self._stream.send(len(message).to_bytes(LENGTH_BYTES, "big") + message)
+        framed = len(message).to_bytes(LENGTH_BYTES, "big") + message
+        for start in range(0, len(framed), limits.SYNC_PIECE_BYTES_MAX):
+            with _patience(self._idle_seconds):
+                await self._stream.send(framed[start : start + limits.SYNC_PIECE_BYTES_MAX])
 
     async def receive(self) -> bytes | None:
         """The next message; None if the peer has closed between two. Raises NetworkError, SyncError."""

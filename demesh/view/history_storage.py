@@ -38,8 +38,8 @@ class ThreadHistoryStorage:
     async def days_in(self, logs: Sequence[bytes]) -> dict[bytes, list[CarriedRow]]:
         return await self._run(partial(self._store.days_in, logs))
 
-    async def scrub(self, rows_max: int) -> None:
-        await self._run(partial(self._store.scrub, rows_max))
+    async def scrub(self, rows_max: int) -> bool:
+        return await self._run(partial(self._store.scrub, rows_max))
 
     async def forget(self, hours_before_ms: int) -> None:
         await self._run(partial(self._store.forget, hours_before_ms))

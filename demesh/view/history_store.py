@@ -192,8 +192,9 @@ class HistoryStore:
             found.setdefault(signed.log, []).append(CarriedRow(signed.start_ms // DAY_MS, signed.name, signed.sums))
         return found
 
-    def scrub(self, rows_max: int) -> None:
-        """Look at the next sums, and after the last at the first again. Raises HistoryError if one is not what was stored.
+    def scrub(self, rows_max: int) -> bool:
+        """Look at the next sums, and after the last at the first again; whether these were the last. Raises HistoryError if
+        one is not what was stored.
 
         Before the first, at SQLite's own tables: a damaged index would hide what is well.
         """
@@ -210,7 +211,9 @@ class HistoryStore:
         )
         for row in rows:
             self._signed(row)
-        self._scrubbed = cast(tuple[int, int, int, int], rows[-1][-4:]) if len(rows) == rows_max else _FIRST
+        is_last = len(rows) < rows_max
+        self._scrubbed = _FIRST if is_last else cast(tuple[int, int, int, int], rows[-1][-4:])
+        return is_last
 
     def histograms(self, first_ms: int) -> dict[str, dict[int, int]]:
         """By check, how often each latency bucket occurred in the signed hours from `first_ms` on."""

@@ -5,6 +5,7 @@ import pytest
 import trio
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from trio.testing import MockClock
 
 from demesh import limits
 from demesh.errors import NetworkError, SyncError
@@ -112,6 +113,22 @@ async def _pull(ours: Shelf, theirs: Shelf, bytes_max: int = limits.SYNC_PAGE_BY
 
 def _server(shelf: Shelf) -> Server:
     return Server(MESH, shelf.logs.states())
+
+
+class _Slow(_Pieces):
+    """Takes 64 kbit/s."""
+
+    async def send(self, data: bytes) -> None:
+        await trio.sleep(len(data) / 8_000)
+        self.sent += data
+
+
+@pytest.mark.trio
+async def test_a_slow_link_that_goes_on_is_not_given_up(autojump_clock: MockClock) -> None:
+    stream = _Slow([])
+    await Frames(stream).send(bytes(limits.SYNC_PAGE_BYTES_MAX))
+    assert trio.current_time() > 6 * limits.SYNC_IDLE_SECONDS_MAX
+    assert stream.sent == limits.SYNC_PAGE_BYTES_MAX.to_bytes(4, "big") + bytes(limits.SYNC_PAGE_BYTES_MAX)
 
 
 @pytest.mark.trio

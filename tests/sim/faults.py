@@ -15,6 +15,7 @@ import trio
 
 from demesh.checks.check import Check
 from demesh.errors import ConfigError, UsageError
+from demesh.log.admission import Policy
 from demesh.probes.base import ProbeSpec
 from tests.crash.disk import Fault as DiskFault
 from tests.crash.disk import full, io_error, torn
@@ -102,6 +103,22 @@ async def _one_way(simulation: "Simulation", rng: random.Random) -> None:
         await trio.sleep(rng.uniform(2, 120))
 
 
+@_fault("last-words", 500)
+async def _last_words(simulation: "Simulation", rng: random.Random) -> None:
+    """What somebody wrote before its end reaches the others only when they have long called it silent: no sign of life."""
+    async with _one(simulation, rng) as machine:
+        others = [each for each in simulation.machines if each.live and each is not machine]
+        if machine and others:
+            side, promise = [machine, rng.choice(others)], simulation.scenario.promise_seconds
+            links = split(simulation.addresses(), [each.address for each in side])
+            async with _weather(simulation, Weather("cut", 1, links), f"{_names(side)} cut off from the others"):
+                await trio.sleep(rng.uniform(0.5, 1) * promise)
+                await machine.kill()
+                await trio.sleep(promise + rng.uniform(65, 90))
+            await trio.sleep(rng.uniform(20, 60))
+            await machine.start()
+
+
 @_fault("flapping", 600)
 async def _flapping(simulation: "Simulation", rng: random.Random) -> None:
     side = _some(simulation, rng)
@@ -137,6 +154,15 @@ async def _latency(simulation: "Simulation", rng: random.Random) -> None:
     links = split(simulation.addresses(), [each.address for each in _some(simulation, rng)])
     seconds = rng.uniform(0.5, 5)
     async with _weather(simulation, Weather("latency", seconds, links), f"{seconds:.1f} s latency on some links"):
+        await trio.sleep(rng.uniform(20, 200))
+
+
+@_fault("slow", 500)
+async def _slow(simulation: "Simulation", rng: random.Random) -> None:
+    links = split(simulation.addresses(), [each.address for each in _some(simulation, rng)])
+    bytes_a_second = rng.choice([1_000, 8_000])
+    what = f"some links bring {bytes_a_second} bytes a second"
+    async with _weather(simulation, Weather("slow", bytes_a_second, links), what):
         await trio.sleep(rng.uniform(20, 200))
 
 
@@ -226,6 +252,46 @@ async def _stop(simulation: "Simulation", rng: random.Random) -> None:
             await machine.leave()
             await trio.sleep(_down_seconds(rng))
             await machine.start()
+
+
+@_fault("leave", 600)
+async def _leave(simulation: "Simulation", rng: random.Random) -> None:
+    """A node leaves the mesh, and is a member again when it is back."""
+    async with _one(simulation, rng) as machine:
+        if machine:
+            await machine.quit()
+            await trio.sleep(_down_seconds(rng))
+            await machine.start()
+
+
+@_fault("depart", 900)
+async def _depart(simulation: "Simulation", rng: random.Random) -> None:
+    """A node is gone for good. If it could not take leave, somebody has the mesh forget it."""
+    async with _one(simulation, rng) as machine:
+        if machine and simulation.can_spare(machine):
+            await (machine.quit() if rng.random() < 0.5 else machine.kill("is thrown away"))
+            simulation.dismiss(machine)
+            await trio.sleep(rng.uniform(20, 200))
+            await simulation.have_forgotten(machine, rng)
+
+
+@_fault("deny", 700)
+async def _deny(simulation: "Simulation", rng: random.Random) -> None:
+    """All others turn a member away, for a while."""
+    free = [each for each in simulation.machines if each.live and not simulation.has_twin(each)]
+    if not free or simulation.denied:
+        return
+    machine = rng.choice(free)
+    others = frozenset(each.key for each in simulation.machines if each is not machine)
+    policy = Policy(others, listed=True) if rng.random() < 0.5 else Policy(denied=frozenset({machine.key}))
+    simulation.story.tell("world", f"{machine.name} is turned away by the others")
+    simulation.denied.add(machine)
+    await simulation.let_in_by(policy, rng)
+    await trio.sleep(rng.uniform(30, 300))
+    simulation.story.tell("world", f"{machine.name} is let in by the others again")
+    await simulation.let_in_by(Policy(), rng)
+    simulation.denied.discard(machine)
+    machine.let_in_since = trio.current_time()
 
 
 @_fault("stall", 300)

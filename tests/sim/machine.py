@@ -10,7 +10,7 @@ from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 from pathlib import Path
-from typing import Any, Protocol, TypeVar
+from typing import Any, Protocol, TypeVar, cast
 
 import apsw
 import trio
@@ -34,7 +34,7 @@ from tests.sim.disk import Disks
 from tests.sim.network import Fabric, SimNetwork
 from tests.sim.process import Killed, Process
 from tests.sim.story import Story
-from tests.sim.virtual import MachineClock
+from tests.sim.virtual import JumpingClock, MachineClock
 from tests.sim.world import World
 
 _T = TypeVar("_T")
@@ -93,8 +93,8 @@ class _Storage(ThreadStorage):
         async with self._one_at_a_time:
             self._process.step()
             found = self._process.machine.at_the_disk(lambda: call(self._store))
-            with trio.CancelScope(shield=True):
-                await trio.sleep(self._process.machine.disk_seconds())
+            clock, seconds = cast(JumpingClock, trio.lowlevel.current_clock()), self._process.machine.disk_seconds()
+            await clock.sleep_until(trio.current_time() + seconds, [], shielded=True)
             self._process.step()
             return found
 
@@ -153,6 +153,8 @@ class Machine:
         """Since when the node runs undisturbed; infinite while it does not."""
         self.dead_since: float | None = 0.0
         self.took_leave = False
+        self.let_in_since = 0.0
+        """Since when the others let it in."""
         self.busy = False
         """Whether somebody does something to this machine that takes a while."""
         self.without_power = False
@@ -238,6 +240,17 @@ class Machine:
         with trio.move_on_after(60):
             await self.process.done.wait()
         await self.kill("does not stop, and is killed")
+
+    async def quit(self) -> None:
+        """As by `demesh node leave`: it is no member any more until it is started again."""
+        if self.process is None or self.process.done.is_set():
+            return
+        self.story.tell(self.name, "leaves the mesh")
+        self.calm_since = float("inf")
+        self.process.deliver(self.process.node.leave)
+        with trio.move_on_after(60):
+            await self.process.done.wait()
+        await self.kill("does not leave, and is killed")
 
     async def reboot(self) -> None:
         await self.leave()

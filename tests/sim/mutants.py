@@ -19,6 +19,7 @@ from demesh.log.entry import Entry
 from demesh.log.epoch import Continue, Marker, NewEpoch
 from demesh.log.store import Carried, Store
 from demesh.mesh import sync, sync_puller
+from demesh.view.freshness import LogClock
 from tests.sim.simulation import Report, play
 
 _NODES = 4
@@ -138,6 +139,16 @@ def _never_closes() -> Any:
     return patch("demesh.view.verdict.Tally.proves_not_down", property(lambda self: False))
 
 
+def _all_is_live() -> Any:
+    """History gives signs of life, like what its author has just sent."""
+    observe = LogClock.observe
+
+    def live(self: LogClock, boot8: bytes, up_ms: int, received_ms: int, *, first_hand: bool) -> None:
+        observe(self, boot8, up_ms, received_ms, first_hand=True)
+
+    return patch.object(LogClock, "observe", live)
+
+
 def _wall_clock_decides() -> Any:
     """Ages are told by the wall clock."""
     return patch("tests.sim.virtual.MachineClock.monotonic_ms", lambda self: self.wall_ms())
@@ -172,6 +183,13 @@ MUTANTS = {
     "impatient": Mutant("a missed flush is silence", _impatient, frozenset(), ("No false alarm.",)),
     "never-pulls": Mutant("nobody ever pulls", _no_gaps_closed, frozenset({"partition", "kill"}), ()),
     "never-closes": Mutant("nothing closes an incident", _never_closes, frozenset(), ("Same answer everywhere.",)),
+    "all-is-live": Mutant(
+        "history gives signs of life",
+        _all_is_live,
+        frozenset({"last-words"}),
+        ("What is unknown closes nothing.",),
+        minutes=20,
+    ),
     "wall-clock": Mutant("the wall clock decides", _wall_clock_decides, frozenset({"wall-step", "wall-years"}), ()),
     "careless": Mutant(
         "a failing store is passed over", _ignores_io_errors, frozenset({"disk-full", "disk-broken"}), ()

@@ -1,7 +1,9 @@
 """The network between simulated machines: connections by address, with weather on every link.
 
 A link joins two machines. Its weather (`Weather`) is what an imperfect network does: latency, loss, duplication and reordering
-of broadcasts, cuts in one direction or both, streams that break, gossip that arrives nowhere. Guarantees of
+of broadcasts, cuts in one direction or both, streams that break, gossip that arrives nowhere, and little bandwidth: then what is
+sent waits for what was sent before, a broadcast that would wait for too much is dropped, and streams hold their senders up.
+Guarantees of
 `demesh.mesh.network` are kept whatever the weather: a stream is reliable and in order until it breaks. A connection over a
 link that is cut is lost at both ends after TCP_USER_TIMEOUT_MS. Broadcasts are passed on once by everybody, as by gossipsub.
 
@@ -16,6 +18,7 @@ from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import partial
 from itertools import count
+from typing import cast
 
 import trio
 
@@ -24,9 +27,12 @@ from demesh.errors import DialError, NetworkError
 from demesh.mesh import network as mesh_network
 from demesh.mesh.network import SYNC, Handler, Stream
 from tests.sim.process import Process
+from tests.sim.virtual import JumpingClock
 
 PORT = 8471
 _LOST_SECONDS = limits.TCP_USER_TIMEOUT_MS / 1_000
+_QUEUE_BYTES_MAX = 65_536  # what waits before a slow link
+_PIECE_BYTES = 4_096  # what a slow link hands over at once
 Link = tuple[str, str]
 """From one machine's address to another's."""
 
@@ -67,25 +73,27 @@ class Fabric:
         self.weather: list[Weather] = []
         self.connections: list[Connection] = []
         self.counts: dict[str, int] = {}
+        self._clear_at: dict[Link, float] = {}
+        """When all that waits before a slow link will be under way."""
         self._calm_since: dict[Link, float] = {}
         self._calm_all_since = 0.0
         self._due: list[tuple[float, int, Callable[[], None]]] = []
         self._serial = count()
-        self._wake = trio.Event()
+        self._asleep: list[trio.lowlevel.Task] = []
+        """The task that delivers, while it waits."""
 
     async def run(self) -> None:
         """Deliver, until cancelled."""
+        clock = cast(JumpingClock, trio.lowlevel.current_clock())
         while True:
             while self._due and self._due[0][0] <= trio.current_time():
                 heapq.heappop(self._due)[2]()
-            with trio.move_on_at(self._due[0][0] if self._due else trio.current_time() + 3_600):
-                await self._wake.wait()
-            self._wake = trio.Event()
+            await clock.sleep_until(self._due[0][0] if self._due else trio.current_time() + 3_600, self._asleep)
 
     def at(self, when: float, act: Callable[[], None]) -> None:
         heapq.heappush(self._due, (when, next(self._serial), act))
-        if self._due[0][2] is act:
-            self._wake.set()
+        if self._due[0][2] is act and self._asleep:
+            cast(JumpingClock, trio.lowlevel.current_clock()).wake(self._asleep)
 
     # Weather
 
@@ -129,6 +137,18 @@ class Fabric:
 
     def delay(self, link: Link) -> float:
         return self.latency_seconds * self.rng.uniform(0.5, 1.5) + self.amount("latency", link)
+
+    def queued_bytes(self, link: Link) -> float:
+        """What waits before a link that is slow."""
+        return max(0.0, self._clear_at.get(link, 0.0) - trio.current_time()) * self.amount("slow", link)
+
+    def _queue(self, link: Link, size: int) -> float:
+        """How long it takes until `size` more bytes are under way."""
+        now, bytes_a_second = trio.current_time(), self.amount("slow", link)
+        if not bytes_a_second:
+            return 0.0
+        self._clear_at[link] = max(now, self._clear_at.get(link, 0.0)) + size / bytes_a_second
+        return self._clear_at[link] - now
 
     def _note(self, kind: str) -> None:
         self.counts[kind] = self.counts.get(kind, 0) + 1
@@ -177,11 +197,11 @@ class Fabric:
     # What is sent
 
     def transmit(
-        self, connection: Connection, sender: "SimNetwork", act: Callable[[], None], not_before: float
+        self, connection: Connection, sender: "SimNetwork", act: Callable[[], None], not_before: float, size: int = 0
     ) -> float:
-        """Do `act` at the other end, in order if `not_before` is what the last call returned."""
+        """Do `act`, which takes `size` bytes, at the other end, in order if `not_before` is what the last call returned."""
         link = (sender.address, connection.other(sender).address)
-        when = max(not_before, trio.current_time() + self.delay(link))
+        when = max(not_before, trio.current_time() + self._queue(link, size) + self.delay(link))
         self.at(when, partial(self._arrive, connection, link, act))
         return when
 
@@ -206,6 +226,9 @@ class Fabric:
         if self.rng.random() < self.amount("loss", link):
             self._note("messages lost")
             return
+        if self.queued_bytes(link) > _QUEUE_BYTES_MAX:
+            self._note("messages dropped before a slow link")
+            return
         copies = 1
         if self.rng.random() < self.amount("duplicate", link):
             self._note("messages duplicated")
@@ -213,6 +236,7 @@ class Fabric:
         for copy in range(copies):
             late = self.rng.uniform(0, self.amount("reorder", link))
             act = partial(receiver.got, sender.key, connection, data, digest, copy > 0)
+            late += self._queue(link, len(data))
             self.at(trio.current_time() + self.delay(link) + late, partial(self._hand_over, connection, receiver, act))
 
     def _hand_over(self, connection: Connection, receiver: "SimNetwork", act: Callable[[], None]) -> None:
@@ -385,7 +409,15 @@ class SimStream:
             self._send(self.other.fail)
         if self._broken:
             raise NetworkError("the stream is broken")
-        self._send(partial(self.other.take, data))
+        link = (self.network.address, self.other.network.address)
+        if not self._fabric.amount("slow", link):
+            self._send(partial(self.other.take, data), len(data))
+            return
+        for start in range(0, len(data), _PIECE_BYTES):
+            piece = data[start : start + _PIECE_BYTES]
+            self._send(partial(self.other.take, piece), len(piece))
+            while self._fabric.queued_bytes(link) > _QUEUE_BYTES_MAX and not self._broken:  # noqa: ASYNC110 it is time that passes
+                await trio.sleep(_PIECE_BYTES / self._fabric.amount("slow", link))
 
     async def receive(self) -> bytes:
         await trio.lowlevel.checkpoint()
@@ -420,9 +452,9 @@ class SimStream:
         self._news.set()
         self._forget()
 
-    def _send(self, act: Callable[[], None]) -> None:
+    def _send(self, act: Callable[[], None], size: int = 0) -> None:
         if self.network in self._connection.open:
-            self.arrives_at = self._fabric.transmit(self._connection, self.network, act, self.arrives_at + 1e-6)
+            self.arrives_at = self._fabric.transmit(self._connection, self.network, act, self.arrives_at + 1e-6, size)
 
     def _forget(self) -> None:
         if self in self._connection.streams:

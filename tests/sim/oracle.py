@@ -202,13 +202,18 @@ class Oracle:
     def _silence_is_seen(self, observer: Machine, subject: Machine, presence: Presence) -> None:
         now = trio.current_time()
         known_since = self._known.known_since.setdefault((id(observer.process), subject.key), now)
-        if subject.dead_since is None or subject.took_leave or subject.runs:
+        if subject.dead_since is None or subject.took_leave or subject.runs or self._died_unheard(subject):
             return
         since = max(subject.dead_since, known_since, observer.calm_since)
         bound = self._promise_seconds(observer, subject, since) + 10 + _CLOCK_SECONDS + _SLACK_SECONDS
         if now - since > bound:
             what = f"it calls {subject.name} {presence}, which is dead for {now - subject.dead_since:.0f} s"
             self.violate("No missed alarm.", observer.name, what)
+
+    def _died_unheard(self, subject: Machine) -> bool:
+        """Whether it died while the others turned it away: then they may know no more of it than that it took leave before."""
+        dead_since = subject.dead_since
+        return dead_since is not None and (subject in self._simulation.denied or dead_since < subject.let_in_since)
 
     def silence_is_told(self) -> None:
         """Whoever is dead for long enough, and somebody steady sees it: an Alertmanager has heard of it."""
@@ -217,6 +222,8 @@ class Oracle:
         alertmanager = self._simulation.world.alertmanager
         for subject in self._simulation.machines:
             if subject.dead_since is None or subject.took_leave or subject.runs or self._simulation.has_twin(subject):
+                continue
+            if self._died_unheard(subject):
                 continue
             for observer in self._simulation.machines:
                 known_since = self._known.known_since.get((id(observer.process), subject.key), now)
@@ -263,7 +270,7 @@ class Oracle:
         target = simulation.world.targets[check.probe.target]
         window = (2 * check.interval_ms + 2 * check.probe.timeout_ms) / 1_000 + 60 + simulation.scenario.promise_seconds
         steady = self._steady(machine, window)
-        calm = len(steady) == len(simulation.machines) and not simulation.twins
+        calm = len(steady) == len(simulation.machines) and not simulation.twins and self._settled(window)
         since = now - window if calm else now - window - 1_200
         unreached = [each for each in simulation.machines if target.was_unreachable(each.name, since, now)]
         if target.was_bad(since, now):
@@ -278,6 +285,8 @@ class Oracle:
         simulation, now = self._simulation, trio.current_time()
         if any(spell.start < now - lasted < spell.end and spell.state == State.FLAPPING for spell in target.spells):
             return
+        if not self._settled(lasted + 60):
+            return  # whoever is gone may count still
         alertmanager = simulation.world.alertmanager
         for machine in simulation.machines:
             group = self._steady(machine, lasted + 60)
@@ -313,6 +322,10 @@ class Oracle:
                     if not self._lossy():
                         waiting.append(there)
         return found
+
+    def _settled(self, seconds: float) -> bool:
+        """Whether for so long nobody was gone for good, or forgotten."""
+        return self._simulation.settled_since <= trio.current_time() - seconds
 
     def _lossy(self) -> bool:
         return "loss" in self._simulation.scenario.faults

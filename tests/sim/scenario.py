@@ -14,6 +14,7 @@ from tests.sim.world import Spell, State, Target
 
 _DAY_MS = 86_400_000
 _NOON_MS = 1_700_049_600_000  # of some day
+_NODES_WITH_A_LATE_ONE_MIN = 3
 SETTLING_SECONDS = 300
 """So long, at most, until everybody agrees once nothing fails any more."""
 
@@ -34,6 +35,8 @@ class Scenario:
     """The mean time between two faults of a kind, in seconds; kinds that are not there do not happen."""
     drifting: bool = False
     slow_disk: bool = False
+    late: tuple[tuple[str, float], ...] = ()
+    """Who joins only after so many seconds."""
 
     @property
     def faulty_seconds(self) -> float:
@@ -47,9 +50,10 @@ class Scenario:
         kinds = ", ".join(f"{kind} every {mean:.0f} s" for kind, mean in self.faults.items()) or "none"
         drift = ", drifting clocks" if self.drifting else ""
         disks = ", slow disks" if self.slow_disk else ""
+        late = "".join(f", {name} joins after {seconds:.0f} s" for name, seconds in self.late)
         return (
             f"{len(self.names)} nodes in a {self.topology}, {self.minutes} minutes, {len(self.checks)} checks, an entry every "
-            f"{self.flush_seconds} s, {1_000 * self.latency_seconds:.0f} ms apart{drift}{disks}; "
+            f"{self.flush_seconds} s, {1_000 * self.latency_seconds:.0f} ms apart{drift}{disks}{late}; "
             f"faults: {kinds}"
         )
 
@@ -102,7 +106,14 @@ def scenario(seed: int, nodes: int, minutes: int, only: frozenset[str] | None = 
         faults={kind: mean for kind, mean in faults.items() if only is None or kind in only},
         drifting=rng.random() < 0.5,
         slow_disk=rng.random() < 0.2,
+        late=_late(rng, nodes, minutes) if only is None or "late" in only else (),
     )
+
+
+def _late(rng: random.Random, nodes: int, minutes: int) -> tuple[tuple[str, float], ...]:
+    if nodes <= _NODES_WITH_A_LATE_ONE_MIN or rng.random() < 0.7:
+        return ()
+    return ((f"n{rng.randrange(1, nodes)}", rng.uniform(0.1, 0.4) * minutes * 60),)
 
 
 def _target(name: str, rng: random.Random, seconds: float) -> Target:

@@ -9,6 +9,7 @@ hashes of strings are.
 
 import gc
 import logging
+import math
 import random
 import shutil
 import tempfile
@@ -24,10 +25,13 @@ import trio
 from demesh import limits
 from demesh.address import PeerAddress
 from demesh.config.load import Settings
-from demesh.errors import DemeshError
+from demesh.errors import DemeshError, UsageError
+from demesh.identity import peer_id
+from demesh.log.admission import Policy
 from demesh.log.replay import history_context
 from demesh.log.store import Store
 from demesh.mesh.gossip import bundles, read_message
+from demesh.node import Node
 from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
 from tests.cluster import folded_anew
@@ -47,6 +51,9 @@ _LOOK_SECONDS = 5
 _SELDOM_SECONDS = 60
 _AGREE_SECONDS = 0.5
 _DRIFT = 500e-6
+_MACHINES_MIN = 3
+_FORGET_SECONDS = 10
+_FORGOTTEN_SECONDS_MAX = 400  # twice the longest promise, and what it takes to tell it
 
 
 @dataclass(frozen=True)
@@ -139,6 +146,12 @@ class Simulation:
         self.done: Counter[str] = Counter()
         self.machines: list[Machine] = []
         self.twins: list[Machine] = []
+        self.departed: list[Machine] = []
+        """Those that are gone for good."""
+        self.denied: set[Machine] = set()
+        """Whom the others do not let in."""
+        self.settled_since = 0.0
+        """Since when nobody has been gone for good, or forgotten."""
         self._place = place
         self._disks = disks
         self._nursery = nursery
@@ -190,6 +203,43 @@ class Simulation:
     def has_twin(self, machine: Machine) -> bool:
         """Whether another machine has, or had a moment ago, the same key."""
         return any(twin.key == machine.key for twin in self.twins)
+
+    def can_spare(self, machine: Machine) -> bool:
+        """Whether the mesh stays one, as configured, without it, and large enough for a majority."""
+        is_between = machine is self.machines[0] and self.scenario.topology in ("star", "bridge")
+        return len(self.machines) > _MACHINES_MIN and not (
+            is_between or self.has_twin(machine) or self.denied or self.departed
+        )
+
+    def dismiss(self, machine: Machine) -> None:
+        """It is gone for good."""
+        self.machines.remove(machine)
+        self.departed.append(machine)
+        self.settled_since = trio.current_time()
+
+    async def have_forgotten(self, gone: Machine, rng: random.Random) -> None:
+        """Somebody has the mesh forget it, as soon as a node calls it silent; if nodes know that it left, nobody has to."""
+
+        async def forget(node: Node) -> None:
+            await node.forget(peer_id(gone.key))
+
+        self.settled_since = math.inf
+        try:
+            while not all(each.live and _knows_left(each, gone) for each in self.machines):
+                machine = rng.choice(self.machines)
+                if machine.live and machine.process and machine.process.held is None:
+                    await self.in_process(machine, partial(forget, machine.node), UsageError)
+                await trio.sleep(_FORGET_SECONDS)
+        finally:
+            self.settled_since = trio.current_time()
+
+    async def let_in_by(self, policy: Policy, rng: random.Random) -> None:
+        """Everybody's configuration says whom to let in, one after the other. Nobody turns itself away."""
+        for machine in list(self.machines):
+            machine.settings = replace(machine.running, policy=policy)
+            if machine.live and machine.process and machine.process.held is None:
+                await self.in_process(machine, machine.node.reload, UsageError)
+            await trio.sleep(rng.uniform(0, 2))
 
     def remove(self, twin: Machine) -> None:
         """The twin is switched off for good."""
@@ -250,10 +300,14 @@ class Simulation:
             watching.start_soon(self._wait_for_outages)
             watching.start_soon(self._end_when_broken, watching.cancel_scope)
             async with trio.open_nursery() as starting:
+                late = {name for name, _ in self.scenario.late}
                 for machine in self.machines:
-                    starting.start_soon(self._start_soon, machine)
+                    if machine.name not in late:
+                        starting.start_soon(self._start_soon, machine)
             with trio.move_on_at(self.scenario.faulty_seconds):
                 async with trio.open_nursery() as faults:
+                    for name, seconds in self.scenario.late:
+                        faults.start_soon(self._start_late, name, seconds)
                     for kind, mean_seconds in self.scenario.faults.items():
                         faults.start_soon(self._keep_failing, faults, kind, mean_seconds)
                     await trio.sleep_forever()
@@ -269,6 +323,11 @@ class Simulation:
     async def _start_soon(self, machine: Machine) -> None:
         await trio.sleep(self._rng.uniform(0, 10))
         await machine.start()
+
+    async def _start_late(self, name: str, seconds: float) -> None:
+        await trio.sleep(seconds)
+        self.done["late"] += 1
+        await next(each for each in self.machines if each.name == name).start()
 
     async def _look(self, seconds: float, look: Callable[[], None]) -> None:
         while True:
@@ -318,8 +377,12 @@ class Simulation:
         final = self.machines[0].running
         for machine in self.machines:
             await machine.start()
-            machine.settings = _with_checks(machine.running, final)
+            machine.settings = _at_last(machine.running, final)
             await self.in_process(machine, machine.node.reload)
+        self.denied.clear()
+        with trio.move_on_after(_FORGOTTEN_SECONDS_MAX):
+            for gone in self.departed:
+                await self.have_forgotten(gone, self._rng)
 
     async def _agree(self) -> None:
         """Wait until all nodes hold the same, and say that all is well."""
@@ -361,8 +424,14 @@ class Simulation:
                         )
 
 
-def _with_checks(settings: Settings, other: Settings) -> Settings:
-    return replace(settings, checks=other.checks)
+def _knows_left(machine: Machine, gone: Machine) -> bool:
+    member = machine.node.view.member(gone.key)
+    return member is None or member.left
+
+
+def _at_last(settings: Settings, other: Settings) -> Settings:
+    """With the checks of another, and everybody let in."""
+    return replace(settings, checks=other.checks, policy=Policy())
 
 
 def _host(index: int) -> str:

@@ -59,14 +59,26 @@ class JumpingClock(trio.abc.Clock):
         if not 0 < seconds < math.inf or (until := self._now + seconds) == self._now:
             await _TRIO_SLEEP(seconds)
             return
-        sleeper = [trio.lowlevel.current_task()]
+        await self.sleep_until(until, [])
+
+    async def sleep_until(self, until: float, sleeper: list[trio.lowlevel.Task], *, shielded: bool = False) -> None:
+        """`until` lies ahead. `wake` may end it sooner; `shielded`: what is cancelled notices it afterwards."""
+        sleeper.append(trio.lowlevel.current_task())
         heapq.heappush(self._sleeping, (until, next(self._serial), sleeper))
 
         def cancelled(_: object) -> trio.lowlevel.Abort:
+            if shielded:
+                return trio.lowlevel.Abort.FAILED
             sleeper.clear()
             return trio.lowlevel.Abort.SUCCEEDED
 
         await trio.lowlevel.wait_task_rescheduled(cancelled)
+
+    def wake(self, sleeper: list[trio.lowlevel.Task]) -> None:
+        """End a sleep before its time, if it goes on."""
+        for task in sleeper:
+            _runner().reschedule(task)
+        sleeper.clear()
 
     def deadline_to_sleep_time(self, deadline: float) -> float:
         sleeping = self._sleeping
@@ -75,8 +87,7 @@ class JumpingClock(trio.abc.Clock):
         if sleeping and sleeping[0][0] <= deadline:
             deadline = sleeping[0][0]
             while sleeping and sleeping[0][0] <= deadline:
-                for task in heapq.heappop(sleeping)[2]:
-                    _runner().reschedule(task)
+                self.wake(heapq.heappop(sleeping)[2])
         if deadline == math.inf:
             # Only trio's own tasks are left, which wake each other through a socket; else nothing will ever happen again.
             self._idle += 1
