@@ -17,6 +17,8 @@ ALERT_POSTS = Counter("demesh_alert_posts_total", "Posts of alerts to a sink, by
 ENTRIES_SKIPPED = Gauge(
     "demesh_entries_skipped", "Stored entries of known kinds that the view cannot read and leaves out."
 )
+NETWORK_RESTARTS = Counter("demesh_network_restarts_total", "Times that the network was built anew in place.")
+NETWORK_UP = Gauge("demesh_network_up", "1 while the network runs; 0 while it is being built anew.")
 PEERS = Gauge("demesh_peers", "Peers connected now.")
 CONFIG_GOOD = Gauge(
     "demesh_config_good", "1 unless the configuration, read anew, was refused: then an older one is in force."

@@ -135,6 +135,16 @@ class HistoryModel(BaseModel):
     complete: bool
 
 
+class NetworkModel(BaseModel):
+    """Whether the answering node is connected with others at all. Its network is built anew whenever it fails."""
+
+    running: bool
+    down_since: str | None
+    rebuilds: int = Field(description="How often it was built anew since the node started.")
+    failed_at: str | None = Field(description="When it failed the last time.")
+    problem: str | None = Field(description="Why it failed the last time.")
+
+
 class StatusModel(BaseModel):
     """What a node knows of the whole mesh, now."""
 
@@ -143,6 +153,7 @@ class StatusModel(BaseModel):
     as_of: str | None
     settled: bool = Field(description="Whether every live vantage has reported since this node listens.")
     history: HistoryModel
+    network: NetworkModel
     checks: list[CheckModel]
     nodes: list[NodeModel]
     incidents: list[IncidentModel]

@@ -59,6 +59,19 @@ def status(
     }
 
 
+def network(rebuilds: int, problem: str, died_ago_ms: int | None, down_ms: int | None, wall_ms: int) -> Json:
+    """How the answering node is connected with the others: `down_ms` is for how long its network does not run, None if it
+    does; `died_ago_ms` when it failed the last time and `problem` why.
+    """
+    return {
+        "running": down_ms is None,
+        "down_since": None if down_ms is None else iso(wall_ms - down_ms),
+        "rebuilds": rebuilds,
+        "failed_at": None if died_ago_ms is None else iso(wall_ms - died_ago_ms),
+        "problem": problem or None,
+    }
+
+
 def heads(view: View, states: Iterable[LogState]) -> list[Json]:
     """`demesh log heads --json`: every log with its member and newest entry, by log id."""
     names = names_of_everyone(view)
