@@ -212,6 +212,7 @@ HISTORY_SCRUBBED_ROWS = 500  # looked at for bad bytes in each round of five sec
 HISTORY_UNSAVED_MAX = 10_000  # signed rows
 GREETED_LOGS_MAX = 4  # of one peer, that it said it was writing
 GREETED_SHARED_MS = 300_000  # a key is held to be shared for so long after its owner came back to an earlier log
+LOGS_BEHIND_MAX = 32  # entries that peers hold and this node lacks; with more than these, logs are not complete
 HISTORY_BEHIND_MAX = 1_000  # entries; with more than these to fold, uptime is not complete
 RESULT_FRESH_EXTRA_MS = 30_000  # a result counts for 2 x interval + this
 SILENT_AFTER_SUSPECT_MS = 10_000

@@ -194,7 +194,12 @@ class Node:
         answer = report.status(
             self.view, self.historian.past, self.historian.behind, self.mesh, self.key, now_ms, wall_ms
         )
-        return {**answer, "network": self._network_told(wall_ms), "incidents": self._lookout.incidents()}
+        return {
+            **answer,
+            "logs": self._logs_told(),
+            "network": self._network_told(wall_ms),
+            "incidents": self._lookout.incidents(),
+        }
 
     def heads(self) -> list[dict[str, Any]]:
         """The answer of `demesh log heads --json`."""
@@ -375,6 +380,12 @@ class Node:
 
     def _on_gaps(self, peer: bytes, gaps: Sequence[Gap]) -> None:
         self._syncer.pull_from(peer)
+
+    def _logs_told(self) -> dict[str, Any]:
+        missing = self._syncer.missing()
+        states = filter(None, map(self.logs.get, missing))
+        owners = {state.log: state.public_key for state in states}
+        return report.logs_told(self.view, missing, owners, left_off=self._syncer.left_off)
 
     def _network_told(self, wall_ms: int) -> dict[str, Any]:
         now = self._supervisor.condition

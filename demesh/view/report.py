@@ -72,6 +72,19 @@ def network(rebuilds: int, problem: str, died_ago_ms: int | None, down_ms: int |
     }
 
 
+def logs_told(view: View, missing: Mapping[bytes, int], owners: Mapping[bytes, bytes], *, left_off: bool) -> Json:
+    """How far the answering node is behind what its peers hold: how many entries are `missing` of each log, and who its owner
+    is, if that is known. `left_off`: nobody knows how much there is still to get. A few entries are always on their way.
+    """
+    names = names_of_everyone(view)
+    lacks = [
+        {"node": names.get(owners[log]) if log in owners else None, "log": log.hex(), "entries": entries}
+        for log, entries in sorted(missing.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    behind = sum(missing.values())
+    return {"behind": behind, "complete": behind <= limits.LOGS_BEHIND_MAX and not left_off, "lacks": lacks}
+
+
 def heads(view: View, states: Iterable[LogState]) -> list[Json]:
     """`demesh log heads --json`: every log with its member and newest entry, by log id."""
     names = names_of_everyone(view)

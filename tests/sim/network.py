@@ -330,7 +330,7 @@ class SimNetwork:
 
     def die(self) -> None:
         """End as if a service of it had failed."""
-        if self._death:
+        if self._death is not None:
             self._death.set()
 
     async def run(self, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:

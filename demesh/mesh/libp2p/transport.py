@@ -134,7 +134,7 @@ class PskTCP(TCP):
             remote = _address_of(sock.getpeername())
         except OSError:
             return  # gone before we looked
-        if taken := self._own.get(remote):
+        if (taken := self._own.get(remote)) is not None:
             taken.set()
             return
         leave_door = self.door.enter(remote[0])
