@@ -195,7 +195,7 @@ def test_a_network_that_failed_lately_is_found(home: Path) -> None:
     def found(**network: Any) -> list[Finding]:
         said = {"running": True, "down_since": None, "rebuilds": 3, "failed_at": None, "problem": None, **network}
         answer = {**_status("nas"), "network": said}
-        return [each for each in its.running(home, Running(1, "", None), answer) if each.topic == "network"]
+        return [each for each in its.running(Home(home), Running(1, "", None), answer) if each.topic == "network"]
 
     assert found() == []
     why = {"problem": "The peer-to-peer service stopped: KeyError at pubsub.py:7."}
