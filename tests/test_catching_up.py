@@ -9,9 +9,9 @@ import trio
 from demesh import limits
 from demesh.config.load import Settings
 from demesh.errors import NetworkError
+from demesh.log.admission import Policy
 from demesh.mesh.memory import MemoryNetwork
 from demesh.mesh.network import SYNC, Stream
-from demesh.trust import Policy
 from tests.cluster import Member, Mesh, running, web_check
 
 
@@ -112,7 +112,7 @@ async def test_what_is_not_taken_in_is_not_missed(tmp_path: Path, autojump_clock
     mesh = Mesh(tmp_path)
     ann, ben, cid = (mesh.member(name, [web_check()]) for name in ("ann", "ben", "cid"))
     assert isinstance(cid.configured, Settings)
-    cid.configured = replace(cid.configured, policy=Policy(deny=frozenset({ben.key})))
+    cid.configured = replace(cid.configured, policy=Policy(denied=frozenset({ben.key})))
     async with running(ann, ben, seconds=3_600):
         mesh.connect(ann, ben)
         await trio.sleep(300)

@@ -5,8 +5,7 @@ deep. Maps, floats, tags, negative numbers, booleans, indefinite lengths, longer
 are refused. So equal values have equal bytes, and a hash over bytes is a hash over the value.
 """
 
-from collections.abc import Callable, Sequence
-from itertools import repeat
+from collections.abc import Callable, Iterable, Sequence
 from typing import Any, Never, cast
 
 import cbor2
@@ -50,12 +49,24 @@ def decode(data: bytes, *, depth_max: int = limits.ENTRY_DEPTH_MAX) -> Value:
 
 
 def _is_plain(value: object, depth_max: int) -> bool:
-    kind = type(value)
-    if kind is list:
-        return depth_max > 0 and all(map(_is_plain, cast(list[object], value), repeat(depth_max - 1)))
-    if kind is int:
-        return 0 <= cast(int, value) <= _UINT_MAX
-    return kind is bytes or kind is str
+    if type(value) is not list:
+        return _are_plain((value,), depth_max)
+    return depth_max > 0 and _are_plain(cast(list[object], value), depth_max - 1)
+
+
+def _are_plain(items: Iterable[object], depth_max: int) -> bool:
+    # One call for an array, none for what is in it: a node that catches up comes here for every number of every entry.
+    for item in items:
+        kind = type(item)
+        if kind is int:
+            if not 0 <= cast(int, item) <= _UINT_MAX:
+                return False
+        elif kind is list:
+            if depth_max <= 0 or not _are_plain(cast(list[object], item), depth_max - 1):
+                return False
+        elif kind is not bytes and kind is not str:
+            return False
+    return True
 
 
 class Fields:
@@ -104,11 +115,10 @@ class Fields:
         return value
 
     def uints(self, name: str, length_max: int, maximum: int) -> list[int]:
-        values = self.array(name, length_max)
-        for value in values:
-            if not isinstance(value, int) or value > maximum:
-                raise self._bad(name, f"integers up to {maximum}")
-        return cast(list[int], values)
+        values = cast(list[int], self.array(name, length_max))
+        if values and (set(map(type, values)) != {int} or max(values) > maximum):
+            raise self._bad(name, f"integers up to {maximum}")
+        return values
 
     def texts(self, name: str, length_max: int, chars_max: int = limits.TEXT_CHARS_MAX) -> tuple[str, ...]:
         values = self.array(name, length_max)
