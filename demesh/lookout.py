@@ -1,7 +1,8 @@
 """The lookout: looks at the view whenever something arrived and every second, concludes what is wrong, and tells the sinks.
 
 Guarantees: an incident is posted as soon as it opens or closes, and sinks can be changed while it looks. A node that did not
-run for a while (a suspended machine, a stopped process) listens anew before it accuses anybody, and takes nothing back meanwhile.
+run for a while (a suspended machine, a stopped process), or whose network does not, listens anew before it accuses anybody, and
+takes nothing back meanwhile.
 """
 
 import logging
@@ -26,14 +27,25 @@ _STALL_MS = 5_000
 
 
 class Lookout:
-    """`on_suspect` is called once for each time that a member becomes suspect: somebody else may have heard of it."""
+    """`on_suspect` is called once for each time that a member becomes suspect: somebody else may have heard of it. `hears`
+    tells whether others could be heard now.
+    """
 
-    def __init__(self, view: View, mesh: str, clock: Clock, post: Post, on_suspect: Callable[[], None]) -> None:
+    def __init__(
+        self,
+        view: View,
+        mesh: str,
+        clock: Clock,
+        post: Post,
+        on_suspect: Callable[[], None],
+        hears: Callable[[], bool] = lambda: True,
+    ) -> None:
         self._view = view
         self._mesh = mesh
         self._clock = clock
         self._post = post
         self._on_suspect = on_suspect
+        self._hears = hears
         self._labels: Labels = ()
         self._urls: Sequence[str] = ()
         self._senders: dict[str, AlertmanagerSender] = {}
@@ -77,7 +89,7 @@ class Lookout:
         """Look and tell, until cancelled."""
         async with trio.open_nursery() as self._nursery:
             self.set_sinks(self._urls, self._labels)
-            looked_ms = self._clock.monotonic_ms()
+            looked_ms = heard_ms = self._clock.monotonic_ms()
             while True:
                 with trio.move_on_after(_LOOK_SECONDS):
                     await self._changed.wait()
@@ -85,8 +97,11 @@ class Lookout:
                 now_ms = self._clock.monotonic_ms()
                 if now_ms - looked_ms > _STALL_MS:
                     log.warning("This node did not run for %d s; it listens anew.", (now_ms - looked_ms) // 1_000)
-                    self._view.listen_anew(now_ms, looked_ms)
+                if now_ms - heard_ms > _STALL_MS:
+                    self._view.listen_anew(now_ms, heard_ms)
                 looked_ms = now_ms
+                if self._hears():
+                    heard_ms = now_ms
                 began = trio.current_time()
                 self._conclude(now_ms, self._clock.wall_ms())
                 # In a large mesh something arrives all the time: looking may not take all of it.

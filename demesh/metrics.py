@@ -23,6 +23,8 @@ GOSSIP = Counter(
     ["direction"],
 )
 SWARM_BYTES = Counter("demesh_swarm_bytes_total", "Bytes on connections of the mesh, by direction.", ["direction"])
+NETWORK_RESTARTS = Counter("demesh_network_restarts_total", "Times that the network was built anew in place.")
+NETWORK_UP = Gauge("demesh_network_up", "1 while the network runs; 0 while it is being built anew.")
 PEERS = Gauge("demesh_peers", "Peers connected now.")
 CONFIG_GOOD = Gauge(
     "demesh_config_good", "1 unless the configuration, read anew, was refused: then an older one is in force."

@@ -47,6 +47,7 @@ from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import ASK, Stream, Usage
 from demesh.mesh.reach import keep_reaching
+from demesh.mesh.supervisor import Supervisor
 from demesh.mesh.syncer import Syncer
 from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
@@ -57,6 +58,7 @@ from demesh.view.presence import Presence
 
 log = logging.getLogger(__name__)
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
+_NETWORK_REBUILT = "This node's network failed and was built anew; its diagnostic log says why."
 
 
 class Node:
@@ -90,6 +92,9 @@ class Node:
             self.key,
         )
         self.duty = Duty(settings, mesh_id, self.key, self.view, edges.clock)
+        self._supervisor = Supervisor(
+            edges.network, edges.clock, edges.rng, self._keep_connected, self._warn_of_the_network
+        )
         self._membership = Membership(
             self.view,
             self.logs,
@@ -144,7 +149,7 @@ class Node:
         self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, edges.probes)
         probers = Probers(edges.probes, edges.public_probes)
         self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, lambda: self.settings)
-        self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some)
+        self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some, self._hears)
         self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
         self._housekeeper = Housekeeper(
             Retention(settings.raw_ms, settings.hour_ms, settings.size_max_bytes),
@@ -165,12 +170,11 @@ class Node:
         self._stop = stop
         self._edges.network.admit(self._admission.allows)
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._edges.network.run, self)
+            await nursery.start(self._supervisor.run, self)
             for task in (self._intake.run, self._syncer.run, self._lookout.run, self._end_with_the_store):
                 nursery.start_soon(task)
             for task in (self.historian.run, self._housekeeper.run):
                 nursery.start_soon(task)
-            self._keep_connected(nursery)
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()
                 return
@@ -200,7 +204,12 @@ class Node:
         answer = report.status(
             self.view, self.historian.past, self.historian.behind, self.mesh, self.key, now_ms, wall_ms
         )
-        return {**answer, "incidents": self._lookout.incidents()}
+        return {
+            **answer,
+            "logs": self._logs_told(),
+            "network": self._network_told(wall_ms),
+            "incidents": self._lookout.incidents(),
+        }
 
     def heads(self) -> list[dict[str, Any]]:
         """The answer of `demesh log heads --json`."""
@@ -330,10 +339,14 @@ class Node:
                     except UsageError as error:
                         log.error("What the mesh asks of this node is not taken up: %s", error)
 
-    def _keep_connected(self, nursery: trio.Nursery) -> None:
+    async def _keep_connected(self) -> None:
         network, rng = self._edges.network, self._edges.rng
-        nursery.start_soon(keep_dialling, self.settings.peers, network, self.key, rng, self._admission.allows)
-        nursery.start_soon(keep_reaching, self._membership.candidates, network, rng)
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(keep_dialling, self.settings.peers, network, self.key, rng, self._admission.allows)
+            nursery.start_soon(keep_reaching, self._membership.candidates, network, rng)
+
+    async def _warn_of_the_network(self) -> None:
+        await self._own_log.warn("network", _NETWORK_REBUILT)
 
     async def _keep_addresses(self) -> None:
         """Tell the mesh when this node can be dialled at other addresses, not too often."""
@@ -388,6 +401,19 @@ class Node:
 
     def _on_gaps(self, peer: bytes, gaps: Sequence[Gap]) -> None:
         self._syncer.pull_from(peer)
+
+    def _logs_told(self) -> dict[str, Any]:
+        missing = self._syncer.missing()
+        states = filter(None, map(self.logs.get, missing))
+        owners = {state.log: state.public_key for state in states}
+        return report.logs_told(self.view, missing, owners, left_off=self._syncer.left_off)
+
+    def _network_told(self, wall_ms: int) -> dict[str, Any]:
+        now = self._supervisor.condition
+        return report.network(now.rebuilds, now.problem, now.died_ago_ms, now.down_ms, wall_ms)
+
+    def _hears(self) -> bool:
+        return self._supervisor.condition.down_ms is None
 
     async def _end_with_the_store(self) -> None:
         """Raise what a handler of the network may not."""

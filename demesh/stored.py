@@ -58,7 +58,12 @@ class Stored:
         )
         for node in answer["nodes"]:
             node["presence"] = "unknown"
-        return {**answer, "incidents": []}
+        return {
+            **answer,
+            "logs": report.logs_told(view, {}, {}, left_off=False),
+            "network": report.network(0, "", None, 0, newest_ms),
+            "incidents": [],
+        }
 
     def members(self) -> list[dict[str, Any]]:
         """As `demesh members --json`; what was known last, so nobody's presence but of those that have left."""

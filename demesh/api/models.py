@@ -135,6 +135,32 @@ class HistoryModel(BaseModel):
     complete: bool
 
 
+class LackModel(BaseModel):
+    """A log of which peers hold more than the answering node."""
+
+    node: str | None = Field(description="Whose log it is; null while that is not known.")
+    log: str
+    entries: int = Field(description="How many are missing.")
+
+
+class LogsModel(BaseModel):
+    """How far the answering node is behind its peers. While it is not complete, it may not know yet what others know."""
+
+    behind: int = Field(description="Entries that peers hold and it lacks. A few are always on their way.")
+    complete: bool
+    lacks: list[LackModel]
+
+
+class NetworkModel(BaseModel):
+    """Whether the answering node is connected with others at all. Its network is built anew whenever it fails."""
+
+    running: bool
+    down_since: str | None
+    rebuilds: int = Field(description="How often it was built anew since the node started.")
+    failed_at: str | None = Field(description="When it failed the last time.")
+    problem: str | None = Field(description="Why it failed the last time.")
+
+
 class StatusModel(BaseModel):
     """What a node knows of the whole mesh, now."""
 
@@ -143,6 +169,8 @@ class StatusModel(BaseModel):
     as_of: str | None
     settled: bool = Field(description="Whether every live vantage has reported since this node listens.")
     history: HistoryModel
+    logs: LogsModel
+    network: NetworkModel
     checks: list[CheckModel]
     nodes: list[NodeModel]
     incidents: list[IncidentModel]

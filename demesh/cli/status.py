@@ -23,6 +23,7 @@ _COLUMNS = ("CHECK", "STATE", "SEEN BY", "LATENCY", "24 H", "30 D", "SINCE", "CE
 """Those that are empty for all checks are left out."""
 _UNBROKEN = ("CHECK", "STATE", "LATENCY", "SINCE")
 _COVERED = 0.9
+_LACKS_SHOWN = 8
 _EXIT_CODES = {"up": 0, "partial": 1, "down": 2, "unknown": 3}
 
 
@@ -78,6 +79,8 @@ def _print(answer: dict[str, Any]) -> None:
     now = datetime.fromisoformat(answer["as_of"])
     settling = "" if answer["settled"] else " · still settling"
     say((f"mesh {answer['mesh']} · {_counts(answer)} · asked: {answer['node']}{settling}{_unfinished(answer)}\n", ""))
+    for line in (*_network_line(answer, now), *_lacks_line(answer)):
+        say((f"{line}\n", "yellow"))
     if answer["checks"]:
         _print_checks(answer["checks"], now)
     else:
@@ -168,12 +171,38 @@ def _uptime(uptime: dict[str, Any] | None, hours: int) -> str:
 
 
 def _unfinished(answer: dict[str, Any]) -> str:
-    history = answer.get("history", {"complete": True})  # an older node does not say
-    return (
-        ""
-        if history["complete"]
-        else f" · uptime not complete yet, {count(history['behind'], 'entry', 'entries')} to go"
-    )
+    said = ""
+    for what, name in (("logs", "logs"), ("history", "uptime")):
+        progress = answer.get(what, {"complete": True})  # an older node does not say
+        if not progress["complete"]:
+            to_go = f", {count(progress['behind'], 'entry', 'entries')} to go" if progress["behind"] else ""
+            said += f" · {name} not complete yet{to_go}"
+    return said
+
+
+def _lacks_line(answer: dict[str, Any]) -> list[str]:
+    """Of whom not all is known yet, while a node catches up."""
+    logs = answer.get("logs", {"complete": True})
+    if logs["complete"] or not logs["lacks"]:
+        return []
+    lacks: list[dict[str, Any]] = logs["lacks"]
+    said = [
+        f"{each['node'] or 'a new log'} by {count(each['entries'], 'entry', 'entries')}"
+        for each in lacks[:_LACKS_SHOWN]
+    ]
+    more = f", and {len(lacks) - _LACKS_SHOWN} more" if len(lacks) > _LACKS_SHOWN else ""
+    return [f"! {answer['node']} still catches up; it is behind on {', '.join(said)}{more}."]
+
+
+def _network_line(answer: dict[str, Any], now: datetime) -> list[str]:
+    network = answer.get("network", {"running": True})
+    if network["running"] or not network["problem"]:
+        return []
+    since = ago(network["down_since"], now)
+    return [
+        f"! {answer['node']} has no network for {since}, so what is said of other nodes is of then: {network['problem']} It "
+        "tries again and again."
+    ]
 
 
 def _time(text: str | None) -> datetime | None:

@@ -17,6 +17,7 @@ from demesh.swarm_key_files import SwarmKeyFiles
 from demesh.target import public_target
 
 _SKEW_SECONDS = 5
+_LATELY_SECONDS = 86_400
 _PORTS = {"http": 80, "https": 443}
 
 
@@ -124,6 +125,7 @@ def running(home: Home, node: Running | None, answer: dict[str, Any] | DemeshErr
         yield bad("node", f"pid {node.pid} runs but does not answer: {answer}", "Look at its log; restart it.")
         return
     yield good("node", f"{answer['node']} (pid {node.pid}) runs and answers.")
+    yield from _network(answer)
     others = [each for each in answer["nodes"] if each["name"] != answer["node"]]
     silent = [each["name"] for each in others if each["presence"] == "silent"]
     if silent:
@@ -135,6 +137,19 @@ def running(home: Home, node: Running | None, answer: dict[str, Any] | DemeshErr
     if ahead:
         said = "; ".join(f"{name} by {seconds:.0f} s" for name, seconds in ahead.items())
         yield warning("skew", f"clocks ahead of this one: {said}.", "Synchronise the clocks, here or there.")
+
+
+def _network(answer: dict[str, Any]) -> Iterator[Finding]:
+    """Whether its network runs, and whether it has failed lately. An older node does not say."""
+    network, now = answer.get("network"), datetime.fromisoformat(answer["as_of"])
+    if not network or not network["failed_at"]:
+        return
+    if not network["running"]:
+        said = f"it has none since {network['down_since']}: {network['problem']}"
+        yield bad("network", said, "It tries again and again; if a port is taken, free it. Its log says more.")
+    elif (now - datetime.fromisoformat(network["failed_at"])).total_seconds() < _LATELY_SECONDS:
+        said = f"it failed at {network['failed_at']} and was built anew, {network['rebuilds']} times so far: "
+        yield warning("network", said + network["problem"], "Look at its log; if it happens again, report it.")
 
 
 def _ahead(answer: dict[str, Any]) -> dict[str, float]:

@@ -136,11 +136,10 @@ class Fields:
         return value
 
     def uints(self, name: str, length_max: int, maximum: int) -> list[int]:
-        values = self.array(name, length_max)
-        for value in values:
-            if not isinstance(value, int) or value > maximum:
-                raise self._bad(name, f"integers up to {maximum}")
-        return cast(list[int], values)
+        values = cast(list[int], self.array(name, length_max))
+        if values and (set(map(type, values)) != {int} or max(values) > maximum):
+            raise self._bad(name, f"integers up to {maximum}")
+        return values
 
     def texts(self, name: str, length_max: int, chars_max: int = limits.TEXT_CHARS_MAX) -> tuple[str, ...]:
         values = self.array(name, length_max)

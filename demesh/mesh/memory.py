@@ -23,9 +23,10 @@ class MemorySwarm:
         """Drop every broadcast message; streams still work."""
 
     def connect(self, a: bytes, b: bytes) -> None:
-        if self.networks[a].allowed(b) and self.networks[b].allowed(a):
-            self.networks[a].meet(b)
-            self.networks[b].meet(a)
+        one, other = self.networks[a], self.networks[b]
+        if one.allowed(b) and other.allowed(a) and not (one.dead or other.dead):
+            one.meet(b)
+            other.meet(a)
 
     def cut(self, a: bytes, b: bytes) -> None:
         self.networks[a].part(b)
@@ -33,7 +34,7 @@ class MemorySwarm:
 
 
 class MemoryNetwork:
-    """One node's place in a `MemorySwarm`."""
+    """One node's place in a `MemorySwarm`. It can be made to die, to be dead without a word, and to be unable to start."""
 
     def __init__(self, swarm: MemorySwarm, own: bytes) -> None:
         self._swarm = swarm
@@ -41,7 +42,14 @@ class MemoryNetwork:
         self._peers: set[bytes] = set()
         self._handler: Handler | None = None
         self._nursery: trio.Nursery | None = None
+        self._death: trio.Event
+        self.dead = False
+        """From its death until it runs again; others cannot reach it."""
         self.allowed: Callable[[bytes], bool] = lambda peer: True
+        self.cannot_start = ""
+        """Why, as long as that is so."""
+        self.ails = ""
+        """What an examination finds."""
         swarm.networks[own] = self
 
     def peers(self) -> frozenset[bytes]:
@@ -88,6 +96,8 @@ class MemoryNetwork:
     async def dial(self, host: str, port: int, expected: bytes | None = None) -> bytes:
         await trio.lowlevel.checkpoint()
         found = self._swarm.listening.get((host, port))
+        if self.dead:
+            raise DialError("The network is not running.")
         if found is None:
             raise DialError(f"{host}:{port} is not in memory.")
         if expected not in (None, found):
@@ -98,11 +108,28 @@ class MemoryNetwork:
                 raise DialError(f"{host}:{port} broke off.")
         return found
 
+    async def examine(self) -> None:
+        await trio.lowlevel.checkpoint()
+        if self.ails:
+            raise NetworkError(self.ails)
+
+    def die(self) -> None:
+        """End as if a service of it had failed."""
+        self._death.set()
+
     async def run(self, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        if self.cannot_start:
+            raise NetworkError(self.cannot_start)
+        self._death, self.dead = trio.Event(), False
         async with trio.open_nursery() as nursery:
             self._handler, self._nursery = handler, nursery
             task_status.started()
-            await trio.sleep_forever()
+            await self._death.wait()
+            nursery.cancel_scope.cancel()
+        self.dead = True
+        for peer in self.peers():
+            self._swarm.cut(self._own, peer)
+        raise NetworkError("A service of the network stopped.")
 
     def meet(self, peer: bytes) -> None:
         self._peers.add(peer)

@@ -112,7 +112,8 @@ class Network(Protocol):
         ...
 
     async def broadcast(self, data: bytes) -> None:
-        """Offer a message to all peers of the mesh. At most GOSSIP_MESSAGE_BYTES_MAX bytes."""
+        """Offer a message to all peers of the mesh. At most GOSSIP_MESSAGE_BYTES_MAX bytes. While the network does not
+        run there are none."""
         ...
 
     async def open_stream(self, peer: bytes, protocol: str = SYNC) -> Stream:
@@ -126,6 +127,12 @@ class Network(Protocol):
         """
         ...
 
+    async def examine(self) -> None:
+        """Look whether the network does what it should though nothing has failed. Cheap; may take for ever, and is to be
+        called with a deadline. Raises NetworkError that says what does not."""
+        ...
+
     async def run(self, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        """Listen and serve until cancelled; started when listening. Raises NetworkError if the port cannot be had."""
+        """Listen and serve until cancelled; started when listening. Raises NetworkError if the port cannot be had, and when
+        the network dies. Then all peers have been told as lost, and it may be called again (`demesh.mesh.supervisor`)."""
         ...

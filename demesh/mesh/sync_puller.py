@@ -94,8 +94,7 @@ class Puller:
                 continue
             state = self._states.get(row.log)
             fork = state.fork if state else None
-            first = max(state.head.seq + 1 if state else 0, row.pruned_to)
-            last = min(row.head_seq, fork.end - 1) if fork else row.head_seq
+            first, last = lacked(state, row)
             if row.fork and (fork is None or row.fork < fork.rank):
                 self._wants.append(WantProof(row.log))
             elif state and row.head_seq == state.head.seq and row.head_hash8 != state.head.hash[:8]:
@@ -204,6 +203,12 @@ class Puller:
     def skip(self, log: bytes) -> None:
         """Ask no further for a log whose page could not be taken."""
         self._wants = deque(want for want in self._wants if want.log != log or isinstance(want, WantProof))
+
+
+def lacked(state: LogState | None, row: Row) -> tuple[int, int]:
+    """The first and last place of a log that a peer holds by its `row` and a node in this `state` does not; none if reversed."""
+    last = min(row.head_seq, state.fork.end - 1) if state and state.fork else row.head_seq
+    return max(state.head.seq + 1 if state else 0, row.pruned_to), last
 
 
 def _row(value: Value) -> Row:

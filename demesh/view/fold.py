@@ -11,7 +11,6 @@ node runs and listens, over all its runs (`demesh.view.standing`): no date and n
 
 from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import replace
 
 from demesh import limits
 from demesh.errors import EntryError, UsageError
@@ -309,10 +308,9 @@ def _learn_at_second_hand(member: Member, entry: Entry, received_ms: int) -> Non
 def _unheard(view: LogView, entry: Entry, at_ms: int) -> LastSign:
     """For who was not heard yet since `at_ms`: it has twice the time it last asked for. Of a log that comes through others three
     entries must arrive before it is live, and that may take longer than one promise."""
-    sign = _sign(view, entry, at_ms)
-    return replace(sign, next_ms=2 * sign.next_ms)
+    return _sign(view, entry, at_ms, promises=2)
 
 
-def _sign(view: LogView, entry: Entry, at_ms: int) -> LastSign:
+def _sign(view: LogView, entry: Entry, at_ms: int, *, promises: int = 1) -> LastSign:
     roaming = view.hello is not None and view.hello.presence == PresenceProfile.ROAMING
-    return LastSign(at_ms, entry.next_ms, view.bye.back_by_ms if view.bye else None, roaming)
+    return LastSign(at_ms, promises * entry.next_ms, view.bye.back_by_ms if view.bye else None, roaming)

@@ -59,6 +59,32 @@ def status(
     }
 
 
+def network(rebuilds: int, problem: str, died_ago_ms: int | None, down_ms: int | None, wall_ms: int) -> Json:
+    """How the answering node is connected with the others: `down_ms` is for how long its network does not run, None if it
+    does; `died_ago_ms` when it failed the last time and `problem` why.
+    """
+    return {
+        "running": down_ms is None,
+        "down_since": None if down_ms is None else iso(wall_ms - down_ms),
+        "rebuilds": rebuilds,
+        "failed_at": None if died_ago_ms is None else iso(wall_ms - died_ago_ms),
+        "problem": problem or None,
+    }
+
+
+def logs_told(view: View, missing: Mapping[bytes, int], owners: Mapping[bytes, bytes], *, left_off: bool) -> Json:
+    """How far the answering node is behind what its peers hold: how many entries are `missing` of each log, and who its owner
+    is, if that is known. `left_off`: nobody knows how much there is still to get. A few entries are always on their way.
+    """
+    names = names_of_everyone(view)
+    lacks = [
+        {"node": names.get(owners[log]) if log in owners else None, "log": log.hex(), "entries": entries}
+        for log, entries in sorted(missing.items(), key=lambda item: (-item[1], item[0]))
+    ]
+    behind = sum(missing.values())
+    return {"behind": behind, "complete": behind <= limits.LOGS_BEHIND_MAX and not left_off, "lacks": lacks}
+
+
 def heads(view: View, states: Iterable[LogState]) -> list[Json]:
     """`demesh log heads --json`: every log with its member and newest entry, by log id."""
     names = names_of_everyone(view)

@@ -80,7 +80,12 @@ class Node:
     def status(self) -> dict[str, Any]:
         incident = {"name": "DemeshCheckDown", "subject": "web", "state": "open", "since": "2026-01-01T00:00:00Z"}
         answer = report.status(self.view, {}, 0, self.mesh, OWN.key, 2_000, 1_700_000_002_000)
-        return {**answer, "incidents": [{**incident, "labels": {"check": "web"}, "annotations": {}}]}
+        return {
+            **answer,
+            "logs": report.logs_told(self.view, {bytes(16): 40, OWN.log: 1}, {OWN.log: OWN.key}, left_off=False),
+            "network": report.network(1, "A service stopped.", 90_000, 3_000, 1_700_000_002_000),
+            "incidents": [{**incident, "labels": {"check": "web"}, "annotations": {}}],
+        }
 
     def heads(self) -> list[dict[str, Any]]:
         return [{"log": "ab", "node": "a", "peer_id": "12D3KooWx", "seq": 1, "hash": "cd"}]

@@ -6,6 +6,7 @@ from tests.bench.append import append
 from tests.bench.bytes_per_result import bytes_per_result
 from tests.bench.figure import Figure
 from tests.bench.intake import intake
+from tests.bench.join import join
 from tests.bench.load import load
 from tests.bench.loading import loading
 from tests.bench.mesh import mesh
@@ -32,5 +33,6 @@ USUAL: dict[str, Benchmark] = {
 ON_REQUEST: dict[str, Benchmark] = {
     "ten-peers": node_with_ten_peers,
     "mesh": mesh,
+    "join": join,
 }
 """What runs only when it is named."""

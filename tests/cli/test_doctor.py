@@ -15,7 +15,7 @@ from demesh.clock import SystemClock
 from demesh.doctor import machine
 from demesh.doctor import node as its
 from demesh.doctor.finding import Finding, Level, examine, good
-from demesh.home import Home
+from demesh.home import Home, Running
 from demesh.identity import SwarmKey, read_swarm_key
 from demesh.mesh.key_change import Change
 from demesh.swarm_key_files import SwarmKeyFiles
@@ -189,6 +189,23 @@ def test_a_running_node_is_asked(home: Path) -> None:
     assert found["members"][0]["sentence"] == "silent: old."
     assert found["skew"][0]["sentence"] == "clocks ahead of this one: vps by 90 s."
     assert "swarm port" not in found, "the node itself holds it"
+
+
+def test_a_network_that_failed_lately_is_found(home: Path) -> None:
+    def found(**network: Any) -> list[Finding]:
+        said = {"running": True, "down_since": None, "rebuilds": 3, "failed_at": None, "problem": None, **network}
+        answer = {**_status("nas"), "network": said}
+        return [each for each in its.running(Home(home), Running(1, "", None), answer) if each.topic == "network"]
+
+    assert found() == []
+    why = {"problem": "The peer-to-peer service stopped: KeyError at pubsub.py:7."}
+    (lately,) = found(failed_at="2026-01-01T11:00:00Z", **why)
+    assert lately.level == Level.WARNING
+    assert lately.sentence.endswith("3 times so far: The peer-to-peer service stopped: KeyError at pubsub.py:7.")
+    assert found(failed_at="2025-12-30T11:00:00Z", **why) == []
+    (down,) = found(running=False, down_since="2026-01-01T11:00:00Z", failed_at="2026-01-01T11:59:00Z", **why)
+    assert down.level == Level.BAD
+    assert down.sentence.startswith("it has none since 2026-01-01T11:00:00Z: The peer-to-peer")
 
 
 def test_a_node_that_runs_and_does_not_answer_is_found(home: Path) -> None:

@@ -112,6 +112,32 @@ def test_while_history_is_being_folded_it_says_that_uptime_is_not_complete(tmp_p
     assert "uptime" not in _shown(tmp_path, folded).out
 
 
+def test_while_logs_are_being_got_it_says_whose_and_how_far(tmp_path: Path) -> None:
+    lacks = [{"node": "fra", "log": "ab", "entries": 120_000}, {"node": None, "log": "cd", "entries": 1}]
+    behind = _answer(logs={"behind": 120_001, "complete": False, "lacks": lacks})
+    said = _shown(tmp_path, behind).out
+    assert "asked: nas · logs not complete yet, 120001 entries to go\n" in said
+    assert "! nas still catches up; it is behind on fra by 120000 entries, a new log by 1 entry." in said
+    many = [{**lacks[0], "node": f"n{number}"} for number in range(12)]
+    said = _shown(tmp_path, _answer(logs={"behind": 1, "complete": False, "lacks": many})).out
+    assert "n7 by 120000 entries, and 4 more." in said
+    left_off = _answer(logs={"behind": 0, "complete": False, "lacks": []})
+    assert "asked: nas · logs not complete yet\n" in _shown(tmp_path, left_off).out
+    complete = _answer(logs={"behind": 1, "complete": True, "lacks": [lacks[1]]})
+    assert "not complete" not in _shown(tmp_path, complete).out
+    assert "catches up" not in _shown(tmp_path, complete).out
+
+
+def test_a_node_without_its_network_says_so_and_why(tmp_path: Path) -> None:
+    network = {"running": False, "rebuilds": 2, "failed_at": "2026-03-01T11:59:00Z", "problem": "The port is taken."}
+    down = _answer(network={**network, "down_since": "2026-03-01T11:30:00Z"})
+    assert (
+        "! nas has no network for 30m, so what is said of other nodes is of then: The port is taken."
+        in _shown(tmp_path, down).out
+    )
+    assert "no network" not in _shown(tmp_path, _answer(network={**network, "running": True, "down_since": None})).out
+
+
 def test_what_a_node_warns_of_is_a_line_whole_however_narrow_the_screen(tmp_path: Path) -> None:
     text = "The store takes 2000000001 bytes of at most 2000000000: what is oldest is forgotten early. \x1b[2J[red]"
     warned = [{"at": "2026-03-01T10:00:00Z", "subject": "retention", "text": text}]

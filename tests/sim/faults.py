@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 import trio
 
+from demesh import limits
 from demesh.checks.check import Check
 from demesh.errors import ConfigError, UsageError
 from demesh.log.admission import Policy
@@ -191,6 +192,25 @@ async def _forge(simulation: "Simulation", rng: random.Random) -> None:
     """Somebody sends what was said before, once more or changed a little."""
     simulation.forge(rng)
     await trio.lowlevel.checkpoint()
+
+
+@_fault("network", 400)
+async def _network(simulation: "Simulation", rng: random.Random) -> None:
+    """The network of a node dies, for a moment or for as long as somebody else has its port, while the node lives on."""
+    async with _one(simulation, rng) as machine:
+        if machine and machine.process:
+            network = machine.process.network
+            links = split(simulation.addresses(), [machine.address])
+            async with _weather(simulation, Weather("network", 1, links), f"the network of {machine.name} died"):
+                network.cannot_start = rng.choice(["", "", "the port is taken"])
+                network.die()
+                try:
+                    await trio.sleep(rng.choice([rng.uniform(1, 10), rng.uniform(10, 200)]))
+                finally:
+                    network.cannot_start = ""
+                with trio.move_on_after(2 * limits.NETWORK_REBUILD_SECONDS_MAX):
+                    while machine.live and machine.process.network is network and not network.runs:  # noqa: ASYNC110 nothing tells
+                        await trio.sleep(1)
 
 
 # Processes and machines

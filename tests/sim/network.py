@@ -267,6 +267,9 @@ class SimNetwork:
         self.broadcasting: Callable[[bytes], None] = lambda _: None
         """Called with each message of this node's own before it leaves."""
         self.allowed: Callable[[bytes], bool] = lambda _: True
+        self.cannot_start = ""
+        """Why, as long as that is so."""
+        self._death: trio.Event | None = None
         self._fabric = fabric
         self._handler: Handler | None = None
         self._nursery: trio.Nursery | None = None
@@ -326,6 +329,8 @@ class SimNetwork:
     async def dial(self, host: str, port: int, expected: bytes | None = None) -> bytes:
         fabric = self._fabric
         self.process.step()
+        if not self.runs:
+            raise DialError("The network is not running.")
         there, back = (self.address, host), (host, self.address)
         with trio.move_on_after(limits.DIAL_SECONDS_MAX):
             await trio.sleep(fabric.delay(there) + fabric.delay(back))
@@ -343,16 +348,33 @@ class SimNetwork:
             return found.key
         raise DialError(f"{host}:{port} did not answer within {limits.DIAL_SECONDS_MAX} s.")
 
+    async def examine(self) -> None:
+        await trio.lowlevel.checkpoint()
+
+    @property
+    def runs(self) -> bool:
+        return self._fabric.listening.get(self.address) is self
+
+    def die(self) -> None:
+        """End as if a service of it had failed."""
+        if self._death is not None:
+            self._death.set()
+
     async def run(self, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
+        if self.cannot_start:
+            raise NetworkError(self.cannot_start)
+        death = self._death = trio.Event()
         async with trio.open_nursery() as nursery:
             self._handler, self._nursery = handler, nursery
             self._fabric.listening[self.address] = self
             task_status.started()
             try:
-                await trio.sleep_forever()
+                await death.wait()
+                nursery.cancel_scope.cancel()
             finally:
                 if not self.process.dead:
                     self._fabric.vanish(self, noticed=True)
+        raise NetworkError("A service of the network stopped.")
 
     # What the fabric brings; called in the process's own context
 

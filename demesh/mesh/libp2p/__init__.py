@@ -6,10 +6,11 @@ queue, table and wait a peer can cause has a bound. Not guaranteed: that a broad
 peer which holds the swarm key cannot waste this node's time.
 
 TCP, Noise and Yamux only: QUIC, WebTransport and WebRTC go around the swarm key. The library is subclassed and
-configured, never patched. What stands between it and the promises above, one idea a file:
+configured, never patched; docs/libp2p.md lists what for. What stands between it and the promises above, one idea a file:
 
     psk        the spec's cipher; the library's own is another one, and breaks when TCP splits a nonce; for either of two keys
     door       how many strangers may be on the doorstep at once
+    listener   where connections are accepted, so that a failure ends the network and not the process
     transport  TCP with both; frees the inbound slot of a closed connection, which the library never does
     identity   peers are Ed25519 keys, and nobody is ourselves
     dial       who listens at host:port, in one connection, with errors that name the cause
@@ -18,6 +19,7 @@ configured, never patched. What stands between it and the promises above, one id
     peers      which peers are connected, counted by connection
     stream     a sync stream that a cancelled sender cannot corrupt
     build      the host and its settings
+    health     whether the host is alive though nothing failed, and what it died of
     host       Libp2pNetwork: all of it under one nursery
     quiet      the library's log, kept off the terminal
 

@@ -27,6 +27,7 @@ from demesh import limits
 from demesh.identity import SwarmKey
 from demesh.mesh.libp2p.dial import Dialler
 from demesh.mesh.libp2p.identity import PeerNoise
+from demesh.mesh.libp2p.listener import Bound
 from demesh.mesh.libp2p.pubsub import GuardedPubsub, LeanGossipSub
 from demesh.mesh.libp2p.swarm import TameSwarm
 from demesh.mesh.libp2p.transport import PskTCP
@@ -82,8 +83,13 @@ def build(
     on_stream: Callable[[SwarmConn], None],
     on_message: Callable[[bytes, bytes], None],
     allowed: Callable[[bytes], bool],
+    bound: Bound,
+    nursery: trio.Nursery,
 ) -> Parts:
-    """Put a host together; nothing runs yet. `seed` is the Ed25519 seed, 32 bytes; `allowed` is asked of every peer's key."""
+    """Put a host together; nothing runs yet. `seed` is the Ed25519 seed, 32 bytes; `allowed` is asked of every peer's key.
+
+    It listens with the sockets of `bound`, by tasks in `nursery`.
+    """
     key_pair = create_new_key_pair(seed)
     own_id = ID.from_pubkey(key_pair.public_key)
     peerstore = PeerStore()
@@ -94,7 +100,7 @@ def build(
         muxer_transports_by_protocol={TProtocol(YAMUX_PROTOCOL): Yamux},
         negotiate_timeout=limits.PEER_UPGRADE_SECONDS_MAX,
     )
-    transport = PskTCP(swarm_keys)
+    transport = PskTCP(swarm_keys, bound, nursery)
     swarm = TameSwarm(own_id, peerstore, upgrader, transport, _connection_config(connections_max), on_stream)
     host = PlainHost(swarm)
     # By this protocol a peer may rewrite what is stored about it, unasked.

@@ -3,27 +3,22 @@
 The tree of tasks, all inside `run`:
 
     _serve           shielded: ends a moment after a cancellation, when the peers have been told
-      nursery        one task per connection (peers), closing streams (stream), renewing lost gossip streams (_tend)
+      nursery        one task per connection (peers), closing streams (stream), renewing lost gossip streams (_tend),
+                     accepting connections (listener), minding each service (health)
       swarm          libp2p's connections, their readers, the handlers of inbound streams
         pubsub       gossip's readers and writers, one of each per peer
           router     gossip's heartbeat
 
-libp2p's listeners and the handlers of accepted connections hang on trio's system nursery; `Parts.close` ends them.
-
 Guaranteed: `run` returns by cancellation or by NetworkError only, and leaves no task, socket or thread behind; it may
-then be called again. Not guaranteed: that it mends itself when a service of the library dies; whoever calls it does
-that.
+then be called again, and listens where it did before. A service of the library that ends, with an exception or without, ends
+`run`; one that goes on and does nothing is found by `examine`. Not guaranteed: that it mends itself; `demesh.mesh.supervisor`
+does that.
 """
 
-import errno
-import ipaddress
 import logging
-import os
-import socket
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import cast
 
 import trio
 from libp2p.abc import INetStream, ISecureConn
@@ -39,8 +34,10 @@ from demesh.errors import DialError, NetworkError
 from demesh.identity import SwarmKey, peer_id
 from demesh.interfaces import dialable, this_machines_addresses
 from demesh.mesh.libp2p.build import Parts, build
+from demesh.mesh.libp2p.health import death, examine, leaves, mind
 from demesh.mesh.libp2p.identity import id_of, key_of
 from demesh.mesh.libp2p.link import ask_where_seen, link_of
+from demesh.mesh.libp2p.listener import Bound
 from demesh.mesh.libp2p.peers import Peers
 from demesh.mesh.libp2p.quiet import quieten
 from demesh.mesh.libp2p.stream import PeerStream
@@ -50,6 +47,7 @@ from demesh.metrics import REFUSED
 logger = logging.getLogger(__name__)
 
 TEND_SECONDS = 30
+_NOT_RUNNING = "The network is not running."
 
 
 @dataclass(frozen=True, slots=True)
@@ -88,6 +86,8 @@ class Libp2pNetwork:
         self._connections_max = connections_max
         self._clock = clock or SystemClock()
         self._running: _Running | None = None
+        self._last_seqno = 0
+        self._ports: dict[tuple[str, int], int] = {}  # those that were free, by where to listen
         self._allowed: Callable[[bytes], bool] = lambda peer: True
 
     def peers(self) -> frozenset[bytes]:
@@ -136,7 +136,11 @@ class Libp2pNetwork:
             raise NetworkError(
                 f"A broadcast of {len(data)} bytes is too long: {limits.GOSSIP_MESSAGE_BYTES_MAX} are allowed."
             )
-        await self._now().parts.pubsub.publish(self._topic, data)
+        if self._running:
+            try:
+                await self._running.parts.pubsub.publish(self._topic, data)
+            except Exception as error:  # noqa: BLE001 - a hint that a dying service does not take is lost, no more
+                logger.debug("A message could not be published: %r", error)
 
     async def open_stream(self, peer: bytes, protocol: str = SYNC) -> Stream:
         running = self._now()
@@ -148,7 +152,9 @@ class Libp2pNetwork:
 
     async def dial(self, host: str, port: int, expected: bytes | None = None) -> bytes:
         """See `Network.dial`. A peer that is connected already is not connected to again."""
-        running = self._now()
+        running = self._running
+        if running is None:
+            raise DialError(_NOT_RUNNING)
         if expected is not None and expected in running.peers.names():
             return expected
         try:
@@ -178,32 +184,54 @@ class Libp2pNetwork:
                 raise DialError(f"{where} is one too many: there are {self._connections_max} connections.") from error
             raise DialError(f"{where} has our swarm key, but broke off the connection.") from error
 
+    async def examine(self) -> None:
+        await examine(self._now().parts, self._connections_max)
+
     async def run(self, handler: Handler, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
-        addresses = [_listen_address(host, port) for host, port in self._listen]
+        bound = Bound()
         failures: list[BaseException] = []
         try:
+            addresses = [self._bind(bound, host, port) for host, port in self._listen]
             async with trio.open_nursery() as nursery:
                 # The library's tasks must outlive a cancellation for as long as saying farewell takes, so they run in a
                 # shielded task that this one stops.
                 stop = trio.Event()
-                nursery.start_soon(self._serve, handler, addresses, stop, task_status)
+                nursery.start_soon(self._serve, handler, bound, addresses, stop, task_status)
                 try:
                     await trio.sleep_forever()
                 finally:
                     stop.set()
         except* Exception as group:  # noqa: BLE001 - whatever ended a service of the library is raised below
-            failures.extend(_leaves(group))
-        for failure in failures:
-            if isinstance(failure, NetworkError):
-                raise failure
-            raise NetworkError(f"The peer-to-peer service stopped: {failure!r}.") from failure
+            failures.extend(leaves(group))
+        finally:
+            bound.close()
+        if failures:
+            raise death(failures)
+
+    def _bind(self, bound: Bound, host: str, port: int) -> Multiaddr:
+        """Listen, where any port is wanted at the one that it was the last time. Raises NetworkError."""
+        before = self._ports.get((host, port), port)
+        try:
+            address = bound.bind(host, before, self._listen)
+        except NetworkError:
+            if before == port:
+                raise
+            address = bound.bind(host, port, self._listen)
+        if not port:
+            self._ports[host, port] = int(address.value_for_protocol("tcp") or 0)
+        return address
 
     async def _serve(
-        self, handler: Handler, addresses: list[Multiaddr], stop: trio.Event, task_status: trio.TaskStatus[None]
+        self,
+        handler: Handler,
+        bound: Bound,
+        addresses: list[Multiaddr],
+        stop: trio.Event,
+        task_status: trio.TaskStatus[None],
     ) -> None:
         with trio.CancelScope(shield=True):
             async with trio.open_nursery() as nursery:
-                running = self._assembled(handler, nursery)
+                running = self._assembled(handler, bound, nursery)
                 parts = running.parts
                 try:
                     async with (
@@ -216,27 +244,34 @@ class Libp2pNetwork:
                             await parts.pubsub.subscribe(self._topic)
                             await _listen(parts, addresses)
                             self._running = running
-                            nursery.start_soon(self._tend, running)
-                            task_status.started()
-                            await stop.wait()
+                            async with trio.open_nursery() as minding:
+                                for service in (parts.swarm, parts.pubsub, parts.router):
+                                    minding.start_soon(mind, service)
+                                minding.start_soon(self._tend, running)
+                                task_status.started()
+                                await stop.wait()
+                                minding.cancel_scope.cancel()
                         finally:
                             self._running = None
+                            self._last_seqno = parts.pubsub.counter
                             await parts.close()
                 finally:
                     parts.pubsub.seen_messages.stop()  # its thread
                     nursery.cancel_scope.cancel()
 
-    def _assembled(self, handler: Handler, nursery: trio.Nursery) -> _Running:
+    def _assembled(self, handler: Handler, bound: Bound, nursery: trio.Nursery) -> _Running:
         peers = Peers(handler, nursery, self._is_allowed)
         parts = build(
             seed=self._seed,
             swarm_keys=self._swarm_keys,
             topic=self._topic,
-            seqno=self._clock.wall_ms() * 1_000_000,
+            seqno=max(self._last_seqno, self._clock.wall_ms() * 1_000_000),
             connections_max=self._connections_max,
             on_stream=peers.note,
             on_message=handler.message,
             allowed=self._is_allowed,
+            bound=bound,
+            nursery=nursery,
         )
         parts.swarm.register_notifee(peers)
         for protocol, handle in {**dict.fromkeys(PROTOCOLS, handler.stream), **self._served}.items():
@@ -261,7 +296,7 @@ class Libp2pNetwork:
 
     def _now(self) -> _Running:
         if self._running is None:
-            raise NetworkError("The network is not running.")
+            raise NetworkError(_NOT_RUNNING)
         return self._running
 
 
@@ -288,36 +323,3 @@ async def _listen(parts: Parts, addresses: list[Multiaddr]) -> None:
     for address in addresses:  # the library is content if one of them works
         if str(address) not in parts.swarm.listeners:
             raise NetworkError(f"Cannot listen at {address}.")
-
-
-def _listen_address(host: str, port: int) -> Multiaddr:
-    """The multiaddr of a host and port that can be listened at now. Raises NetworkError.
-
-    The library listens with SO_REUSEPORT, so two nodes would share a port, each getting half of the connections. A bind
-    without it fails when anyone listens there.
-    """
-    where = address_text(host, port)
-    try:
-        ip = ipaddress.ip_address(host)
-    except ValueError:
-        raise NetworkError(f"Cannot listen at {where}: {host} is not an IP address.") from None
-    family = socket.AF_INET6 if ip.version == 6 else socket.AF_INET
-    try:
-        with socket.socket(family, socket.SOCK_STREAM) as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)  # connections of an earlier run may still fade
-            probe.bind((host, port))
-            probe.listen(1)
-    except OSError as error:
-        if error.errno == errno.EADDRINUSE:
-            raise NetworkError(
-                f"{where} is taken by another process (a second node?). Choose another port with `--listen HOST:PORT`."
-            ) from None
-        raise NetworkError(f"Cannot listen at {where}: {os.strerror(error.errno or 0)}.") from None
-    return Multiaddr(f"/ip{ip.version}/{host}/tcp/{port}")
-
-
-def _leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        group = cast(BaseExceptionGroup[BaseException], error)
-        return [leaf for member in group.exceptions for leaf in _leaves(member)]
-    return [error]

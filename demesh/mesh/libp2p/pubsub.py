@@ -55,6 +55,16 @@ class LeanGossipSub(GossipSub):
             eclipse_protection_enabled=False,
             max_pending_messages_per_peer=limits.GOSSIP_MESSAGES_PENDING_PER_PEER_MAX,
         )
+        self._beat = trio.Event()
+
+    async def next_heartbeat(self) -> None:
+        """Wait until the router has looked after its mesh once more."""
+        await self._beat.wait()
+
+    def mesh_heartbeat(self) -> Any:
+        self._beat.set()
+        self._beat = trio.Event()
+        return super().mesh_heartbeat()
 
     def send_rpc(self, peer_id: ID, rpc: rpc_pb2.RPC, priority: bool = False) -> None:
         # A signed record of our addresses with every message: dear to verify, and nobody here dials by it.

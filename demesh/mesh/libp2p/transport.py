@@ -15,19 +15,20 @@ import socket
 from collections.abc import Sequence
 
 import trio
-from libp2p.abc import IRawConnection
+from libp2p.abc import IListener, IRawConnection
 from libp2p.custom_types import THandler
 from libp2p.io.abc import ReadWriteCloser
 from libp2p.io.trio import TrioTCPStream
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.transport.exceptions import OpenConnectionError
-from libp2p.transport.tcp.tcp import TCP, TCPListener
+from libp2p.transport.tcp.tcp import TCP
 from libp2p.utils.multiaddr_utils import extract_ip_from_multiaddr
 from multiaddr import Multiaddr
 
 from demesh import limits
 from demesh.identity import SwarmKey
 from demesh.mesh.libp2p.door import Door
+from demesh.mesh.libp2p.listener import Bound, Listener
 from demesh.mesh.libp2p.psk import PskStream
 from demesh.metrics import REFUSED
 
@@ -43,11 +44,17 @@ class InboundStream(PskStream):
 
 
 class PskTCP(TCP):
-    """libp2p's TCP transport for the swarm keys `keys`: with any of them a connection is accepted; the newest is first."""
+    """libp2p's TCP transport for the swarm keys `keys`: with any of them a connection is accepted; the newest is first.
 
-    def __init__(self, keys: Sequence[SwarmKey]) -> None:
+    It listens with the sockets of `bound`, in `nursery`.
+    """
+
+    def __init__(self, keys: Sequence[SwarmKey], bound: Bound, nursery: trio.Nursery) -> None:
         super().__init__()
         self.keys = tuple(keys)
+        self._bound = bound
+        self._nursery = nursery
+        self._own: dict[tuple[str, int], trio.Event] = {}  # our own connections to where we listen, by their address
         self.door = Door(limits.PEER_HALF_OPEN_MAX, limits.PEER_HALF_OPEN_PER_ADDRESS_MAX)
         self._open: set[PskStream] = set()
 
@@ -88,12 +95,28 @@ class PskTCP(TCP):
         # The inherited method, for hole punching, would hand out a connection without the swarm key.
         raise OpenConnectionError("Connections from a chosen port are not supported.")
 
-    def create_listener(self, handler_function: THandler) -> TCPListener:
-        async def accept(stream: ReadWriteCloser) -> None:
-            assert isinstance(stream, TrioTCPStream)
-            await self._accept(stream, handler_function)
+    def create_listener(  # pyright: ignore[reportIncompatibleMethodOverride] what ITransport asks for is enough
+        self, handler_function: THandler
+    ) -> IListener:
+        async def accept(stream: trio.SocketStream) -> None:
+            await self._accept(TrioTCPStream(stream), handler_function)
 
-        return TCPListener(accept)
+        return Listener(self._bound, self._nursery, accept)
+
+    async def reach_itself(self, host: str, port: int) -> None:
+        """Return once a connection of our own to where we listen has been taken up; never, if none is. Raises OSError."""
+        ip = ipaddress.ip_address(host)
+        if ip.is_unspecified:
+            host = "127.0.0.1" if ip.version == 4 else "::1"
+        with trio.socket.socket(socket.AF_INET6 if ip.version == 6 else socket.AF_INET, socket.SOCK_STREAM) as sock:
+            await sock.bind((host, 0))
+            name = _address_of(sock.getsockname())
+            taken = self._own[name] = trio.Event()
+            try:
+                await sock.connect((host, port))
+                await taken.wait()
+            finally:
+                del self._own[name]
 
     async def close(self) -> None:
         """Close what is still open, without farewell. The swarm calls it last."""
@@ -104,13 +127,16 @@ class PskTCP(TCP):
         self._open.clear()
 
     async def _accept(self, stream: TrioTCPStream, handler: THandler) -> None:
-        # Whenever this returns, TCPListener's caller (trio.serve_listeners) closes the socket.
+        # Whenever this returns, the listener closes the socket.
         sock = stream.stream.socket
         try:
             _tune(sock)
             remote = _address_of(sock.getpeername())
         except OSError:
             return  # gone before we looked
+        if (taken := self._own.get(remote)) is not None:
+            taken.set()
+            return
         leave_door = self.door.enter(remote[0])
         if leave_door is None:
             REFUSED.labels("network", "half_open").inc()
