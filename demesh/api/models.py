@@ -1,6 +1,9 @@
 """The shapes of the API's answers, for `/openapi.json`. Who builds on them may rely on every field here; more may come.
 
 Times are ISO 8601 in UTC, to the second. The answers themselves are made in `demesh.view.report`; a test holds them to this.
+
+What of a status is the answering node's own is marked `x-local`. All else is the same on all nodes that hold the same logs, as
+soon as they have heard of the same members.
 """
 
 from typing import Any, Literal
@@ -8,6 +11,8 @@ from typing import Any, Literal
 from pydantic import BaseModel, ConfigDict, Field
 
 from demesh import limits
+
+_LOCAL: dict[str, Any] = {"x-local": True}
 
 
 class Health(BaseModel):
@@ -63,9 +68,11 @@ class CheckModel(BaseModel):
     interval_ms: int
     spread: int | None = Field(description="How many nodes are to run it; None: all that are selected.")
     certificate_expires_at: str | None
-    uptime: dict[str, UptimeModel] = Field(description="By window: 1h, 24h, 7d, 30d, 365d.")
+    uptime: dict[str, UptimeModel] = Field(
+        description="By window: 1h, 24h, 7d, 30d, 365d, each up to the node's last look back.", json_schema_extra=_LOCAL
+    )
     latency_ms: dict[str, float] = Field(
-        description="Quantiles of the last 24 hours: p50, p95, p99. Empty without any."
+        description="Quantiles of the last 24 hours: p50, p95, p99. Empty without any.", json_schema_extra=_LOCAL
     )
     vantages: list[VantageModel]
 
@@ -84,7 +91,10 @@ class NodeModel(BaseModel):
     name: str
     peer_id: str
     presence: str = Field(description="alive, suspect, silent or away")
-    seen_at: str | None
+    seen_at: str | None = Field(
+        description="When it was heard of last, by the answering node's clock; of one that is silent, by its own.",
+        json_schema_extra=_LOCAL,
+    )
     version: str | None
     tags: list[str]
     addresses: list[str] = Field(description="Where it can be dialled, as multiaddrs.")
@@ -123,9 +133,11 @@ class IncidentModel(BaseModel):
     name: str = Field(description="The alert's name, such as DemeshCheckDown.")
     subject: str
     state: str
-    since: str | None
-    labels: dict[str, str]
-    annotations: dict[str, str]
+    since: str | None = Field(json_schema_extra=_LOCAL)
+    labels: dict[str, str] = Field(
+        description="Those of the node's own configuration are among them.", json_schema_extra=_LOCAL
+    )
+    annotations: dict[str, str] = Field(json_schema_extra=_LOCAL)
 
 
 class HistoryModel(BaseModel):
@@ -165,12 +177,14 @@ class StatusModel(BaseModel):
     """What a node knows of the whole mesh, now."""
 
     mesh: str
-    node: str | None = Field(description="The name of the node that answers.")
-    as_of: str | None
-    settled: bool = Field(description="Whether every live vantage has reported since this node listens.")
-    history: HistoryModel
-    logs: LogsModel
-    network: NetworkModel
+    node: str | None = Field(description="The name of the node that answers.", json_schema_extra=_LOCAL)
+    as_of: str | None = Field(description="When it answers, by its clock.", json_schema_extra=_LOCAL)
+    settled: bool = Field(
+        description="Whether every live vantage has reported since this node listens.", json_schema_extra=_LOCAL
+    )
+    history: HistoryModel = Field(json_schema_extra=_LOCAL)
+    logs: LogsModel = Field(json_schema_extra=_LOCAL)
+    network: NetworkModel = Field(json_schema_extra=_LOCAL)
     checks: list[CheckModel]
     nodes: list[NodeModel]
     incidents: list[IncidentModel]

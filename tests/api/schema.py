@@ -2,7 +2,10 @@
 of an object that the schema does not name.
 """
 
+from collections.abc import Iterator
 from typing import Any
+
+from demesh.api.models import StatusModel
 
 _TYPES: dict[str, tuple[type, ...]] = {
     "string": (str,),
@@ -13,7 +16,8 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "array": (list,),
     "null": (type(None),),
 }
-_WORDS_ONLY = {"title", "description"}
+_LOCAL = "x-local"
+_WORDS_ONLY = {"title", "description", _LOCAL}
 _KNOWN = {*_WORDS_ONLY, "$ref", "anyOf", "type", "const", "items", "properties", "required", "additionalProperties"}
 
 
@@ -50,3 +54,16 @@ def _object_faults(value: dict[str, Any], schema: Any, document: Any, place: str
         else:
             found += faults(each, described, document, f"{place}.{key}")
     return found
+
+
+def local_fields() -> Iterator[str]:
+    """The fields of a status that are the answering node's own: `as_of`, `checks[].uptime`."""
+    whole = StatusModel.model_json_schema()
+    waiting: list[tuple[str, Any]] = [("", whole)]
+    while waiting:
+        place, schema = waiting.pop()
+        for name, field in schema["properties"].items():
+            if field.get(_LOCAL):
+                yield place + name
+            elif "$ref" in field.get("items", {}):
+                waiting.append((f"{place}{name}[].", whole["$defs"][field["items"]["$ref"].rpartition("/")[2]]))

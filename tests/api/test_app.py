@@ -1,5 +1,7 @@
 """The API's routes, asked as an ASGI server asks them."""
 
+import re
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from demesh import limits
 from demesh.errors import ConfigError, UsageError
 from tests.api.asking import Node, ask, check, run, whole
-from tests.api.schema import faults
+from tests.api.schema import faults, local_fields
 
 pytestmark = pytest.mark.trio
 _UNIX: Any = None
@@ -34,6 +36,13 @@ async def test_every_answer_is_of_the_shape_that_openapi_json_describes(path: st
     assert answer.headers["content-type"] == "application/json"
     assert answer.json
     assert faults(answer.json, _schema(document, path), document) == []
+
+
+async def test_the_docs_name_every_field_of_a_status_that_is_the_nodes_own() -> None:
+    text = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    table = text.partition("### The same on every node")[2].partition("\n\nTwo things")[0].partition("|---|---|")[2]
+    cells = [line.split("|")[1] for line in table.strip().splitlines()]
+    assert sorted(re.findall(r"`([^`]+)`", " ".join(cells))) == sorted(local_fields())
 
 
 async def test_what_the_node_knows_is_served_as_it_is() -> None:

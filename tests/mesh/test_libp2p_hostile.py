@@ -18,6 +18,7 @@ from demesh.mesh.libp2p import build as build_module
 from demesh.mesh.libp2p.identity import id_of
 from demesh.mesh.libp2p.pubsub import PROTOCOL
 from demesh.mesh.network import PROTOCOLS, Stream
+from tests.log.builders import public_key_of
 from tests.mesh.libp2p_harness import SECONDS, TOPIC, Mesh, Node, Recorder, eventually, mesh, refused
 
 
@@ -131,6 +132,21 @@ async def test_a_message_with_a_malformed_key_ends_nothing() -> None:
         )
         await _attack(attacker, victim, rpc_pb2.RPC(publish=[message]).SerializeToString(), "garbage_rpc")
         await _still_talks(m, victim)
+
+
+@pytest.mark.trio
+async def test_a_message_that_its_author_did_not_sign_is_counted_and_not_taken() -> None:
+    async with mesh() as m:
+        victim, attacker = await _victim_and_attacker(m)
+        message = rpc_pb2.Message(
+            data=b"x",
+            topicIDs=[TOPIC],
+            from_id=id_of(public_key_of("somebody")).to_bytes(),
+            seqno=b"12345678",
+            signature=bytes(64),
+        )
+        await _attack(attacker, victim, rpc_pb2.RPC(publish=[message]).SerializeToString(), "bad_signature")
+        await _still_talks(m, victim)  # what it hears next is what is said there
 
 
 class Raising(Recorder):

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 import time
+from functools import partial
 
 import libp2p
 import pytest
@@ -281,6 +282,22 @@ async def test_another_swarm_key_is_named_at_once() -> None:
 
 
 @pytest.mark.trio
+async def test_who_is_too_slow_to_greet_is_not_said_to_have_another_swarm_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "PEER_UPGRADE_SECONDS_MAX", 0.2)
+
+    async def begin_to_greet(stream: trio.SocketStream) -> None:
+        await stream.send_all(bytes(24))
+        await trio.sleep_forever()
+
+    async with mesh() as m:
+        a = await m.start("a", host=None)
+        [listener] = await m.nursery.start(partial(trio.serve_tcp, begin_to_greet, 0, host="127.0.0.1"))
+        port = listener.socket.getsockname()[1]
+        with pytest.raises(DialError, match="did not greet within"), trio.fail_after(SECONDS):
+            await a.network.dial("127.0.0.1", port)
+
+
+@pytest.mark.trio
 async def test_a_node_without_a_swarm_key_gets_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PEER_UPGRADE_SECONDS_MAX", 1)
     async with mesh() as m:
@@ -323,7 +340,7 @@ async def test_every_failed_dial_says_what_is_wrong(monkeypatch: pytest.MonkeyPa
             silent.listen()
             port = silent.getsockname()[1]
             assert (await sentence("127.0.0.1", port)).startswith(
-                f"127.0.0.1:{port} accepts connections but said nothing"
+                f"127.0.0.1:{port} accepts connections but did not greet"
             )
         assert await sentence("127.0.0.1", b.port) == f"127.0.0.1:{b.port} is this node itself."
         assert await sentence("127.0.0.1", a.port, expected=bytes(32)) == (

@@ -7,7 +7,7 @@ is then used.
 What an address can answer, in the order in which we find out:
 
     connect refused, unreachable, timed out     the sentence says which
-    closes, or stays silent                     full, or no demesh at all: its swarm key is unknown
+    closes, or does not greet in time           full, or no demesh at all: its swarm key is unknown
     bytes that are not multistream's greeting   another swarm key (or none, or another protocol)
     the greeting, but no Noise handshake        our swarm key, and something is broken
     our own identity, or not the expected one   the sentence says so
@@ -117,13 +117,14 @@ class Dialler:
                 raise DialError(
                     f"{where} has our swarm key, but the handshake failed ({type(error).__name__})."
                 ) from error
-            if stream.received_bytes:
-                raise self._wrong_key(where) from error
             if isinstance(error, trio.TooSlowError):
                 raise DialError(
-                    f"{where} accepts connections but said nothing within {limits.PEER_UPGRADE_SECONDS_MAX} s: "
-                    "it is overloaded, or no demesh node."
+                    f"{where} accepts connections but did not greet within {limits.PEER_UPGRADE_SECONDS_MAX} s: "
+                    "it is overloaded, or no demesh node.",
+                    wrong_swarm_key=bool(stream.received_bytes),  # nobody knows; an older key may be tried
                 ) from None
+            if stream.received_bytes:
+                raise self._wrong_key(where) from error
             raise DialError(f"{where} closed the connection at once: it is full, or no demesh node.") from None
 
     def _wrong_key(self, where: str) -> DialError:
