@@ -190,7 +190,7 @@ MUTANTS = {
         "history gives signs of life",
         _all_is_live,
         frozenset({"last-words"}),
-        ("What is unknown closes nothing.",),
+        ("What is unknown closes nothing.", "No missed alarm."),
         minutes=20,
     ),
     "wall-clock": Mutant("the wall clock decides", _wall_clock_decides, frozenset({"wall-step", "wall-years"}), ()),
