@@ -40,12 +40,11 @@ def mesh(scope: Scope) -> list[Figure]:
         configs = [checks + _FLIPPING.format(url=flipping.url), *[checks] * (count - 1)]
         nodes = start_mesh(running, scope.place, configs)
         time.sleep(scope.choose(30.0, 1.0))  # what the start set going
-        cost = _at_rest(nodes[1:], scope.choose(60.0, 3.0))
+        at_rest = _at_rest(f"mesh of {count}, {_CHECKS} checks at {_INTERVAL} each", nodes[1:], scope.choose(60.0, 3.0))
         changes = _changes(nodes, flipping, scope.choose(60, 4))
         nodes[0].stop()
         signed_ms = _signed_ms(nodes[0].own_entries(), changes)
-    within = f"mesh of {count}, {_CHECKS} checks at {_INTERVAL} each"
-    return [*_spread(count, changes, signed_ms), *(Figure(f"{within}: {what}", *rest) for what, *rest in cost)]
+    return [*_told(count, changes, signed_ms), *at_rest]
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,7 +101,7 @@ def _signed_ms(entries: Sequence[Entry], changes: Sequence[_Change]) -> list[int
     ]
 
 
-def _spread(count: int, changes: Sequence[_Change], signed_ms: Sequence[int]) -> list[Figure]:
+def _told(count: int, changes: Sequence[_Change], signed_ms: Sequence[int]) -> list[Figure]:
     from_entry = sorted(change.told_ms - at for change, at in zip(changes, signed_ms, strict=True))
     from_target = sorted(change.told_ms - change.at_ms for change in changes)
     what, budget = f"mesh of {count}: change signed by one, told by all", Budget(2_000)
@@ -119,8 +118,8 @@ def _percentile(ascending: Sequence[int], percent: int) -> int:
     return ascending[ceil(len(ascending) * percent / 100) - 1]
 
 
-def _at_rest(nodes: Sequence[MeasuredNode], seconds: float) -> list[tuple[Any, ...]]:
-    """What the nodes use of the machine and say to each other, as (what, value, unit[, peer, name, budget])."""
+def _at_rest(what: str, nodes: Sequence[MeasuredNode], seconds: float) -> list[Figure]:
+    """What the nodes use of the machine, and what they say to each other."""
     metrics, used = [node.metrics() for node in nodes], [node.cpu_seconds() for node in nodes]
     began = time.perf_counter()
     time.sleep(seconds)
@@ -128,19 +127,17 @@ def _at_rest(nodes: Sequence[MeasuredNode], seconds: float) -> list[tuple[Any, .
     percent = [100 * (node.cpu_seconds() - before) / took for node, before in zip(nodes, used, strict=True)]
     after = [node.metrics() for node in nodes]
 
-    def rate(series: str, per: float = 1) -> float:
-        """In the mean of all nodes, a second."""
-        return sum(now[series] - before[series] for now, before in zip(after, metrics, strict=True)) / (
-            len(nodes) * took * per
-        )
+    def rate(series: str) -> float:
+        """A second, in the mean of the nodes."""
+        return sum(now[series] - then[series] for now, then in zip(after, metrics, strict=True)) / len(nodes) / took
 
     return [
-        ("CPU, median node, of a core", median(percent), "%"),
-        ("CPU, busiest node, of a core", max(percent), "%", None, "", Budget(2)),
-        ("resident, largest node", max(node.resident_mb() for node in nodes), "MB", None, "", Budget(150)),
-        ("messages sent a second", rate('demesh_gossip_messages_total{direction="sent"}'), ""),
-        ("messages received a second", rate('demesh_gossip_messages_total{direction="received"}'), ""),
-        ("entries received a second", rate('demesh_entries_total{outcome="accepted"}'), ""),
-        ("sent a second", rate('demesh_swarm_bytes_total{direction="sent"}', 1_000), "kB"),
-        ("received a second", rate('demesh_swarm_bytes_total{direction="received"}', 1_000), "kB"),
+        Figure(f"{what}: CPU, median node, of a core", median(percent), "%"),
+        Figure(f"{what}: CPU, busiest node, of a core", max(percent), "%", budget=Budget(2)),
+        Figure(f"{what}: resident, largest node", max(node.resident_mb() for node in nodes), "MB", budget=Budget(150)),
+        Figure(f"{what}: entries received a second", rate('demesh_entries_total{outcome="accepted"}'), ""),
+        Figure(f"{what}: messages received a second", rate('demesh_gossip_messages_total{direction="received"}'), ""),
+        Figure(f"{what}: messages sent a second", rate('demesh_gossip_messages_total{direction="sent"}'), ""),
+        Figure(f"{what}: received a second", rate('demesh_swarm_bytes_total{direction="received"}') / 1_000, "kB"),
+        Figure(f"{what}: sent a second", rate('demesh_swarm_bytes_total{direction="sent"}') / 1_000, "kB"),
     ]

@@ -100,8 +100,8 @@ def start_mesh(running: ExitStack, place: Path, configs: Sequence[str]) -> list[
         node.start_and_wait(*peers_of(nodes))
         nodes.append(node)
     for node in nodes:
-        eventually(node.peers, lambda peers: peers == len(nodes) - 1, 60, "each is connected to each")
-        eventually(node.heads, lambda heads: len(heads) == len(nodes), 30, "all are known")
+        eventually(node.peers, lambda peers: peers == len(nodes) - 1, 120, "each is connected to each")
+        eventually(node.heads, lambda heads: len(heads) == len(nodes), 120, "all are known")
     return nodes
 
 

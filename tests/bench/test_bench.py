@@ -41,6 +41,22 @@ def test_quick_run_measures_everything_next_to_its_peers() -> None:
     assert all(figure["peer"] > 0 for figure in figures if "probes per CPU-second" in figure["what"])
 
 
+@pytest.mark.slow
+@pytest.mark.e2e
+def test_small_mesh_tells_each_change_and_what_that_costs() -> None:
+    command = [sys.executable, "-m", "tests.bench", "mesh", "--quick", "--json"]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=2 * _QUICK_SECONDS_MAX, check=False)
+    assert done.returncode == 0, done.stderr
+    figures = {
+        figure["what"].partition("mesh of 3")[2]: figure["figure"] for figure in json.loads(done.stdout)["figures"]
+    }
+    for what in (": change signed by one, told by all", ": target changes, asked each second, told by all"):
+        assert 0 <= figures[f"{what}: p50"] <= figures[f"{what}: p99"]
+    at_rest = {what.rpartition(": ")[2]: figure for what, figure in figures.items() if "at 30s" in what}
+    assert len(at_rest) == 8
+    assert all(figure > 0 for what, figure in at_rest.items() if "CPU" not in what)  # to 10 ms, which may be none
+
+
 def test_benchmark_that_fails_is_named_and_the_others_are_printed(monkeypatch: pytest.MonkeyPatch) -> None:
     def broken(_: Scope) -> list[Figure]:
         raise AssertionError("only 3 of 10 runs passed")

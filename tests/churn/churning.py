@@ -16,7 +16,8 @@ from tests.bench.node import MeasuredNode, checks_config, peers_of, start_mesh
 from tests.churn.growth import Sample
 
 _LOOK_SECONDS = 0.5
-_SAMPLES = 3
+_SAMPLES_MAX = 30
+_STREAMS_AT_REST = 2  # one of gossip in each direction for each connection
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,24 +77,27 @@ class Churn:
         return time.monotonic() - began
 
     def sample(self, node: MeasuredNode) -> Sample:
-        """The least of a few, so that a sync session or a request under way is nothing that stayed."""
-        taken: list[Sample] = []
-        for _ in range(_SAMPLES):
+        """What it holds when nothing is under way, or the least of what it held within a while: a sync session is nothing that
+        stays.
+        """
+        taken = [self._sample(node)]
+        while taken[-1].streams > _STREAMS_AT_REST * taken[-1].connections and len(taken) < _SAMPLES_MAX:
             time.sleep(_LOOK_SECONDS)
-            told, process = node.metrics(), Path(f"/proc/{node.pid}")
-            taken.append(
-                Sample(
-                    self.seconds(),
-                    resident_mb(node.pid),
-                    len(list((process / "fd").iterdir())),
-                    len(list((process / "task").iterdir())),
-                    told["demesh_tasks{}"],
-                    told["demesh_connections{}"],
-                    told["demesh_inbound_slots{}"],
-                    told["demesh_streams{}"],
-                )
-            )
-        return min(taken, key=lambda sample: (sample.tasks, sample.descriptors))
+            taken.append(self._sample(node))
+        return min(taken, key=lambda sample: (sample.streams, sample.tasks))
+
+    def _sample(self, node: MeasuredNode) -> Sample:
+        told, process = node.metrics(), Path(f"/proc/{node.pid}")
+        return Sample(
+            self.seconds(),
+            resident_mb(node.pid),
+            len(list((process / "fd").iterdir())),
+            len(list((process / "task").iterdir())),
+            told["demesh_tasks{}"],
+            told["demesh_connections{}"],
+            told["demesh_inbound_slots{}"],
+            told["demesh_streams{}"],
+        )
 
     def _all(self) -> list[MeasuredNode]:
         return [*self.survivors, *self._regulars, *self._visitors]
