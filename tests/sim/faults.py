@@ -199,7 +199,8 @@ async def _network(simulation: "Simulation", rng: random.Random) -> None:
     """The network of a node dies, for a moment or for as long as somebody else has its port, while the node lives on."""
     async with _one(simulation, rng) as machine:
         if machine and machine.process:
-            network = machine.process.network
+            process, network = machine.process, machine.process.network
+            machine.calm_since = float("inf")  # it neither hears nor is heard, and listens anew afterwards
             links = split(simulation.addresses(), [machine.address])
             async with _weather(simulation, Weather("network", 1, links), f"the network of {machine.name} died"):
                 network.cannot_start = rng.choice(["", "", "the port is taken"])
@@ -211,6 +212,8 @@ async def _network(simulation: "Simulation", rng: random.Random) -> None:
                 with trio.move_on_after(2 * limits.NETWORK_REBUILD_SECONDS_MAX):
                     while machine.live and machine.process.network is network and not network.runs:  # noqa: ASYNC110 nothing tells
                         await trio.sleep(1)
+            if machine.live and machine.process is process and network.runs:
+                machine.calm_since = trio.current_time()
 
 
 # Processes and machines
