@@ -450,6 +450,27 @@ async def _restore(simulation: "Simulation", rng: random.Random) -> None:
             await machine.start()
 
 
+@_fault("set-back", 500)
+async def _set_back(simulation: "Simulation", rng: random.Random) -> None:
+    """A machine is set back to how it was some time ago, memory and all, so that nothing there can tell: it signs two histories."""
+    async with _one(simulation, rng) as machine:
+        if machine:
+            backup, runtime = machine.home.path.with_name(f"{machine.name}-then"), f"{machine.runtime}-then"
+            machine.copy_store(backup)
+            shutil.copytree(machine.runtime, runtime, dirs_exist_ok=True)
+            boot8 = machine.clock.boot8
+            await trio.sleep(rng.uniform(1, 100))
+            await machine.kill()
+            if machine.clock.boot8 == boot8:
+                machine.lose_files("log.db-", "view.db")
+                shutil.copyfile(backup, machine.home.log_db)  # the same file, as by its inode
+                shutil.copytree(runtime, machine.runtime, dirs_exist_ok=True)
+                simulation.oracle.set_back(machine)
+                simulation.story.tell(machine.name, "is set back to how it was some time ago")
+            await trio.sleep(rng.uniform(0.1, 5))
+            await machine.start()
+
+
 @_fault("copy", 700)
 async def _copy(simulation: "Simulation", rng: random.Random) -> None:
     """The disk is copied to a second machine, with the key, and both run."""
