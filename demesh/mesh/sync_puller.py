@@ -82,9 +82,13 @@ class Puller:
                 self._wants.append(Want(row.log, first, row.head_seq))
                 if first > (state.head.seq + 1 if state else 0):
                     self._jumps[row.log] = _Jump()
-        # What the server writes itself comes first, or a long history would make it look silent; what takes longest, last.
+        # What the server writes itself comes first, or a long history would make it look silent; what takes longest, last: so
+        # of most members all is known soon.
         self._wants = deque(
-            sorted(self._wants, key=lambda want: (want.log != self.server_writes, want.log in self._jumps))
+            sorted(
+                self._wants,
+                key=lambda want: (want.log != self.server_writes, want.log in self._jumps, _length(want)),
+            )
         )
 
     @property
@@ -145,6 +149,10 @@ class Puller:
     def skip(self, log: bytes) -> None:
         """Ask no further for a log whose page could not be taken."""
         self._wants = deque(want for want in self._wants if want.log != log)
+
+
+def _length(want: Want | WantKept) -> int:
+    return want.last - want.first if isinstance(want, Want) else 0
 
 
 def _row(value: Value) -> Row:

@@ -184,8 +184,9 @@ def _write_log(name: str, key: SigningKey, mesh_id: bytes, days: int, clock: Sys
         if wall_ms // DAY_MS > day:
             for payload in checkpoint_payloads(day, previous, _sums(24), []):
                 made = entry(Kind.CHECKPOINT, payload)
+                previous = log, made.head
                 yield made
-            previous, day = (log, made.head), day + 1
+            day += 1
 
 
 def _results(rng: random.Random, sixth: int) -> Results:
