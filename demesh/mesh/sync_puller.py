@@ -105,12 +105,14 @@ class Puller:
                     self._jumps[row.log] = _Jump()
         self._wants = deque(sorted(self._wants, key=self._turn))
 
-    def _turn(self, want: Asked) -> tuple[bool, bool, bool]:
+    def _turn(self, want: Asked) -> tuple[bool, bool, int]:
         """What the server writes itself comes first, or a long history would make it look silent; then proofs, which spare
-        what they make void; what takes longest comes last, and the proof against a log that is not known yet behind it.
+        what they make void; what takes longest comes last, so that of most members all is known soon, and the proof against a
+        log that is not known yet behind it.
         """
-        is_proof = isinstance(want, WantProof)
-        return want.log != self.server_writes, want.log in self._jumps, is_proof != (want.log in self._states)
+        length = want.last - want.first + 1 if isinstance(want, Want) else 0
+        is_early = isinstance(want, WantProof) and want.log in self._states
+        return want.log != self.server_writes, want.log in self._jumps, 0 if is_early else length or limits.SEQ_MAX
 
     def conflict(self, log: bytes, seq: int) -> None:
         """The server's entry `seq` of a log, or what its page names as that, is another one than ours."""

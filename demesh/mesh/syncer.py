@@ -67,12 +67,14 @@ class Syncer:
         self._pulling: set[bytes] = set()
         self._serving: set[bytes] = set()
         self._held: dict[bytes, Mapping[bytes, Row]] = {}
+        self._askers: dict[bytes, Puller] = {}
         self._left_off = False
+        self._has_pulled = False
         self._wake = trio.Event()
         self._of_another_mesh: set[bytes] = set()
 
     def holders(self, log: bytes, seq: int) -> set[bytes]:
-        """The peers that said they hold a log up to entry `seq`, in the last sync with each."""
+        """The peers that were seen to hold a log up to entry `seq`, in the last sync with each."""
         return {peer for peer, held in self._held.items() if log in held and held[log].head_seq >= seq}
 
     def forget(self, peer: bytes) -> None:
@@ -80,13 +82,14 @@ class Syncer:
         self._held.pop(peer, None)
 
     def furthest(self, log: bytes) -> int:
-        """The furthest that any peer said it holds a log, in the last sync with each; -1 if none did."""
+        """The furthest that any peer was seen to hold a log, in the last sync with each; -1 if none was."""
         return max((held[log].head_seq for held in self._held.values() if log in held), default=-1)
 
     def missing(self) -> dict[bytes, int]:
         """How many entries of which logs connected peers said they hold and this node does not have, of those it takes."""
         found: dict[bytes, int] = {}
-        for row in [row for held in self._held.values() for row in held.values()]:
+        said = {**self._held, **{peer: puller.held for peer, puller in self._askers.items() if puller.held}}
+        for row in [row for held in said.values() for row in held.values()]:
             first, last = lacked(self._logs.get(row.log), row)
             if last >= first and not self._is_unwanted(row.log):
                 found[row.log] = max(found.get(row.log, 0), last + 1 - first)
@@ -94,8 +97,10 @@ class Syncer:
 
     @property
     def left_off(self) -> bool:
-        """Whether the last pull that had something to get ended before it had all, and none has come to its end since."""
-        return self._left_off
+        """Whether a pull that had something to get, or the first one, ended before it had all, and none has come to its end
+        since; or the first one is under way.
+        """
+        return self._left_off or (bool(self._pulling) and not self._has_pulled)
 
     def pull_from(self, peer: bytes) -> None:
         """Ask for a pull from `peer` soon; asking again before it began changes nothing."""
@@ -215,20 +220,22 @@ class Syncer:
         def greeted(writes: bytes) -> None:
             nonlocal greeted_ms
             greeted_ms = self._clock.monotonic_ms()
-            self._held[peer] = puller.held  # filled in as it says what it holds
             self._greeted(peer, writes)
 
         puller = Puller(self._mesh_id, self._logs.offered(), self._logs.writes, self._is_unwanted)
         stream = await self._network.open_stream(peer)
+        self._askers[peer] = puller
         try:
             taking = session.Taking(self._intake.adopt, take, self._prove, self._hash_at, self._parted)
             await session.pull(stream, puller, taking, greeted)
-            self._left_off = False
+            self._left_off, self._has_pulled = False, True
         except BaseException:
-            self._left_off = self._left_off or bool(self.missing())
+            self._left_off = self._left_off or not self._has_pulled or bool(self.missing())
             raise
         finally:
+            del self._askers[peer]
             await stream.close()
+        self._held[peer] = puller.held
         self._pulled(peer, puller.held)
         return "done"
 

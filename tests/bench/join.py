@@ -182,9 +182,11 @@ def _write_log(name: str, key: SigningKey, mesh_id: bytes, days: int, clock: Sys
                 yield entry(Kind.ROLLUP, payload)
             hour += 1
         if wall_ms // DAY_MS > day:
-            parts = [entry(Kind.CHECKPOINT, payload) for payload in checkpoint_payloads(day, previous, _sums(24), [])]
-            yield from parts
-            previous, day = (log, parts[-1].head), day + 1
+            for payload in checkpoint_payloads(day, previous, _sums(24), []):
+                made = entry(Kind.CHECKPOINT, payload)
+                previous = log, made.head
+                yield made
+            day += 1
 
 
 def _results(rng: random.Random, sixth: int) -> Results:

@@ -94,6 +94,20 @@ def test_one_pull_brings_all_that_the_other_holds() -> None:
     assert ours.all() == theirs.all()
 
 
+def test_the_log_that_the_server_writes_comes_first_and_the_longest_last() -> None:
+    logs = {owner: log_of(owner, length) for owner, length in (("ann", 30), ("ben", 5), ("cid", 60), ("dan", 40))}
+    theirs = Shelf(*logs.values())
+    writes = logs["dan"][0].log
+    puller, server = Puller(MESH, []), Server(MESH, theirs.logs.states(), writes)
+    hello, vector = server.greet(puller.hello())
+    assert puller.greeted(hello)
+    puller.offered(vector)
+    asked: list[bytes] = []
+    while (message := puller.next_pull()) is not None:
+        asked.append(server.wanted(message).log)
+    assert asked == [writes, *(logs[owner][0].log for owner in ("ben", "ann", "cid"))]
+
+
 def test_small_pages_bring_the_same_in_several_steps() -> None:
     ours, theirs = Shelf(_ANN[:1]), Shelf(_ANN)
     pages = _pull(ours, theirs, bytes_max=_ANN[1].size + _ANN[2].size)

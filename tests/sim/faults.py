@@ -452,7 +452,7 @@ async def _restore(simulation: "Simulation", rng: random.Random) -> None:
 
 @_fault("set-back", 500)
 async def _set_back(simulation: "Simulation", rng: random.Random) -> None:
-    """A machine is set back to how it was some time ago, memory and all, so that nothing there can tell: it signs two histories."""
+    """A machine is set back to how it was some time ago, memory and all, so that nothing there can tell: it signs anew."""
     async with _one(simulation, rng) as machine:
         if machine:
             backup, runtime = machine.home.path.with_name(f"{machine.name}-then"), f"{machine.runtime}-then"
