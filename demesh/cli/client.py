@@ -17,7 +17,7 @@ from demesh.errors import DemeshError, NodeNotRunning, UsageError
 from demesh.home import find_home, find_running
 
 
-class _UnixConnection(http.client.HTTPConnection):
+class UnixConnection(http.client.HTTPConnection):
     def __init__(self, path: str, seconds: float) -> None:
         super().__init__("localhost", timeout=seconds)
         self._path = path
@@ -66,7 +66,7 @@ def _answer(
             headers["Authorization"] = f"Bearer {token}"
     else:
         running = find_running(find_home(data_dir))
-        where, connection = running.socket, _UnixConnection(running.socket, seconds)
+        where, connection = running.socket, UnixConnection(running.socket, seconds)
     try:
         connection.request(method, path, None if document is None else json.dumps(document), headers=headers)
         response = connection.getresponse()

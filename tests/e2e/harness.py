@@ -24,7 +24,13 @@ _T = TypeVar("_T")
 POLL_SECONDS = 0.1
 
 
-def eventually(read: Callable[[], _T], accept: Callable[[_T], bool], seconds: float, what: str) -> _T:
+def eventually(
+    read: Callable[[], _T],
+    accept: Callable[[_T], bool],
+    seconds: float,
+    what: str,
+    every: float = POLL_SECONDS,
+) -> _T:
     """What `read` gives once `accept` holds for it; fails with the last value when `seconds` are over."""
     deadline = time.monotonic() + seconds
     last: Any = None
@@ -33,7 +39,7 @@ def eventually(read: Callable[[], _T], accept: Callable[[_T], bool], seconds: fl
             last = read()
             if accept(last):
                 return last
-        time.sleep(POLL_SECONDS)  # other processes tell nobody when they are done
+        time.sleep(every)  # other processes tell nobody when they are done
     raise AssertionError(f"not within {seconds} s: {what}; last seen: {json.dumps(last, indent=1, default=str)}")
 
 
@@ -205,6 +211,9 @@ class Prometheus:
 class NodeProcess:
     """A node with a home of its own, run by the installed command."""
 
+    inside: Sequence[str] = ()
+    """What the command is run by, if it is to run elsewhere than here."""
+
     def __init__(self, home: Path, name: str, config: str = "", swarm_key: Path | None = None) -> None:
         self.home = home
         self.name = name
@@ -221,20 +230,26 @@ class NodeProcess:
     def start(self, *arguments: str) -> None:
         key = ("--swarm-key-file", str(self._swarm_key)) if self._swarm_key else ()
         command = [
-            *(sys.executable, "-m", "demesh", "node", "run"),
+            *(*self.inside, sys.executable, "-m", "demesh", "node", "run"),
             *("--name", self.name, "--listen", self.swarm, "--api", self.api, *key, *arguments),
         ]
         with (self.home / "output").open("ab") as output:
             self._process = subprocess.Popen(command, stdout=output, stderr=output, env=self.environment)
 
-    def wait_ready(self) -> None:
-        eventually(self.status, lambda answer: bool(answer["node"]), 60, f"node {self.name} answers; {self.output()}")
+    def wait_ready(self, seconds: float = 60) -> None:
+        ready = f"node {self.name} answers; {self.output()}"
+        eventually(self.status, lambda answer: bool(answer["node"]), seconds, ready)
+
+    def read(self, path: str) -> bytes:
+        """What its API answers there."""
+        with urllib.request.urlopen(f"http://{self.api}{path}", timeout=5) as answer:
+            return answer.read()
 
     def status(self) -> dict[str, Any]:
-        return get_json(f"http://{self.api}/api/v1/status")
+        return json.loads(self.read("/api/v1/status"))
 
     def heads(self) -> list[dict[str, Any]]:
-        return get_json(f"http://{self.api}/api/v1/log/heads")
+        return json.loads(self.read("/api/v1/log/heads"))
 
     def output(self) -> str:
         return (self.home / "output").read_text()
@@ -263,6 +278,14 @@ class NodeProcess:
         assert self._process is not None
         self._process.send_signal(sent)
 
+    @property
+    def pid(self) -> int:
+        assert self._process is not None
+        return self._process.pid
+
+    def runs(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def wait(self, seconds: float) -> int:
         """The exit code, once it has ended by itself."""
         assert self._process is not None
@@ -272,5 +295,5 @@ class NodeProcess:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self._process is not None and self._process.poll() is None:
+        if self.runs():
             self.kill()

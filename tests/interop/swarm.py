@@ -1,7 +1,6 @@
 """A private swarm for these tests: one key, real demesh nodes, and nodes of another hand."""
 
 import json
-import urllib.request
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -48,8 +47,7 @@ def multiaddr(node: NodeProcess) -> str:
 
 def refused(node: NodeProcess) -> dict[str, float]:
     """What the node turned away until now, by room and reason."""
-    with urllib.request.urlopen(f"http://{node.api}/metrics", timeout=5) as answer:
-        families = text_string_to_metric_families(answer.read().decode())
+    families = text_string_to_metric_families(node.read("/metrics").decode())
     return {
         f"{sample.labels['room']}/{sample.labels['reason']}": sample.value
         for family in families
