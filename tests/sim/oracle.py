@@ -288,7 +288,11 @@ class Oracle:
         calm = len(steady) == len(simulation.machines) and not simulation.twins and self._settled(window)
         since = now - window if calm else now - window - 1_200
         unreached = [each for each in simulation.machines if target.was_unreachable(each.name, since, now)]
-        if target.was_bad(since, now):
+        # While a new configuration goes from node to node, others may mean another target by the name.
+        named = {
+            each.probe.target for here in simulation.machines for each in here.running.checks if each.name == check_name
+        }
+        if any(simulation.world.targets[each].was_bad(since, now) for each in named):
             return
         if not unreached:
             self.violate("No false alarm.", machine.name, f"it tells that {check_name} is down, which is up")
@@ -388,11 +392,8 @@ class Oracle:
             said = same_everywhere(machine)
             wrong = [each["name"] for each in said["checks"] if each["state"] != "up"]
             wrong += [each["name"] for each in said["nodes"] if each["presence"] != "alive"]
-            wrong += [
-                " ".join(each)
-                for each in said["incidents"]
-                if each[0] != "DemeshLogForked" or each[1].partition("~")[0] not in self._set_back
-            ]
+            wrong += [" ".join(each) for each in said["incidents"]]
+            wrong += [f"a fork of {name}" for name in _forked(machine) - self._set_back]
             if wrong:
                 return f"{machine.name} still complains of {', '.join(wrong)}"
             if without_since(said) != without_since(status) if self._has_forgotten() else said != status:
@@ -409,9 +410,15 @@ class Oracle:
         self.checked[what] = self.checked.get(what, 0) + 1
 
 
+def _forked(machine: Machine) -> set[str]:
+    """Whose logs it says are forked."""
+    incidents = machine.node.status()["incidents"]
+    return {each["subject"].partition("~")[0] for each in incidents if each["name"] == "DemeshLogForked"}
+
+
 def same_everywhere(machine: Machine) -> dict[str, list[Any]]:
-    """What `demesh status --json` tells that is not the observer's own: neither dates by its clock (nor warnings, which are told
-    for a day by it) nor what it looks up now and then (uptime, latency)."""
+    """What `demesh status --json` tells that is not the observer's own: neither dates by its clock (nor warnings and forks, which
+    are told for a day by it) nor what it looks up now and then (uptime, latency)."""
     said = machine.node.status()
     return {
         "checks": [
@@ -421,7 +428,9 @@ def same_everywhere(machine: Machine) -> dict[str, list[Any]]:
         "nodes": [
             {key: value for key, value in each.items() if key not in ("seen_at", "warnings")} for each in said["nodes"]
         ],
-        "incidents": [(each["name"], each["subject"]) for each in said["incidents"]],
+        "incidents": [
+            (each["name"], each["subject"]) for each in said["incidents"] if each["name"] != "DemeshLogForked"
+        ],
     }
 
 
