@@ -77,8 +77,10 @@ SYNC_VECTOR_ROWS_MAX = 4_096  # wire; more than LOGS_MAX, so that no own epoch m
 # Mesh
 GOSSIP_MESSAGE_BYTES_MAX = 65_536
 INTAKE_QUEUE_BATCHES_MAX = 256
+CLAIM_MS_MAX = 60_000  # for so long one pull keeps others from a log
 FORK_SEARCHES_MAX = 2  # in one session
 FORK_PROOFS_CITED_MAX = 16  # wire
+FORK_REACH_ENTRIES = 64
 FORK_QUESTIONS_MAX = 64  # to find where two histories part; 2^53 entries would need 54
 SYNC_PAGE_BYTES_MAX = 524_288  # wire
 SYNC_PAGE_ENTRIES_MAX = 4_096  # wire

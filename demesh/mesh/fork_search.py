@@ -30,6 +30,7 @@ class ForkSearch:
         self._their_head = their_head
         self._found: Sequence[Entry] = ()
         self._questions = 0
+        self._reach = limits.FORK_REACH_ENTRIES
 
     @property
     def want(self) -> Want | None:
@@ -37,7 +38,12 @@ class ForkSearch:
         is_over = self._low >= self._high and self._found
         if is_over or self._low > self._high or self._questions >= limits.FORK_QUESTIONS_MAX:
             return None
-        return Want(self._log, self._place, self._their_head)
+        return Want(self._log, self._place, self._last)
+
+    @property
+    def _last(self) -> int:
+        """So far a page shall reach: as a rule there is a signed entry, at which it can end."""
+        return min(self._place + self._reach - 1, self._their_head)
 
     @property
     def _place(self) -> int:
@@ -47,6 +53,9 @@ class ForkSearch:
         """Take what the peer holds from the place that was asked for on, and the hash of our entry there, None if it is gone."""
         self._questions += 1
         place = self._place
+        if not theirs and self._last < self._their_head:
+            self._reach *= 8  # perhaps the next signed entry is further away
+            return
         if not theirs or theirs[0].seq != place or theirs[0].log != self._log or our_hash is None:
             self._low = place + 1  # one of both cannot show it (any more): what is provable lies above
         elif theirs[0].hash == our_hash:

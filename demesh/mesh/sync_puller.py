@@ -51,14 +51,20 @@ class Puller:
         states: Iterable[LogState],
         writes: bytes = b"",
         is_unwanted: Callable[[bytes], bool] = lambda log: False,
+        state_of: Callable[[bytes], LogState | None] = lambda log: None,
+        may_take: Callable[[bytes, bool], bool] = lambda log, at_once: True,
     ) -> None:
-        """`writes` is the log that this node is writing; `is_unwanted` tells of which logs nothing would be taken."""
+        """`writes` is the log that this node is writing; `is_unwanted` tells of which logs nothing would be taken, `state_of`
+        what is held of one by now, and `may_take` whether no other pull takes it (at once: whether or not one does).
+        """
         self.server_writes = b""
         """The log that the server is writing, once it has greeted."""
         self._server_up_ms: int | None = None
         self._mesh_id = mesh_id
         self._writes = writes
         self._is_unwanted = is_unwanted
+        self._state_of = state_of
+        self._may_take = may_take
         self._states = {state.log: state for state in states}
         self._wants: deque[Asked] = deque()
         self._asked: Asked | None = None
@@ -141,10 +147,26 @@ class Puller:
         return 0 if self._server_up_ms is None else max(0, self._server_up_ms - entry.up_ms)
 
     def next_pull(self) -> bytes | None:
-        """The next message to send; None when everything that was offered has been asked for."""
-        if not self._wants:
-            return None
-        return self.ask(self._wants.popleft())
+        """The next message to send; None when everything that was offered has been asked for, here or in another pull."""
+        for want in list(self._wants):
+            if not self._may_take(want.log, want.log == self.server_writes):
+                continue
+            self._wants.remove(want)
+            left = self._left_of(want)
+            if left is not None:
+                return self.ask(left)
+        return None
+
+    def _left_of(self, want: Asked) -> Asked | None:
+        """What of `want` has not come from elsewhere meanwhile; None if nothing is left."""
+        state = self._state_of(want.log)
+        if state is None or not isinstance(want, Want):
+            return want
+        first, last = lacked(state, self._rows[want.log])
+        first, last = max(first, want.first), min(last, want.last)
+        if first <= state.head.seq + 1:
+            self._jumps.pop(want.log, None)
+        return Want(want.log, first, last) if first <= last else None
 
     def ask(self, want: Asked) -> bytes:
         self._asked = want

@@ -22,6 +22,7 @@ from demesh.log.entry import Entry
 from demesh.log.evidence import Proof, proof_of, segment_of
 from demesh.log.storage import Storage
 from demesh.mesh import session
+from demesh.mesh.claims import Claims
 from demesh.mesh.gossip import accusation
 from demesh.mesh.intake import Intake, parted
 from demesh.mesh.network import Network, Stream
@@ -70,6 +71,7 @@ class Syncer:
         self._askers: dict[bytes, Puller] = {}
         self._left_off = False
         self._has_pulled = False
+        self._claims = Claims()
         self._wake = trio.Event()
         self._of_another_mesh: set[bytes] = set()
 
@@ -222,7 +224,12 @@ class Syncer:
             greeted_ms = self._clock.monotonic_ms()
             self._greeted(peer, writes)
 
-        puller = Puller(self._mesh_id, self._logs.offered(), self._logs.writes, self._is_unwanted)
+        def may_take(log: bytes, at_once: bool) -> bool:
+            return self._claims.claim(peer, log, self._clock.monotonic_ms(), at_once=at_once)
+
+        puller = Puller(
+            self._mesh_id, self._logs.offered(), self._logs.writes, self._is_unwanted, self._logs.get, may_take
+        )
         stream = await self._network.open_stream(peer)
         self._askers[peer] = puller
         try:
@@ -234,6 +241,7 @@ class Syncer:
             raise
         finally:
             del self._askers[peer]
+            self._claims.release(peer)
             await stream.close()
         self._held[peer] = puller.held
         self._pulled(peer, puller.held)

@@ -175,6 +175,7 @@ class View:
                 member.current.clock.lose()
                 if self.presence(member, heard_until_ms) != Presence.SILENT:
                     member.sign = _unheard(member.current, member.current.newest, now_ms)
+                    member.heard = False
 
     def tick(self, now_ms: int) -> None:
         """Let the logs of silent members prove anew that they are live before they count again, and count their silence."""

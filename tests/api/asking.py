@@ -88,7 +88,7 @@ class Node:
         }
 
     def heads(self) -> list[dict[str, Any]]:
-        return [{"log": "ab", "node": "a", "peer_id": "12D3KooWx", "seq": 1, "hash": "cd"}]
+        return [{"log": "ab", "node": "a", "peer_id": "12D3KooWx", "seq": 1, "hash": "cd", "forked_at": None}]
 
     def listening(self) -> list[str]:
         return ["/ip4/0.0.0.0/tcp/8471"]

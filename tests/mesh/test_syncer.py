@@ -1,5 +1,5 @@
 import random
-from collections.abc import AsyncGenerator, Sequence
+from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
 
 import pytest
@@ -81,8 +81,12 @@ class _Node:
 
     async def until_holds(self, other: "_Node") -> None:
         """Wait until this node has shown all of the other's own log."""
+        await self.until(lambda: self.logs.get(other.pen.log) == other.logs.get(other.pen.log))
+
+    async def until(self, is_so: Callable[[], bool]) -> None:
+        """Wait until what it has shown makes this true."""
         with trio.fail_after(_SECONDS):
-            while self.logs.get(other.pen.log) != other.logs.get(other.pen.log):
+            while not is_so():
                 await self._changed.wait()
 
     async def run(self, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED) -> None:
@@ -519,3 +523,25 @@ async def test_a_few_random_peers_are_asked_when_something_seems_amiss(
         a.syncer.pull_from_some()
         await trio.testing.wait_all_tasks_blocked()
         assert sorted(other.streams for other in others) == [0] * 5 + [1] * 3
+
+
+@pytest.mark.trio
+async def test_newcomer_fetches_from_many_what_it_lacks_once(
+    autojump_clock: trio.testing.MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SYNC_PAGE_ENTRIES_MAX", 2 * limits.SIGNED_EVERY)
+    swarm = MemorySwarm()
+    swarm.lossy = True
+    holders, newcomer = [_Node(swarm, owner) for owner in ("ann", "bob", "cat")], _Node(swarm, "dan")
+    logs = [Pen(f"x{number}").fill(500) for number in range(4)]
+    async with _running(*holders, newcomer):
+        for node in holders:
+            for entries in logs:
+                await node.intake.take(entries, 0, lambda *_: False)
+        before = counted("demesh_entries_total", outcome="repeated")
+        for node in holders:
+            swarm.connect(node.key, newcomer.key)
+        await newcomer.until(lambda: [state.head.seq for state in newcomer.logs.states()] == [499] * 4)
+        assert counted("demesh_entries_total", outcome="repeated") - before <= 3 * 2 * limits.SIGNED_EVERY, (
+            "a page of each peer, at most"
+        )
