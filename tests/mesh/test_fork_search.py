@@ -8,7 +8,8 @@ from hypothesis import strategies as st
 from demesh import limits
 from demesh.log.entry import Entry
 from demesh.mesh.fork_search import ForkSearch
-from tests.log.builders import Pen, log_of
+from demesh.mesh.sync_server import lean
+from tests.log.builders import Pen, lean_but_tip, log_of
 
 _LENGTH = 200
 _OURS = log_of("ann", _LENGTH)
@@ -57,3 +58,14 @@ def test_peer_that_contradicts_itself_ends_the_search(answers: list[int]) -> Non
         at = next(said, None)
         search.answer(theirs[at:] if at is not None else [], b"ours" * 8)
     assert questions <= limits.FORK_QUESTIONS_MAX
+
+
+def test_page_reaches_further_where_the_next_signed_entry_is_far() -> None:
+    ours, theirs = lean_but_tip(Pen("ann").fill(400)), lean_but_tip(_forked(5, 400))
+    search = ForkSearch(ours[0].log, 0, 399, 399)
+    while (want := search.want) is not None:
+        search.answer(lean(theirs[want.first : want.last + 1]), ours[want.first].hash)
+    assert search.their_segment()[0].seq == 5
+    near = ForkSearch(ours[0].log, 0, 399, 399)
+    assert near.want is not None
+    assert near.want.last - near.want.first < limits.FORK_REACH_ENTRIES, "a short one is asked for first"
