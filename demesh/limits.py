@@ -78,6 +78,7 @@ SYNC_VECTOR_ROWS_MAX = 4_096  # wire; more than LOGS_MAX, so that no own epoch m
 GOSSIP_MESSAGE_BYTES_MAX = 65_536
 INTAKE_QUEUE_BATCHES_MAX = 256
 CLAIM_MS_MAX = 60_000  # for so long one pull keeps others from a log
+FORK_PROOFS_PER_LOG_MAX = 16  # that move its end or take the place of another, in one run of a node
 FORK_SEARCHES_MAX = 2  # in one session
 FORK_PROOFS_CITED_MAX = 16  # wire
 FORK_REACH_ENTRIES = 64

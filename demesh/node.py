@@ -376,6 +376,10 @@ class Node:
 
     async def _show_ended(self, state: LogState) -> None:
         assert state.fork is not None
+        known = self.view.log(state.log)
+        if known and known.fork and known.fork.seq == state.fork.seq > 0:
+            self.view.note_fork(state.log, state.fork)  # by another proof, with the same end
+            return
         before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
         self.view.end(state.public_key, state.log, state.fork, [*before, *tail])
         await self.historian.fold_anew(state.log)

@@ -65,6 +65,7 @@ class Logs:
         self._gone = Gone()
         self._states: dict[bytes, LogState] = {state.log: state for state in known}
         self._dates: dict[bytes, int] = dict(dates or {})
+        self._convicted: dict[bytes, int] = {}  # by log, how many proofs have counted since this node started
         self._recent: dict[bytes, OrderedDict[int, bytes]] = {}
         self.end(carried or {})
         for state in self._states.values():
@@ -166,8 +167,8 @@ class Logs:
     def convict(self, proof: Proof, now_ms: int) -> bool:
         """Whether `proof` changes where its log ends; then the store lets it end there, and `ended` takes note of that.
 
-        Raises EntryError: "unknown_log", "own_log" if the log is still being written here, "gone", why its owner is not
-        admitted, and what `check_proof` raises. Nothing has changed in any case.
+        Raises EntryError: "unknown_log", "own_log" if the log is still being written here, "gone", "too_many_proofs", why its
+        owner is not admitted, and what `check_proof` raises. Nothing has changed in any case.
         """
         state = self._states.get(proof.log)
         if self.is_gone(proof.log):
@@ -178,6 +179,9 @@ class Logs:
             return False
         if refusal := self.refusal(proof.log, now_ms):
             raise EntryError(refusal, "a log of a key that is not admitted")
+        if self._convicted.get(proof.log, 0) >= limits.FORK_PROOFS_PER_LOG_MAX:
+            # Whoever signs histories without end keeps nobody busy.
+            raise EntryError("too_many_proofs", "a log whose end has moved often enough")
         check_proof(state.public_key, self._mesh_id, proof)
         if proof.log == self._own_log:
             raise EntryError("own_log", "a log of this node's own")
@@ -186,6 +190,7 @@ class Logs:
     def ended(self, state: LogState) -> None:
         """Take note that the store has let a log end in front of a fork."""
         self._states[state.log] = state
+        self._convicted[state.log] = self._convicted.get(state.log, 0) + 1
         self._recent.pop(state.log, None)
         self._remember(state.log, state.head)
 
@@ -299,6 +304,7 @@ class Logs:
     def _forget(self, log: bytes) -> None:
         if log != self._own_log:
             self._states.pop(log, None)
+            self._convicted.pop(log, None)
             self._dates.pop(log, None)
             self._recent.pop(log, None)
 

@@ -7,6 +7,7 @@ from pathlib import Path
 import apsw
 import pytest
 
+from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.audit import audit
 from demesh.log.entry import Entry, Kind
@@ -131,6 +132,16 @@ def test_of_two_proofs_of_one_place_all_come_to_keep_the_same() -> None:
         kept.append(shelf.store.proof(_LOG))
         assert _rows(shelf.store) == list(range(_PLACE))
     assert kept[0] == kept[1]
+
+
+def test_whoever_moves_the_end_of_its_log_again_and_again_keeps_nobody_busy(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "FORK_PROOFS_PER_LOG_MAX", 3)
+    shelf = Shelf(_ANN)
+    proofs = [proof_of(_ANN[seq : seq + 1], [rewritten(_ANN[seq], key_of("ann"))]) for seq in (9, 8, 7, 6)]
+    assert [shelf.prove(proof) for proof in proofs[:3]] == [True] * 3
+    with pytest.raises(EntryError) as refused:
+        shelf.prove(proofs[3])
+    assert refused.value.reason == "too_many_proofs"
 
 
 def _by_another() -> Proof:
