@@ -106,4 +106,6 @@ def carry(epochs: Sequence[Epoch], days: Mapping[bytes, Sequence[CarriedRow]], c
 
 
 def _is_whole(named_seq: int | None, state: LogState, ran_ms: int) -> bool:
+    if state.fork is not None:
+        return True  # what it lacks of what was named does not count any more
     return ran_ms >= limits.PAST_SETTLED_MS if named_seq is None else state.head.seq >= named_seq

@@ -25,7 +25,7 @@ CARRIED_LOGS_MAX = 4_096  # wire: earlier epochs that a carry names; so many are
 PROOF_ENTRIES_MAX = (
     4_096  # wire: of one history in a proof of a fork; what a page of sync may hold between two signatures
 )
-PROOF_SEGMENT_BYTES_MAX = 262_144  # wire: the same in bytes; two of them fit a message of sync
+PROOF_SEGMENT_BYTES_MAX = 524_288  # wire: the same in bytes, which a page may hold between two signatures
 
 # Batching and storing
 RESULTS_PER_FLUSH_MAX = 64
@@ -79,13 +79,14 @@ GOSSIP_MESSAGE_BYTES_MAX = 65_536
 INTAKE_QUEUE_BATCHES_MAX = 256
 CLAIM_MS_MAX = 60_000  # for so long one pull keeps others from a log
 FORK_PROOFS_PER_LOG_MAX = 16  # that move its end or take the place of another, in one run of a node
+FORK_TOLD_MS = 86_400_000
 FORK_SEARCHES_MAX = 2  # in one session
 FORK_PROOFS_CITED_MAX = 16  # wire
 FORK_REACH_ENTRIES = 64
 FORK_QUESTIONS_MAX = 64  # to find where two histories part; 2^53 entries would need 54
 SYNC_PAGE_BYTES_MAX = 524_288  # wire
 SYNC_PAGE_ENTRIES_MAX = 4_096  # wire
-SYNC_FRAME_BYTES_MAX = SYNC_PAGE_BYTES_MAX + 65_536
+SYNC_FRAME_BYTES_MAX = 2 * PROOF_SEGMENT_BYTES_MAX + 65_536  # wire
 ADOPTION_BYTES_MAX = 128 * 1_048_576  # of what is kept of one shortened log, the newest first
 SYNC_SESSIONS_INBOUND_MAX = 16
 SYNC_SESSION_SECONDS_MAX = (

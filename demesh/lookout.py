@@ -111,7 +111,7 @@ class Lookout:
         return self._outbox.outgoing(self._clock.monotonic_ms(), self._clock.wall_ms())
 
     def _conclude(self, now_ms: int, wall_ms: int) -> None:
-        self._view.tick(now_ms)
+        self._view.tick(now_ms, listening=self._hears())
         ENTRIES_SKIPPED.set(self._view.skipped)
         changes = self._incidents.update(look(self._view, self._mesh, self._labels, now_ms, wall_ms), wall_ms)
         self._outbox.update(self._incidents.open(), changes, now_ms)

@@ -12,7 +12,7 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from demesh.alerts import incident
+from demesh import limits
 from demesh.log.state import LogState
 from demesh.outcome import Outcome
 from tests.cluster import Member, Mesh, running, web_check
@@ -108,7 +108,7 @@ async def test_its_owner_goes_on_in_a_new_log_that_cites_the_proof(autojump_cloc
 async def test_it_is_an_incident_for_a_while_and_no_silence(
     autojump_clock: MockClock, forked: _Forked, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(incident, "_FORK_TOLD_MS", 300_000)
+    monkeypatch.setattr(limits, "FORK_TOLD_MS", 300_000)
     async with forked.running():
         for member in forked.all:
             assert member.incidents() == [("DemeshLogForked", "ann")]

@@ -17,6 +17,7 @@ import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 
+from demesh import limits
 from demesh.log.evidence import Fork
 from demesh.view.checks import CheckView
 from demesh.view.fold import View
@@ -28,7 +29,6 @@ from demesh.view.vote import Vote
 
 Labels = tuple[tuple[str, str], ...]
 # What Alertmanager accepts; others may write anything into their plans.
-_FORK_TOLD_MS = 86_400_000
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 
 
@@ -186,8 +186,10 @@ def _forks(member: Member, forks: Mapping[bytes, Fork], subject: str, mesh: str,
     cited = current.hello.fork_proofs if current.hello and current.fork is None else ()
     open_ = [
         (fork, log)
-        for log, fork in forks.items()
-        if fork.id not in cited or abs(wall_ms - fork.dated_ms) < _FORK_TOLD_MS
+        for log, fork in sorted(forks.items(), key=lambda each: (each[1].dated_ms, each[1].id))[
+            -limits.FORK_PROOFS_CITED_MAX :
+        ]
+        if fork.id not in cited or abs(wall_ms - fork.dated_ms) < limits.FORK_TOLD_MS
     ]
     wrong = None
     if open_:

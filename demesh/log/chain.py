@@ -151,11 +151,14 @@ class Logs:
             raise EntryError("gone", "a log that is over")
         if state is not None and state.head.seq >= before.seq:
             return None
+        if state is not None and state.fork is not None and before.seq + 1 >= state.fork.end:
+            raise EntryError("forked", "what lies behind a fork")
         if refusal := self.refusal(log, now_ms):
             raise EntryError(refusal, "a log of a key that is not admitted")
         public_key, instead = (state.public_key, None) if state else self._owner_among(kept, following, now_ms)
         taken = Taken()
-        signed = vouched_for(self._mesh_id, public_key, linked_to(before, list(following), taken), taken)
+        linked = linked_to(before, list(following), taken)
+        signed = vouched_for(self._mesh_id, public_key, linked, taken, state.fork if state else None)
         vouched = all(entry.log == log and entry.seq <= before.seq and entry.signature for entry in kept)
         if not signed or not vouched or not all(verify(public_key, self._mesh_id, entry) for entry in kept):
             raise EntryError("bad_signature", "what is kept, or what follows it, is not signed by the log's owner")

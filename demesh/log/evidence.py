@@ -4,13 +4,16 @@
     one        …  ■ ──  a ──  b ──  c        c and y are signed; what stands before them is vouched for through the links
     other          ╰──  x ──  y
 
-A *segment* is one history from the fork's place on, up to its first signed entry. Two segments of one log, from one place, whose
-first bodies differ are a proof that nobody but the owner of the key can make, and that everybody who knows the key can check:
-no trust in whoever brings it is needed. Of several proofs of one log the one with the lowest place counts, of those of one place
-the one with the smallest id: so all who know the same proofs let the log end in the same place.
+A *segment* is one history from the fork's place on, up to its first signed entry. Two segments of one log that follow the same
+entry, and whose first bodies differ, are a proof that nobody but the owner of the key can make, and that everybody who knows the
+key can check: no trust in whoever brings it is needed. (Two histories differ in every later place, too. There they follow
+different entries, and that proves nothing: or whoever has both could make more of a log void than its owner did.)
 
-Guarantees: the same two segments give the same bytes, whichever came first. Not guaranteed: that a fork is found, nor that its
-place is the lowest one: what holders have forgotten proves nothing any more.
+Of several proofs of one log the one with the lowest place counts, of those of one place the one with the smallest id: so all who
+know the same proofs let the log end in the same place.
+
+Guarantees: the same two entries give the same id, whichever came first and whatever stands behind them. Not guaranteed: that a
+fork is found: what holders have forgotten proves nothing any more.
 """
 
 import hashlib
@@ -21,6 +24,7 @@ from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.codec import Fields, Value, encode
 from demesh.log.entry import KINDS_UNSIGNED, Entry, entry_of, verify
+from demesh.log.hello import is_hello_of
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +66,8 @@ class Proof:
 
     @property
     def id(self) -> bytes:
-        return hashlib.blake2b(encode(self.value()), digest_size=32, person=b"demesh/proof/1").digest()
+        parted: list[Value] = [self.log, self.seq, self.one[0].hash, self.other[0].hash]
+        return hashlib.blake2b(encode(parted), digest_size=32, person=b"demesh/proof/1").digest()
 
     def value(self) -> Value:
         segments: list[list[Value]] = [
@@ -77,7 +82,7 @@ def proof_of(mine: Sequence[Entry], theirs: Sequence[Entry]) -> Proof:
         raise EntryError("no_proof", "a segment is empty")
     one, other = sorted((tuple(mine), tuple(theirs)), key=lambda segment: segment[0].hash)
     first = one[0]
-    if other[0].log != first.log or other[0].seq != first.seq or other[0].hash == first.hash:
+    if (other[0].log, other[0].seq, other[0].prev) != (first.log, first.seq, first.prev) or other[0].hash == first.hash:
         raise EntryError("no_proof", "the two histories do not part at one place of one log")
     return Proof(first.log, first.seq, one, other)
 
@@ -103,6 +108,8 @@ def check_proof(public_key: bytes, mesh_id: bytes, proof: Proof) -> None:
             raise EntryError("no_proof", "a history has a gap, or does not end at its first signed entry")
         if not verify(public_key, mesh_id, segment[-1]):
             raise EntryError("bad_signature", "a history is not signed by the log's owner")
+        if proof.seq == 0 and not is_hello_of(public_key, segment[0]):
+            raise EntryError("no_proof", "a history does not begin with the hello of its log")
 
 
 def segment_of(entries: Iterable[Entry]) -> list[Entry]:

@@ -160,13 +160,22 @@ class Store(StoredLogs):
         with self._writing(durable=False):
             store_carry.drop(self._db, logs)
             store_fork.drop_without_log(self._db)
+            self._forks = None
             for log in logs:
                 self._numbers.pop(log, None)
 
-    def end_at_fork(self, proof: Proof) -> LogState:
-        """Keep `proof`, which counts, and let the log that it is about end in front of the fork. Raises StoreError."""
-        state = next(state for state in self.logs() if state.log == proof.log)
+    def end_at_fork(self, proof: Proof) -> LogState | None:
+        """Keep `proof`, which counts, and let the log that it is about end in front of the fork.
+
+        None if the log is not there, or leads up to that place by another history than the proof's: then nothing has changed.
+        Raises StoreError.
+        """
+        state = next((state for state in self.logs() if state.log == proof.log), None)
+        if state is None:
+            return None
         before = self.hash_at(proof.log, proof.seq - 1) if state.pruned_to < proof.seq else None
+        if before not in (None, proof.fork.prev):
+            return None
         number = self._numbers[proof.log]
         with self._writing(durable=False):
             store_fork.keep(self._db, proof)
@@ -174,6 +183,7 @@ class Store(StoredLogs):
                 store_fork.cut(self._db, number, proof, Head(proof.seq - 1, before) if before else None)
             if proof.seq == 0:
                 self._insert_entry("INSERT OR REPLACE", number, proof.one[0])
+        self._forks = None
         return next(state for state in self.logs() if state.log == proof.log)
 
     def clear(self, rows_max: int) -> int:
@@ -244,6 +254,7 @@ class Store(StoredLogs):
     def _end_carried(self) -> None:
         store_carry.end_carried(self._db)
         store_fork.drop_without_log(self._db)
+        self._forks = None
         self._numbers = {cast(bytes, log): cast(int, number) for log, number in self._query(_NUMBERS)}
 
     def _owner(self, log: bytes) -> bytes:

@@ -5,9 +5,8 @@
                                ╰  x ──  y         what the other history said, in the proof only
 
 Guarantees: a proof is kept as long as its log is held, and of each log the one that counts. What stands before the fork needs no
-signature behind it: the proof's own entries vouch for it, through their link. Where the two histories parted earlier, in places
-that somebody has forgotten, nothing that needs a link is kept. A proof whose bytes have gone bad is as good as none: peers
-send it again.
+signature behind it: the proof's own entries vouch for it, through their link. A proof whose bytes have gone bad is as good as
+none: peers send it again.
 
 Each function works inside a transaction of its caller.
 """
@@ -15,6 +14,8 @@ Each function works inside a transaction of its caller.
 # pyright: reportUnknownMemberType=false
 # (apsw's stubs use collections.abc.Buffer, which Python 3.11 does not have yet)
 
+import hashlib
+from contextlib import suppress
 from typing import cast
 
 import apsw
@@ -28,30 +29,34 @@ from demesh.log.head import Head
 SCHEMA = """
 CREATE TABLE fork (
     log BLOB PRIMARY KEY,
-    id BLOB NOT NULL,                    -- the proof's
+    seal BLOB NOT NULL,                  -- the first bytes of the proof's hash
     proof BLOB NOT NULL
 ) WITHOUT ROWID;
 """
 
 
-def proofs(db: apsw.Connection) -> dict[bytes, Proof]:
-    """Those that are intact, by log; none in a store of an older version. Their signatures are not looked at."""
+_COLUMNS = "SELECT CAST(log AS BLOB), CAST(seal AS BLOB), CAST(proof AS BLOB) FROM fork"
+
+
+def proofs(db: apsw.Connection, of: bytes | None = None) -> dict[bytes, Proof]:
+    """Those that are intact, by log, or the one `of` a log; none in a store of an older version. Nothing is verified."""
     found: dict[bytes, Proof] = {}
     if db.execute("SELECT 1 FROM sqlite_schema WHERE name = 'fork'").get is None:
         return found
-    for log, proof_id, blob in db.execute("SELECT CAST(log AS BLOB), CAST(id AS BLOB), CAST(proof AS BLOB) FROM fork"):
-        try:
-            proof = read_proof(decode(cast(bytes, blob or b"")))
-        except EntryError:
-            continue
-        if (proof.log, proof.id) == (log, proof_id):
-            found[proof.log] = proof
+    rows = db.execute(_COLUMNS) if of is None else db.execute(f"{_COLUMNS} WHERE log = ?", (of,))
+    for log, seal, blob in rows:
+        encoded = cast(bytes, blob or b"")
+        with suppress(EntryError):
+            proof = read_proof(decode(encoded))
+            if proof.log == log and _seal(encoded) == seal:
+                found[proof.log] = proof
     return found
 
 
 def keep(db: apsw.Connection, proof: Proof) -> None:
     """Keep `proof` in the place of the one that counted before."""
-    db.execute("INSERT OR REPLACE INTO fork VALUES (?, ?, ?)", (proof.log, proof.id, encode(proof.value())))
+    encoded = encode(proof.value())
+    db.execute("INSERT OR REPLACE INTO fork VALUES (?, ?, ?)", (proof.log, _seal(encoded), encoded))
 
 
 def cut(db: apsw.Connection, number: int, proof: Proof, before: Head | None) -> None:
@@ -76,3 +81,7 @@ def cut(db: apsw.Connection, number: int, proof: Proof, before: Head | None) -> 
 def drop_without_log(db: apsw.Connection) -> None:
     """Proofs go with the logs that they are about."""
     db.execute("DELETE FROM fork WHERE log NOT IN (SELECT id FROM log)")
+
+
+def _seal(encoded: bytes) -> bytes:
+    return hashlib.blake2b(encoded, digest_size=8, person=b"demesh/seal/1").digest()

@@ -32,7 +32,9 @@ def prune(db: apsw.Connection, number: int, below: int, keep_kinds: Collection[i
     pruned_to, head_seq = cast(tuple[int, int], found)
     kept = json.dumps(sorted(map(int, keep_kinds)))
     removed = _forget_kept(db, number, min(below, pruned_to), kept, rows_max)
-    goal = min(below, head_seq)
+    # In front of a fork the last entries may be unsigned: newcomers begin at one that is signed.
+    signed = db.execute("SELECT MAX(seq) FROM entry WHERE log = ? AND signature IS NOT NULL", (number,)).get
+    goal = min(below, head_seq, cast(int, signed or 0))
     if goal <= pruned_to or removed >= rows_max:
         return removed
     last = db.execute(

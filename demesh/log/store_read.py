@@ -18,7 +18,7 @@ from demesh import limits
 from demesh.errors import StoreError
 from demesh.log import store_fork
 from demesh.log.entry import BadRow, Entry, Kind, log_id
-from demesh.log.evidence import Proof
+from demesh.log.evidence import Fork, Proof
 from demesh.log.head import Head
 from demesh.log.state import LogState
 from demesh.log.store_copy import copy_store
@@ -34,6 +34,7 @@ class StoredLogs:
     def __init__(self, path: Path) -> None:
         self.path = path
         self._numbers: dict[bytes, int] = {}
+        self._forks: dict[bytes, Fork] | None = None  # as of the proofs in the store; None: they are to be read
 
     def file_identity(self) -> str:
         """Device and inode of the store's file: a copied or restored one differs."""
@@ -95,19 +96,20 @@ class StoredLogs:
     def logs(self) -> list[LogState]:
         """All logs, in the order in which this node first saw them."""
         states: list[LogState] = []
-        forks = {log: proof.fork for log, proof in self._proofs().items()}
+        if self._forks is None:
+            self._forks = {log: proof.fork for log, proof in self._proofs().items()}
         for row in self._query(f"SELECT {LOG_COLUMNS} FROM log ORDER BY no"):
             found = log_of_row(row)
             if found is None:
                 raise damaged(self.path, "what it says of a log cannot be")
             state, number = found
             self._numbers[state.log] = number  # of logs, too, that another process began
-            states.append(replace(state, fork=forks.get(state.log)))
+            states.append(replace(state, fork=self._forks.get(state.log)))
         return states
 
     def proof(self, log: bytes) -> Proof | None:
         """The proof that a log is forked, if there is one."""
-        return self._proofs().get(log)
+        return self._proofs(log).get(log)
 
     def dates(self) -> dict[bytes, int]:
         """The wall clock of each log's head, where that is stored."""
@@ -199,9 +201,9 @@ class StoredLogs:
         found = [str(line) for (line,) in self._query("PRAGMA integrity_check")]
         return [] if found == ["ok"] else found
 
-    def _proofs(self) -> dict[bytes, Proof]:
+    def _proofs(self, of: bytes | None = None) -> dict[bytes, Proof]:
         try:
-            return store_fork.proofs(self._db)
+            return store_fork.proofs(self._db, of)
         except apsw.Error as error:
             raise self._failure(f"The store {self.path} could not be read", error) from error
 

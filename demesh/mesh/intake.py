@@ -137,6 +137,9 @@ class Intake:
             known = self._logs.get(proof.log)
             with trio.CancelScope(shield=True):
                 state = await self._storage.call(lambda store: store.end_at_fork(proof))
+                if state is None:
+                    self._refuse(Refusal(proof.log, proof.seq, "another_history"))
+                    return False
                 self._logs.ended(state)
                 if known is None or known.fork is None or known.fork.end != proof.fork.end:
                     said = "The key of log %s has signed two histories; what it says from entry %d on counts no more."

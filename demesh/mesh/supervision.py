@@ -53,7 +53,7 @@ class Supervision:
     def started(self, now: float) -> float | None:
         """The network runs. Returns for how long it did not, None at the first start."""
         self._started_at = now
-        self._failed_in_a_row = 0
+        self._has_passed, self._failed_in_a_row = False, 0
         if self._down_since is None:
             return None
         was_down = now - self._down_since

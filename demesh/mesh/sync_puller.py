@@ -53,9 +53,11 @@ class Puller:
         is_unwanted: Callable[[bytes], bool] = lambda log: False,
         state_of: Callable[[bytes], LogState | None] = lambda log: None,
         may_take: Callable[[bytes, bool], bool] = lambda log, at_once: True,
+        chance: bytes = bytes(16),
     ) -> None:
         """`writes` is the log that this node is writing; `is_unwanted` tells of which logs nothing would be taken, `state_of`
-        what is held of one by now, and `may_take` whether no other pull takes it (at once: whether or not one does).
+        what is held of one by now, and `may_take` whether no other pull takes it (at once: whether or not one does). `chance`
+        decides in which logs with a conflict is searched, if there are many.
         """
         self.server_writes = b""
         """The log that the server is writing, once it has greeted."""
@@ -65,6 +67,7 @@ class Puller:
         self._is_unwanted = is_unwanted
         self._state_of = state_of
         self._may_take = may_take
+        self._chance = chance
         self._states = {state.log: state for state in states}
         self._wants: deque[Asked] = deque()
         self._asked: Asked | None = None
@@ -127,11 +130,17 @@ class Puller:
     def searches(self) -> list[ForkSearch]:
         """Where it and we part, in the logs with a conflict: to be asked for one after the other, once all else was."""
         found: list[ForkSearch] = []
-        for log, high in sorted(self._conflicts.items())[: limits.FORK_SEARCHES_MAX]:
+        # Not always the same ones: somebody might make up conflicts that lead to nothing.
+        drawn = sorted(self._conflicts, key=self._drawn)[: limits.FORK_SEARCHES_MAX]
+        for log in drawn:
+            high = self._conflicts[log]
             state, row = self._states.get(log), self._rows[log]
             low = max(state.pruned_to if state else 0, row.pruned_to)
             found.append(ForkSearch(log, low, high, row.head_seq))
         return found
+
+    def _drawn(self, log: bytes) -> bytes:
+        return bytes(one ^ other for one, other in zip(log, self._chance, strict=True))
 
     @property
     def held(self) -> Mapping[bytes, Row]:
@@ -152,6 +161,10 @@ class Puller:
             if not self._may_take(want.log, want.log == self.server_writes):
                 continue
             self._wants.remove(want)
+            if isinstance(want, WantKept) and want.log not in self._jumps:
+                continue  # it came from elsewhere meanwhile
+            if isinstance(want, WantProof) and self._state_of(want.log) is None:
+                continue  # nobody can tell whose log it would be about
             left = self._left_of(want)
             if left is not None:
                 return self.ask(left)

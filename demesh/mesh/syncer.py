@@ -20,6 +20,7 @@ from demesh.identity import peer_id
 from demesh.log.chain import Logs
 from demesh.log.entry import Entry
 from demesh.log.evidence import Proof, proof_of, segment_of
+from demesh.log.hello import is_hello_of
 from demesh.log.storage import Storage
 from demesh.mesh import session
 from demesh.mesh.claims import Claims
@@ -204,14 +205,15 @@ class Syncer:
 
         async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
             newest, received_ms = entries[-1], self._clock.monotonic_ms()
-            is_fresh = newest.seq == fresh_seq and puller.age_ms(newest) <= newest.next_ms
+            is_own = self._is_of(peer, entries[0])  # whatever it says that it writes
+            is_fresh = is_own and newest.seq == fresh_seq and puller.age_ms(newest) <= newest.next_ms
             if is_fresh:
                 # As if it had come when it was made: else its author's silence would be noticed later by its age.
                 received_ms = min(received_ms, greeted_ms - puller.age_ms(newest))
 
             def is_first_hand(entry: Entry, owner: bytes) -> bool:
                 """The newest entry of the log that a peer is writing, from the peer itself, is as good as a message of its."""
-                return owner == peer and is_fresh and entry is newest
+                return is_fresh and entry is newest
 
             taken = await self._intake.take(entries, received_ms, is_first_hand)
             for refusal in parted(taken):
@@ -225,10 +227,18 @@ class Syncer:
             self._greeted(peer, writes)
 
         def may_take(log: bytes, at_once: bool) -> bool:
+            state = self._logs.get(log)
+            at_once = at_once and state is not None and state.public_key == peer
             return self._claims.claim(peer, log, self._clock.monotonic_ms(), at_once=at_once)
 
         puller = Puller(
-            self._mesh_id, self._logs.offered(), self._logs.writes, self._is_unwanted, self._logs.get, may_take
+            self._mesh_id,
+            self._logs.offered(),
+            self._logs.writes,
+            self._is_unwanted,
+            self._logs.get,
+            may_take,
+            self._rng.randbytes(16),
         )
         stream = await self._network.open_stream(peer)
         self._askers[peer] = puller
@@ -246,6 +256,11 @@ class Syncer:
         self._held[peer] = puller.held
         self._pulled(peer, puller.held)
         return "done"
+
+    def _is_of(self, peer: bytes, first: Entry) -> bool:
+        """Whether the log that `first` stands in is the peer's own."""
+        state = self._logs.get(first.log)
+        return state.public_key == peer if state is not None else is_hello_of(peer, first)
 
     async def _prove(self, proof: Proof) -> None:
         await self._intake.prove(proof)

@@ -177,9 +177,11 @@ class View:
                     member.sign = _unheard(member.current, member.current.newest, now_ms)
                     member.heard = False
 
-    def tick(self, now_ms: int) -> None:
-        """Let the logs of silent members prove anew that they are live before they count again, and count their silence."""
-        passed_ms, self._ticked_ms = max(0, min(now_ms - self._ticked_ms, _TICK_MS_MAX)), now_ms
+    def tick(self, now_ms: int, *, listening: bool = True) -> None:
+        """Let the logs of silent members prove anew that they are live before they count again, and count their silence, unless
+        nobody could be heard.
+        """
+        passed_ms, self._ticked_ms = max(0, min(now_ms - self._ticked_ms, _TICK_MS_MAX)) if listening else 0, now_ms
         for member in self._members.values():
             if self.presence(member, now_ms) != Presence.SILENT:
                 continue

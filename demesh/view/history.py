@@ -201,7 +201,11 @@ class History:
 
 def behind(logs: Mapping[bytes, LogHistory], states: Iterable[LogState]) -> int:
     """How many entries of the logs held are not folded yet, those included that are forgotten."""
-    return sum(max(0, each.head.seq - (logs[each.log].applied_seq if each.log in logs else -1)) for each in states)
+    return sum(
+        max(0, each.head.seq - (logs[each.log].applied_seq if each.log in logs else -1))
+        for each in states
+        if each.pruned_to <= each.head.seq  # or nothing is whole there, and nothing more to come
+    )
 
 
 def _learn_plan(log: LogHistory, entry: Entry) -> None:

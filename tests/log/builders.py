@@ -218,7 +218,9 @@ class Shelf:
         """Let a log end in front of a fork; whether it had not already. Raises EntryError."""
         is_news = self.logs.convict(proof, 0)
         if is_news:
-            self.logs.ended(self.store.end_at_fork(proof))
+            ended = self.store.end_at_fork(proof)
+            assert ended is not None
+            self.logs.ended(ended)
         return is_news
 
     def shorten(self, log: bytes, below: int, *keep_kinds: Kind) -> None:

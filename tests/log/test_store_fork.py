@@ -12,8 +12,8 @@ from demesh.errors import EntryError
 from demesh.log.audit import audit
 from demesh.log.entry import Entry, Kind
 from demesh.log.evidence import Proof, proof_of, segment_of
-from demesh.log.head import Head
 from demesh.log.repair import rebuild, survey
+from demesh.log.state import LogState
 from demesh.log.store import Store
 from tests.log.builders import MESH, Pen, Shelf, key_of, lean_but_tip, log_of, put, rewritten, stripped
 
@@ -47,7 +47,7 @@ def _faults(store: Store) -> list[str]:
 @pytest.mark.parametrize("held", [_ANN, lean_but_tip(_ANN)], ids=["signed", "unsigned"])
 def test_log_ends_in_front_of_the_fork_and_is_sound(store: Store, path: Path, held: list[Entry]) -> None:
     put(store, held)
-    ended = store.end_at_fork(_PROOF)
+    ended = _end(store, _PROOF)
     assert (ended.head, ended.pruned_to, ended.fork) == (_ANN[_PLACE - 1].head, 0, _PROOF.fork)
     assert _rows(store) == list(range(_PLACE))
     assert _faults(store) == []
@@ -77,28 +77,40 @@ def test_unsigned_entries_that_the_proof_does_not_lead_to_are_not_taken() -> Non
 def test_of_a_log_shortened_beyond_the_fork_what_is_kept_stays(store: Store) -> None:
     put(store, _ANN)
     store.prune(_LOG, 9, [Kind.HELLO], rows_max=100)
-    ended = store.end_at_fork(_PROOF)
+    ended = _end(store, _PROOF)
     assert (ended.head, ended.pruned_to) == (_ANN[_PLACE - 1].head, _PLACE)
     assert _rows(store) == [0]
     assert _faults(store) == []
 
 
-def test_where_the_histories_parted_earlier_all_take_the_same_one_for_what_was_before() -> None:
-    """The two segments name different entries before the fork, whose own place nobody can show any more."""
-    other = Pen("ann")
-    other.fill(3)
-    other.clock.now_ms += 1
-    theirs = other.fill(12)
-    proof = proof_of(theirs[_PLACE : _PLACE + 1], _ANN[_PLACE : _PLACE + 1])
-    heads: list[Head] = []
-    for history in (_ANN, theirs):
-        with closing(Store(Path(":memory:"), mesh_id=MESH)) as each:
-            put(each, history)
-            ended = each.end_at_fork(proof)
-            heads.append(ended.head)
-            stays = history[_PLACE] == proof.one[0]
-            assert _rows(each) == (list(range(_PLACE)) if stays else [0]), "nothing that needs a link to it"
-    assert heads[0] == heads[1]
+def test_what_differs_because_the_histories_parted_earlier_proves_nothing() -> None:
+    """Or whoever has both could make void what stands between the fork and that place, or more."""
+    forked = [*_ANN[:3], *_turned_back(3)]
+    with pytest.raises(EntryError, match="part"):
+        proof_of(_ANN[_PLACE : _PLACE + 1], forked[_PLACE : _PLACE + 1])
+
+
+def test_log_that_leads_up_to_the_fork_by_a_third_history_stays() -> None:
+    forked = [*_ANN[:3], *_turned_back(3)]
+    with closing(Store(Path(":memory:"), mesh_id=MESH)) as each:
+        put(each, forked)
+        assert each.end_at_fork(_PROOF) is None
+        assert _rows(each) == list(range(12))
+        assert each.proof(_LOG) is None
+
+
+def _turned_back(at: int) -> list[Entry]:
+    """What ann writes from entry `at` on, a little later."""
+    pen = Pen("ann")
+    pen.fill(at)
+    pen.clock.now_ms += 7
+    return pen.fill(12)[at:]
+
+
+def _end(store: Store, proof: Proof) -> LogState:
+    ended = store.end_at_fork(proof)
+    assert ended is not None
+    return ended
 
 
 def test_of_two_hellos_of_one_log_all_keep_the_same() -> None:
@@ -107,7 +119,7 @@ def test_of_two_hellos_of_one_log_all_keep_the_same() -> None:
     for held in (_ANN, [other]):
         with closing(Store(Path(":memory:"), mesh_id=MESH)) as each:
             put(each, held)
-            ended = each.end_at_fork(proof)
+            ended = _end(each, proof)
             assert ended.head == min((_ANN[0], other), key=lambda entry: entry.hash).head
             assert _rows(each) == [0]
             assert _faults(each) == []
@@ -176,7 +188,7 @@ def test_proof_goes_with_its_log(store: Store) -> None:
 
 def test_damaged_proof_is_none_and_comes_again(store: Store, path: Path) -> None:
     put(store, _ANN)
-    ended = store.end_at_fork(_PROOF)
+    ended = _end(store, _PROOF)
     with closing(apsw.Connection(str(path))) as raw:
         (blob,) = next(raw.execute("SELECT proof FROM fork"))
         raw.execute("UPDATE fork SET proof = ?", (blob[:-1] + bytes([blob[-1] ^ 1]),))
@@ -186,7 +198,7 @@ def test_damaged_proof_is_none_and_comes_again(store: Store, path: Path) -> None
 
 def test_repair_keeps_proofs(store: Store, path: Path) -> None:
     put(store, lean_but_tip(_ANN))
-    ended = store.end_at_fork(_PROOF)
+    ended = _end(store, _PROOF)
     with closing(apsw.Connection(str(path))) as raw:
         raw.execute("UPDATE entry SET hash = zeroblob(8) WHERE log = 1 AND seq = 1")  # bob's
     store.close()

@@ -31,7 +31,7 @@ _LOG = _ANN[0].log
 
 
 def _puller(shelf: Shelf, mesh_id: bytes = MESH) -> Puller:
-    return Puller(mesh_id, shelf.logs.states())
+    return Puller(mesh_id, shelf.logs.states(), state_of=shelf.logs.get)
 
 
 def _server(shelf: Shelf, mesh_id: bytes = MESH) -> Server:
