@@ -258,8 +258,9 @@ class Logs:
             if state is None:
                 self._let_in(public_key)
             state = state or LogState(log, public_key, accepted[-1].head)
-            for entry in accepted:
-                self._advance(replace(state, head=entry.head), entry.wall_ms)
+            for entry in accepted[-_RECENT_HASHES:-1]:
+                self._remember(log, entry.head)
+            self._advance(replace(state, head=accepted[-1].head), accepted[-1].wall_ms)
         taken.accepted.extend(accepted)
         if accepted:
             taken.dropped.extend(self._give_way(instead))
