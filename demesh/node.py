@@ -375,6 +375,7 @@ class Node:
     async def _show_loaded(self, state: LogState) -> None:
         before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
         self.view.load_anew(state.public_key, state.log, [*before, *tail], self._clock.monotonic_ms())
+        self.view.note_fork(state.log, state.fork)
         self._lookout.look_soon()
 
     def _hear(self, owner: bytes, entry: Entry, received_ms: int, first_hand: bool) -> None:
