@@ -139,3 +139,22 @@ async def test_a_preview_of_a_log_that_turns_out_to_be_forked_goes() -> None:
     assert await door.intake.prove(proof_of(_ANN[9:10], [other]))
     assert door.intake.previewed_to(_LOG) == -1
     assert await door.preview(40, 49) == []
+
+
+@pytest.mark.trio
+async def test_a_preview_is_not_thrown_back_by_the_few_entries_before_it() -> None:
+    door = _Door()
+    await door.take(_ANN[:41])
+    await door.preview(43, 49)
+    assert await door.take(_ANN[41:45], held_seq=49) == []
+    assert await door.take(_ANN[45:50], held_seq=49) == [("loaded", 49), ("heard", 49)]
+
+
+@pytest.mark.trio
+async def test_what_a_preview_shows_is_alive_once_its_author_says_so() -> None:
+    door = _Door()
+    await door.preview(40, 49)
+    door.said.clear()
+    preview = Preview(_LOG, _A, tuple(_ANN[40:50]))
+    await door.intake.preview(preview, b"ann", 0, lambda entry, owner: True)
+    assert door.said == [("heard", 49)]
