@@ -67,7 +67,9 @@ def test_a_preview_that_is_withdrawn_takes_its_member_along() -> None:
 def test_a_preview_that_is_withdrawn_leaves_the_other_logs_of_its_member() -> None:
     view, old, new = new_view(), MemberLog("a"), MemberLog("a", epoch=1)
     deliver(view, old, old.start(0, row()), 0)
-    view.preview(new.key, new.log, [new.hello(20_000, previous=(old.log, Head(1, bytes(32)))), new.outcomes(21_000)], 21_000)
+    view.preview(
+        new.key, new.log, [new.hello(20_000, previous=(old.log, Head(1, bytes(32)))), new.outcomes(21_000)], 21_000
+    )
     view.withdraw(new.log)
     member = view.member(old.key)
     assert member is not None
