@@ -7,7 +7,8 @@ Guarantees: each log is folded from where it was saved, in order, without gaps b
 process is folded again. It reads the store, not the news: nothing is summed that is not durable. `view.db` may be deleted
 or damaged at any time: then history is folded anew, while the node goes on.
 
-Not guaranteed: that the past is complete right after a start; `behind` says how many entries are still to be folded.
+Not guaranteed: that the past is complete right after a start, or when many entries come in, as for a late joiner: these are all
+let in first. `behind` says how many entries are still to be folded.
 """
 
 import logging
@@ -99,6 +100,8 @@ class Historian:
         self._began_ms = self._carry_look_ms = clock.monotonic_ms()
         self._save_due_ms = clock.monotonic_ms() + _SAVE_MS
         self._look_due_ms = self._scrub_due_ms = clock.monotonic_ms()
+        self._held = sum(state.head.seq for state in logs.states())
+        self._rounds_waited = 0
         self._one_at_a_time = trio.Lock()
 
     @property
@@ -282,9 +285,10 @@ class Historian:
         return all((self._own_key, name, day * DAY_MS) in done for day, name in held)
 
     async def _round(self) -> None:
-        for state in self._logs.states():
-            if self._applied(state) < state.head.seq:
-                await self.catch_up(state.log)
+        if not self._is_flooded():
+            for state in self._logs.states():
+                while self._applied(state) < state.head.seq and await self._fold_page(state.log):
+                    pass
         await self._forget_gone()
         now_ms = self._clock.monotonic_ms()
         if now_ms >= self._scrub_due_ms and await self._kept.scrub(limits.HISTORY_SCRUBBED_ROWS):
@@ -296,6 +300,13 @@ class Historian:
             await self._look_back()
             took_ms = self._clock.monotonic_ms() - now_ms
             self._look_due_ms = now_ms + max(_LOOK_BACK_MS_MIN, _LOOK_BACK_SHARE * took_ms)
+
+    def _is_flooded(self) -> bool:
+        """Whether so much has come since the last round that all of it shall come first: folding would slow that down."""
+        held = sum(state.head.seq for state in self._logs.states())
+        came, self._held = held - self._held, held
+        self._rounds_waited = self._rounds_waited + 1 if came > limits.HISTORY_FLOOD_ENTRIES else 0
+        return 0 < self._rounds_waited <= limits.HISTORY_ROUNDS_WAITED_MAX
 
     async def _begin_anew(self) -> None:
         async with self._one_at_a_time:

@@ -9,7 +9,7 @@ service that fails ends the node: a supervisor restarts it, and the log is built
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -46,7 +46,9 @@ from demesh.mesh.dialer import keep_dialling
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import ASK, Stream, Usage
+from demesh.mesh.preview import Preview
 from demesh.mesh.reach import keep_reaching
+from demesh.mesh.showing import Shown
 from demesh.mesh.supervisor import Supervisor
 from demesh.mesh.syncer import Syncer
 from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
@@ -55,6 +57,7 @@ from demesh.own_log import OwnLog
 from demesh.view import report
 from demesh.view.names import shown_names
 from demesh.view.presence import Presence
+from demesh.view.snapshot import Votes
 
 log = logging.getLogger(__name__)
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
@@ -87,7 +90,7 @@ class Node:
             edges.history_storage,
             edges.storage,
             self.logs,
-            self.view.folded,
+            self._folded,
             edges.clock,
             self.key,
         )
@@ -128,8 +131,8 @@ class Node:
             self.logs,
             edges.storage,
             edges.clock,
-            self._show,
-            self._show_adopted,
+            mesh_id,
+            Shown(self._show, self._show_loaded, self._hear, self._show_preview, self._withdraw),
             self._on_gone,
             self._on_gaps,
             self._show_ended,
@@ -369,10 +372,27 @@ class Node:
         self.view.apply(owner, entry, received_ms, first_hand=first_hand)
         self._lookout.look_soon()
 
-    async def _show_adopted(self, state: LogState) -> None:
+    async def _show_loaded(self, state: LogState) -> None:
         before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
-        self.view.load(state.public_key, [*before, *tail])
-        self.view.heed_forgets()
+        self.view.load_anew(state.public_key, state.log, [*before, *tail], self._clock.monotonic_ms())
+        self.view.note_fork(state.log, state.fork)
+        self._lookout.look_soon()
+
+    def _hear(self, owner: bytes, entry: Entry, received_ms: int, first_hand: bool) -> None:
+        self.view.hear(owner, entry, received_ms, first_hand=first_hand)
+        self._lookout.look_soon()
+
+    def _show_preview(self, preview: Preview, received_ms: int, first_hand: bool) -> None:
+        self.view.preview(preview.public_key, preview.log, preview.entries, self._clock.monotonic_ms())
+        self._hear(preview.public_key, preview.newest, received_ms, first_hand)
+
+    def _withdraw(self, log_id: bytes) -> None:
+        self.view.withdraw(log_id)
+        self._lookout.look_soon()
+
+    def _folded(self) -> Iterable[tuple[bytes, int, Votes]]:
+        """The votes that the store bears out: not those of a preview."""
+        return [each for each in self.view.folded() if self._intake.previewed_to(each[0]) < 0]
 
     async def _show_ended(self, state: LogState) -> None:
         assert state.fork is not None
@@ -408,8 +428,8 @@ class Node:
 
     def _logs_told(self) -> dict[str, Any]:
         missing = self._syncer.missing()
-        states = filter(None, map(self.logs.get, missing))
-        owners = {state.log: state.public_key for state in states}
+        owners = {state.log: state.public_key for state in filter(None, map(self.logs.get, missing))}
+        owners |= {shown.log: shown.public_key for shown in filter(None, map(self.view.log, missing))}
         return report.logs_told(self.view, missing, owners, left_off=self._syncer.left_off)
 
     def _network_told(self, wall_ms: int) -> dict[str, Any]:

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import trio
 
-from demesh import historian
+from demesh import historian, limits
 from demesh.errors import HistoryError
 from demesh.historian import Historian
 from demesh.log.entry import Entry, Kind
@@ -150,3 +150,41 @@ async def test_what_a_log_that_ends_in_front_of_a_fork_still_says_is_folded_anew
 
 def _fail(*_: object) -> None:
     raise HistoryError("The file cannot be written.")
+
+
+async def test_what_comes_in_by_the_thousands_is_let_in_before_it_is_folded(
+    desk_of: Callable[..., _Desk], monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(limits, "HISTORY_FLOOD_ENTRIES", 20)
+    ann = _Author("ann", hours=24)
+    desk = desk_of()
+    historian = desk.historian(History(public_key_of(_OWN)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(historian.run)
+        await trio.sleep(1)  # so that it looks, every five seconds, between two times that something comes
+        for first in range(0, 150, 50):
+            desk.shelf.take(ann.entries[first : first + 50])
+            await trio.sleep(5)
+            assert historian.behind == first + 50
+        desk.shelf.take(ann.entries[150:155])
+        await trio.sleep(5)
+        assert historian.behind == 0
+        nursery.cancel_scope.cancel()
+
+
+async def test_whoever_writes_without_end_keeps_history_waiting_for_a_while_only(
+    desk_of: Callable[..., _Desk], monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
+) -> None:
+    monkeypatch.setattr(limits, "HISTORY_FLOOD_ENTRIES", 20)
+    monkeypatch.setattr(limits, "HISTORY_ROUNDS_WAITED_MAX", 3)
+    ann = _Author("ann", hours=24)
+    desk = desk_of()
+    historian = desk.historian(History(public_key_of(_OWN)))
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(historian.run)
+        await trio.sleep(1)  # so that it looks, every five seconds, between two times that something comes
+        for first in range(0, 200, 40):
+            desk.shelf.take(ann.entries[first : first + 40])
+            await trio.sleep(5)
+        assert historian.behind == 0
+        nursery.cancel_scope.cancel()

@@ -27,7 +27,7 @@ from dataclasses import replace
 from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.admission import Admission
-from demesh.log.entry import Entry, Kind, verify
+from demesh.log.entry import Entry, Kind, by_log, verify
 from demesh.log.evidence import Fork, Proof, check_proof
 from demesh.log.head import Head
 from demesh.log.hello import read_hello
@@ -128,10 +128,7 @@ class Logs:
         new members a time.
         """
         taken = Taken()
-        by_log: dict[bytes, list[Entry]] = {}
-        for entry in entries:
-            by_log.setdefault(entry.log, []).append(entry)
-        for log, run in by_log.items():
+        for log, run in by_log(entries).items():
             self._offer_run(log, run, taken, news_of, now_ms)
         return taken
 
@@ -166,6 +163,22 @@ class Logs:
         adopted = LogState(log, public_key, before, before.seq + 1, state.fork if state else None)
         self._advance(adopted, following[0].wall_ms)
         return Adopted(adopted, self._give_way(instead))
+
+    def owner_of(self, log: bytes, hello: Entry | None, now_ms: int) -> bytes | None:
+        """Whose log it is, if entries of it might be taken now; of one that is not known its `hello` tells, None without one.
+
+        Raises EntryError with the reason for which nothing of the log would be taken. Nothing has changed in any case.
+        """
+        state = self._states.get(log)
+        if log == self._own_log:
+            raise EntryError("own_log", "a log of this node's own")
+        if self.is_gone(log):
+            raise EntryError("gone", "a log that is over")
+        if refusal := self.refusal(log, now_ms):
+            raise EntryError(refusal, "a log of a key that is not admitted")
+        if state is not None:
+            return state.public_key
+        return self._owner_of_new_log(hello, hello.wall_ms, None, now_ms)[0] if hello else None
 
     def convict(self, proof: Proof, now_ms: int) -> bool:
         """Whether `proof` changes where its log ends; then the store lets it end there, and `ended` takes note of that.
@@ -248,8 +261,9 @@ class Logs:
             if state is None:
                 self._let_in(public_key)
             state = state or LogState(log, public_key, accepted[-1].head)
-            for entry in accepted:
-                self._advance(replace(state, head=entry.head), entry.wall_ms)
+            for entry in accepted[-_RECENT_HASHES:-1]:
+                self._remember(log, entry.head)
+            self._advance(replace(state, head=accepted[-1].head), accepted[-1].wall_ms)
         taken.accepted.extend(accepted)
         if accepted:
             taken.dropped.extend(self._give_way(instead))

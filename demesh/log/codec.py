@@ -15,7 +15,6 @@ from demesh.errors import EntryError
 
 Value = int | bytes | str | list["Value"]
 _UINT_MAX = 2**64 - 1
-_ONE_BYTE = 24
 
 
 def _refuse_tag(*_: object) -> Never:
@@ -54,40 +53,39 @@ def decode(data: bytes, *, depth_max: int = limits.ENTRY_DEPTH_MAX) -> Value:
 
 
 def _canonical_bytes(items: list[Any], depth_max: int) -> int:
-    """How many bytes `encode` would make of `items`: whatever is written in another way takes more. Raises ValueError."""
+    """How many bytes `encode` would make of `items`: whatever is written in another way takes more. Raises ValueError.
+
+    Every value of every entry that comes in passes here: what could be a call is written out.
+    """
     if depth_max == 0:
         raise ValueError("too deep")
-    size = _head_bytes(len(items))
+    length = len(items)
+    size = 1 if length < 24 else 2 if length < 2**8 else 3 if length < 2**16 else 5
     for item in items:
-        kind = cast(object, type(item))
+        kind = type(item)  # pyright: ignore[reportUnknownVariableType] a cast would cost as much as all else
         if kind is int:
-            if 0 <= item < _ONE_BYTE:
+            if item < 24:
+                if item < 0:
+                    raise ValueError("not an unsigned integer")
                 size += 1
-                continue
-            if not 0 <= item <= _UINT_MAX:
+            elif item < 2**32:
+                size += 2 if item < 2**8 else 3 if item < 2**16 else 5
+            elif item <= _UINT_MAX:
+                size += 9
+            else:
                 raise ValueError("not an unsigned integer")
-            size += _head_bytes(item)
-        elif kind is bytes:
-            size += _head_bytes(len(item)) + len(item)
-        elif kind is list:
+            continue
+        if kind is list:
             size += _canonical_bytes(item, depth_max - 1)
+            continue
+        if kind is bytes:
+            length = len(item)
         elif kind is str:
             length = len(item) if item.isascii() else len(item.encode())
-            size += _head_bytes(length) + length
         else:
             raise ValueError("neither an unsigned integer, nor bytes, text or an array")
+        size += length + (1 if length < 24 else 2 if length < 2**8 else 3 if length < 2**16 else 5)
     return size
-
-
-def _head_bytes(number: int) -> int:
-    """How many bytes say a number, or a length, together with what it is of."""
-    if number < _ONE_BYTE:
-        return 1
-    if number < 2**8:
-        return 2
-    if number < 2**16:
-        return 3
-    return 5 if number < 2**32 else 9
 
 
 class Fields:

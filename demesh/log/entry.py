@@ -14,8 +14,10 @@ signature (`verify`), the chain (`demesh.log.chain`) and the payload (the kind's
 """
 
 import hashlib
+from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
+from typing import cast
 
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
@@ -32,6 +34,8 @@ NO_HASH = bytes(32)
 """What the first entry of a log names as its predecessor."""
 NO_LOG = bytes(16)
 """The id of no log."""
+
+_Body = tuple[int, bytes, int, bytes, int, int, bytes, int, int, list[Value]]
 
 _CONTEXT = b"demesh/entry/1"
 _BODY_BYTES_MAX = limits.ENTRY_BYTES_MAX - SIGNATURE_BYTES - 6  # 6: the CBOR heads of the envelope
@@ -115,26 +119,56 @@ def decode_body(body: bytes, signature: bytes = b"") -> Entry:
         raise EntryError("too_large", f"an entry of {len(body)} bytes; at most {_BODY_BYTES_MAX} fit")
     if len(signature) not in (0, SIGNATURE_BYTES):
         raise EntryError("shape", f"a signature of {len(signature)} bytes")
-    fields = Fields(decode(body), "the entry")
+    value = decode(body)
+    if not _is_of_shape(value):
+        _check_shape(value)
+    _, log, seq, prev, wall_ms, up_ms, boot8, next_ms, kind, payload = cast(_Body, value)[:10]
+    if (seq == 0) != (prev == NO_HASH):
+        raise EntryError("shape", "exactly the first entry of a log links to nothing")
+    return Entry(log, seq, prev, wall_ms, up_ms, boot8, next_ms, kind, payload, body, body_hash(body), signature)
+
+
+def _is_of_shape(value: Value) -> bool:
+    """The same as `_check_shape`, in a quarter of the time: every entry passes here."""
+    if not isinstance(value, list) or len(value) < 10:
+        return False
+    format_, log, seq, prev, wall_ms, up_ms, boot8, next_ms, kind, payload = value[:10]
+    return (
+        (isinstance(log, bytes) and len(log) == 16)
+        and (isinstance(prev, bytes) and len(prev) == 32)
+        and (isinstance(boot8, bytes) and len(boot8) == 8)
+        and (isinstance(seq, int) and seq <= limits.SEQ_MAX)
+        and (isinstance(wall_ms, int) and wall_ms <= limits.TIME_MS_MAX)
+        and (isinstance(up_ms, int) and up_ms <= limits.TIME_MS_MAX)
+        and (isinstance(next_ms, int) and 1 <= next_ms <= limits.NEXT_MS_MAX)
+        and (isinstance(kind, int) and kind < 2**16)
+        and isinstance(payload, list)
+        and format_ == FORMAT
+    )
+
+
+def _check_shape(value: Value) -> None:
+    """Raises EntryError unless the value of a body has the fields that it must have."""
+    fields = Fields(value, "the entry")
     if fields.uint("format", 255) != FORMAT:
         raise EntryError("format", "an entry of another format; this version reads format 1")
-    entry = Entry(
-        log=fields.octets("log id", 16),
-        seq=fields.uint("sequence number", limits.SEQ_MAX),
-        prev=fields.octets("link", 32),
-        wall_ms=fields.uint("wall clock", limits.TIME_MS_MAX),
-        up_ms=fields.uint("up time", limits.TIME_MS_MAX),
-        boot8=fields.octets("boot id", 8),
-        next_ms=fields.uint("promise", limits.NEXT_MS_MAX, 1),
-        kind=fields.uint("kind", 2**16 - 1),
-        payload=fields.array("payload", limits.ENTRY_BYTES_MAX),
-        body=body,
-        hash=body_hash(body),
-        signature=signature,
-    )
-    if (entry.seq == 0) != (entry.prev == NO_HASH):
-        raise EntryError("shape", "exactly the first entry of a log links to nothing")
-    return entry
+    fields.octets("log id", 16)
+    fields.uint("sequence number", limits.SEQ_MAX)
+    fields.octets("link", 32)
+    fields.uint("wall clock", limits.TIME_MS_MAX)
+    fields.uint("up time", limits.TIME_MS_MAX)
+    fields.octets("boot id", 8)
+    fields.uint("promise", limits.NEXT_MS_MAX, 1)
+    fields.uint("kind", 2**16 - 1)
+    fields.array("payload", limits.ENTRY_BYTES_MAX)
+
+
+def by_log(entries: Iterable[Entry]) -> dict[bytes, list[Entry]]:
+    """`entries` by the log they are of, each log's in the order given."""
+    found: dict[bytes, list[Entry]] = {}
+    for entry in entries:
+        found.setdefault(entry.log, []).append(entry)
+    return found
 
 
 def encode_envelope(entry: Entry) -> bytes:
@@ -150,6 +184,10 @@ def decode_envelope(data: bytes) -> Entry:
 
 def entry_of(envelope: Value) -> Entry:
     """The entry in an envelope that is decoded already (as part of a message or a page). Raises EntryError."""
+    if isinstance(envelope, list) and len(envelope) == 2:
+        body, signature = envelope
+        if isinstance(body, bytes) and isinstance(signature, bytes):
+            return decode_body(body, signature)
     fields = Fields(envelope, "the envelope")
     return decode_body(fields.octets("body"), fields.octets("signature", 0, SIGNATURE_BYTES))
 

@@ -1,8 +1,9 @@
 """Intake: the one door through which entries, and proofs of forks, come in from elsewhere, by gossip or by sync.
 
 Guarantees: an entry is checked by the chain's rules, then stored, then shown to the view, in that order and one offer at a
-time; what is refused is counted. When gossip comes faster than it can be stored, messages are dropped and counted: sync
-brings them again. Not guaranteed: that stored entries survive a power cut (they can be fetched again).
+time; what is refused is counted (`demesh.mesh.showing` decides what of it is shown, and when). When gossip comes faster than it
+can be stored, messages are dropped and counted: sync brings them again. Not guaranteed: that stored entries survive a power cut
+(they can be fetched again).
 """
 
 import logging
@@ -15,23 +16,19 @@ from demesh import limits
 from demesh.clock import Clock
 from demesh.errors import EntryError
 from demesh.log.chain import Logs
-from demesh.log.entry import Entry
+from demesh.log.entry import Entry, by_log
 from demesh.log.evidence import Proof
 from demesh.log.state import LogState
 from demesh.log.storage import Storage
 from demesh.log.store import Carried
 from demesh.log.taken import Gap, Refusal, Taken
 from demesh.mesh.gossip import read_message
+from demesh.mesh.preview import Preview
+from demesh.mesh.showing import FirstHand, Showing, Shown
 from demesh.mesh.sync import Adoption
 from demesh.metrics import ENTRIES, REFUSED
 
 log = logging.getLogger(__name__)
-
-Accepted = Callable[[bytes, Entry, int, bool], None]
-"""(owner's public key, entry, monotonic ms of arrival, first hand): called for each entry once it is stored."""
-
-Adopted = Callable[[LogState], Awaitable[None]]
-"""Called for each log that was taken up in its middle, once what is kept of it is stored."""
 
 GoneLogs = Callable[[Sequence[bytes]], None]
 """Called with the ids of logs that are gone: a carry names them, or they gave way to newer ones."""
@@ -55,8 +52,8 @@ class Intake:
         logs: Logs,
         storage: Storage,
         clock: Clock,
-        accepted: Accepted,
-        adopted: Adopted,
+        mesh_id: bytes,
+        shown: Shown,
         gone: GoneLogs,
         gaps: Gaps,
         ended: Ended,
@@ -65,8 +62,7 @@ class Intake:
         self._logs = logs
         self._storage = storage
         self._clock = clock
-        self._accepted = accepted
-        self._adopted = adopted
+        self._showing = Showing(mesh_id, logs, shown)
         self._gone = gone
         self._gaps = gaps
         self._ended = ended
@@ -101,12 +97,14 @@ class Intake:
         self,
         entries: Sequence[Entry],
         received_ms: int,
-        first_hand: Callable[[Entry, bytes], bool],
+        first_hand: FirstHand,
         news_of: bytes | None = None,
+        *,
+        held_seq: int = -1,
     ) -> Taken:
-        """Check, store and show `entries`. `first_hand(entry, owner)` tells whether it came fresh from its author.
+        """Check, store and show `entries`. `news_of` is the key of the node that sends them, if it just wrote its own among them.
 
-        `news_of` is the key of the node that sends them, if it just wrote its own among them.
+        They are of one log, if the sender says how far it holds it (`held_seq`).
         """
         async with self._one_at_a_time:
             taken = self._logs.offer(entries, news_of=news_of, now_ms=self._clock.monotonic_ms())
@@ -116,12 +114,39 @@ class Intake:
                 with trio.CancelScope(shield=True):  # the heads have moved on: what they stand for is stored
                     carried = await self._storage.commit(taken.accepted, public_keys=owners, own=False)
                     await self._drop(taken.dropped)
-                for entry in taken.accepted:
-                    owner = owners[entry.log]
-                    self._accepted(owner, entry, received_ms, first_hand(entry, owner))
-                self._end(carried, taken.dropped)
+                for log_id, run in by_log(taken.accepted).items():
+                    await self._showing.stored(owners[log_id], run, received_ms, first_hand, held_seq)
+                await self._end(carried, taken.dropped)
+            if taken.gaps:
+                runs = by_log(entries)
+                for gap in taken.gaps:
+                    self._showing.not_taken(gap.log, runs[gap.log], received_ms, first_hand)
         self._count(taken)
         return taken
+
+    def previewed_to(self, log_id: bytes) -> int:
+        """How far the preview of a log reaches; -1 without one."""
+        return self._showing.previewed_to(log_id)
+
+    async def preview(self, preview: Preview, peer: bytes, received_ms: int, first_hand: FirstHand) -> None:
+        """Show the end of a log that `peer` has sent, and of which the rest is to be pulled from it now."""
+        async with self._one_at_a_time:
+            self._showing.preview(preview, peer, received_ms, first_hand)
+
+    async def give_up(self, log_id: bytes) -> None:
+        """The rest of a log does not come. Raises StoreError."""
+        async with self._one_at_a_time:
+            await self._showing.give_up(log_id)
+
+    async def lost(self, peer: bytes) -> None:
+        """A peer is connected no more. Raises StoreError."""
+        async with self._one_at_a_time:
+            await self._showing.lost(peer)
+
+    async def show_rest(self) -> None:
+        """A session has ended: of what it brought, nothing shall stay unshown. Raises StoreError."""
+        async with self._one_at_a_time:
+            await self._showing.rest()
 
     async def prove(self, proof: Proof) -> bool:
         """Let a log end where its owner is proven to have signed two histories; whether that is news. Raises StoreError."""
@@ -144,6 +169,7 @@ class Intake:
                 if known is None or known.fork is None or known.fork.end != proof.fork.end:
                     said = "The key of log %s has signed two histories; what it says from entry %d on counts no more."
                     log.error(said, proof.log.hex()[:8], proof.fork.end)
+                self._showing.ended(proof.log)
                 await self._ended(state)
             return True
 
@@ -171,17 +197,19 @@ class Intake:
                         )
                     )
                     await self._drop(adopted.dropped)
-                await self._adopted(state)
-                self._end(carried, adopted.dropped)
+                await self._showing.adopted(adoption.log)
+                await self._end(carried, adopted.dropped)
             return True
 
     async def _drop(self, logs: Sequence[bytes]) -> None:
         if logs:
             await self._storage.call(lambda store: store.drop(logs))
 
-    def _end(self, carried: Carried, dropped: Sequence[bytes]) -> None:
+    async def _end(self, carried: Carried, dropped: Sequence[bytes]) -> None:
         self._logs.end(carried)
         gone = [*dropped, *chain.from_iterable(carried.values())]
+        for log_id in gone:
+            await self._showing.give_up(log_id)
         if gone:
             self._gone(gone)
 

@@ -11,6 +11,7 @@ from demesh.errors import NetworkError, SyncError
 from demesh.log.entry import Entry
 from demesh.log.evidence import Proof
 from demesh.mesh.network import Stream
+from demesh.mesh.preview import Preview
 from demesh.mesh.sync import LENGTH_BYTES, Adoption, Refused, Want, WantKept, WantProof, refusal
 from demesh.mesh.sync_puller import Puller
 from demesh.mesh.sync_server import Server
@@ -47,6 +48,8 @@ class Taking:
     """(log, place) -> the hash of the entry that is held there, if it is."""
     parted: Callable[[Sequence[Entry]], Awaitable[None]]
     """Called with the peer's entries from where its history of a log is another one than ours."""
+    preview: Callable[[Preview, int], Awaitable[None]]
+    """(the end of a log that comes later, the entry of it that the peer has only just written, or -1)."""
 
 
 Greeted = Callable[[bytes], None]
@@ -150,6 +153,8 @@ async def pull(stream: Stream, puller: Puller, taking: Taking, greeted: Greeted 
             answer = puller.answer(await frames.expect())
             if answer.proof:
                 await taking.prove(answer.proof)
+            if answer.preview:
+                await taking.preview(answer.preview, puller.fresh_seq(answer.preview.log))
             if answer.adoption and not await taking.adopt(answer.adoption):
                 puller.skip(answer.adoption.log)
             elif answer.entries and not await taking.take(answer.entries, puller.fresh_seq(answer.entries[0].log)):

@@ -16,6 +16,7 @@ from demesh.log.evidence import Proof, read_proof
 from demesh.log.head import Head
 from demesh.log.state import LogState, vector_digest
 from demesh.mesh.fork_search import ForkSearch
+from demesh.mesh.preview import OwnerOf, Preview, PreviewSearch
 from demesh.mesh.sync import (
     VERSION,
     Adoption,
@@ -40,6 +41,7 @@ class Answer:
     entries: Sequence[Entry] = ()
     adoption: Adoption | None = None
     proof: Proof | None = None
+    preview: Preview | None = None
 
 
 class Puller:
@@ -53,14 +55,20 @@ class Puller:
         is_unwanted: Callable[[bytes], bool] = lambda log: False,
         state_of: Callable[[bytes], LogState | None] = lambda log: None,
         may_take: Callable[[bytes, bool], bool] = lambda log, at_once: True,
+        owner_of: OwnerOf | None = None,
+        previewed_to: Callable[[bytes], int] = lambda log: -1,
         chance: bytes = bytes(16),
     ) -> None:
         """`writes` is the log that this node is writing; `is_unwanted` tells of which logs nothing would be taken, `state_of`
         what is held of one by now, and `may_take` whether no other pull takes it (at once: whether or not one does). `chance`
         decides in which logs with a conflict is searched, if there are many.
+
+        With `owner_of`, the end of a log of which much is lacked is asked for first, where it is well beyond `previewed_to`.
         """
         self.server_writes = b""
         """The log that the server is writing, once it has greeted."""
+        self.refused: list[str] = []
+        """Why previews were refused."""
         self._server_up_ms: int | None = None
         self._mesh_id = mesh_id
         self._writes = writes
@@ -74,6 +82,10 @@ class Puller:
         self._jumps: dict[bytes, _Jump] = {}
         self._rows: dict[bytes, Row] = {}
         self._conflicts: dict[bytes, int] = {}
+        self._owner_of = owner_of
+        self._previewed_to = previewed_to
+        self._searching: PreviewSearch | None = None
+        self._to_preview: deque[bytes] = deque()
 
     def hello(self) -> bytes:
         return encode([Message.HELLO, [VERSION], self._mesh_id, vector_digest(self._states.values()), self._writes])
@@ -113,6 +125,14 @@ class Puller:
                 if first > (state.head.seq + 1 if state else 0):
                     self._jumps[row.log] = _Jump()
         self._wants = deque(sorted(self._wants, key=self._turn))
+        if self._owner_of is not None:
+            self._to_preview.extend(want.log for want in self._wants if isinstance(want, Want) and self._is_long(want))
+
+    def _is_long(self, want: Want) -> bool:
+        row, state = self._rows[want.log], self._states.get(want.log)
+        is_forked = row.fork is not None or (state is not None and state.fork is not None)
+        is_much = want.last - want.first >= limits.PREVIEW_BEHIND_MIN
+        return is_much and not is_forked
 
     def _turn(self, want: Asked) -> tuple[bool, bool, int]:
         """What the server writes itself comes first, or a long history would make it look silent; then proofs, which spare
@@ -157,6 +177,11 @@ class Puller:
 
     def next_pull(self) -> bytes | None:
         """The next message to send; None when everything that was offered has been asked for, here or in another pull."""
+        while self._searching is not None or self._to_preview:
+            search = self._searching = self._searching or self._search(self._to_preview.popleft())
+            if search is not None and search.want is not None:
+                return self.ask(search.want)
+            self._searching = None
         for want in list(self._wants):
             if not self._may_take(want.log, want.log == self.server_writes):
                 continue
@@ -181,6 +206,16 @@ class Puller:
             self._jumps.pop(want.log, None)
         return Want(want.log, first, last) if first <= last else None
 
+    def _search(self, log: bytes) -> PreviewSearch | None:
+        """The search for the preview of a log, unless it is shown already; what its author says itself is news all the same."""
+        assert self._owner_of is not None
+        row, state = self._rows[log], self._state_of(log) or self._states.get(log)
+        held_seq = state.head.seq if state else -1
+        is_shown = log != self.server_writes and self._previewed_to(log) + limits.LOGS_BEHIND_MAX >= row.head_seq
+        if is_shown or row.head_seq - held_seq < limits.PREVIEW_BEHIND_MIN:  # it has come meanwhile
+            return None
+        return PreviewSearch(self._mesh_id, log, held_seq, row.pruned_to, row.head_seq, self._owner_of)
+
     def ask(self, want: Asked) -> bytes:
         self._asked = want
         match want:
@@ -200,6 +235,11 @@ class Puller:
         if isinstance(asked, WantKept):
             return self._kept(asked, _page(data, asked.log))
         entries = self.shown(data)
+        if self._searching is not None:
+            self._searching.answer(entries)
+            if self._searching.refused:
+                self.refused.append(self._searching.refused)
+            return Answer(preview=self._searching.found)
         if entries and entries[-1].seq < asked.last:
             self._wants.appendleft(Want(asked.log, entries[-1].seq + 1, asked.last))
         jump = self._jumps.get(asked.log)
@@ -237,8 +277,13 @@ class Puller:
         before, kept = Head(first.seq - 1, first.prev), tuple(reversed(jump.kept))
         return Answer(jump.entries, Adoption(asked.log, before, kept, tuple(jump.entries)))
 
+    @property
+    def left_over(self) -> set[bytes]:
+        """The logs that another pull takes."""
+        return {want.log for want in self._wants}
+
     def skip(self, log: bytes) -> None:
-        """Ask no further for a log whose page could not be taken."""
+        """Ask no further for a log whose page could not be taken, or of which the caller knows that nothing would be."""
         self._wants = deque(want for want in self._wants if want.log != log or isinstance(want, WantProof))
 
 

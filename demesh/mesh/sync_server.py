@@ -89,6 +89,6 @@ def lean(entries: Sequence[Entry], proven: bytes = b"") -> list[Entry]:
     last = max((index for index, entry in enumerate(entries) if entry.signature or entry.hash == proven), default=-1)
     kept = list(entries[: last + 1])
     return [
-        replace(entry, signature=b"") if index < last and entry.kind == Kind.RESULTS else entry
+        replace(entry, signature=b"") if entry.signature and index < last and entry.kind == Kind.RESULTS else entry
         for index, entry in enumerate(kept)
     ]

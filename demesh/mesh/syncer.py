@@ -27,7 +27,9 @@ from demesh.mesh.claims import Claims
 from demesh.mesh.gossip import accusation
 from demesh.mesh.intake import Intake, parted
 from demesh.mesh.network import Network, Stream
-from demesh.mesh.sync import Refused, Row, Want, WantKept
+from demesh.mesh.preview import Preview
+from demesh.mesh.showing import FirstHand
+from demesh.mesh.sync import Adoption, Refused, Row, Want, WantKept
 from demesh.mesh.sync_puller import Puller, lacked
 from demesh.mesh.sync_server import Server
 from demesh.metrics import REFUSED, SYNCS
@@ -70,6 +72,7 @@ class Syncer:
         self._serving: set[bytes] = set()
         self._held: dict[bytes, Mapping[bytes, Row]] = {}
         self._askers: dict[bytes, Puller] = {}
+        self._lost: set[bytes] = set()
         self._left_off = False
         self._has_pulled = False
         self._claims = Claims()
@@ -83,6 +86,8 @@ class Syncer:
     def forget(self, peer: bytes) -> None:
         """It is connected no more: what it held is not known any longer."""
         self._held.pop(peer, None)
+        self._lost.add(peer)
+        self._wake.set()
 
     def furthest(self, log: bytes) -> int:
         """The furthest that any peer was seen to hold a log, in the last sync with each; -1 if none was."""
@@ -124,6 +129,8 @@ class Syncer:
             while True:
                 await self._wake.wait()
                 self._wake = trio.Event()
+                while self._lost:
+                    await self._intake.lost(self._lost.pop())
                 for peer in [each for each in self._wanted if each not in self._pulling]:
                     del self._wanted[peer]
                     self._pulling.add(peer)
@@ -186,6 +193,7 @@ class Syncer:
             self._pulling.discard(peer)
             if peer in self._wanted:
                 self._wake.set()
+        await self._intake.show_rest()
 
     def _meet_another_mesh(self, peer: bytes, error: SyncError) -> None:
         REFUSED.labels("sync", "mesh").inc()
@@ -203,9 +211,10 @@ class Syncer:
     async def _pull_once(self, peer: bytes) -> str:
         greeted_ms = self._clock.monotonic_ms()
 
-        async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
-            newest, received_ms = entries[-1], self._clock.monotonic_ms()
-            is_own = self._is_of(peer, entries[0])  # whatever it says that it writes
+        def arrived(newest: Entry, fresh_seq: int, *, is_own: bool) -> tuple[int, FirstHand]:
+            """When `newest`, and what came with it, is held to have come, and what of it came first hand: of a log that is the
+            peer's own, whatever it says that it writes."""
+            received_ms = self._clock.monotonic_ms()
             is_fresh = is_own and newest.seq == fresh_seq and puller.age_ms(newest) <= newest.next_ms
             if is_fresh:
                 # As if it had come when it was made: else its author's silence would be noticed later by its age.
@@ -215,11 +224,30 @@ class Syncer:
                 """The newest entry of the log that a peer is writing, from the peer itself, is as good as a message of its."""
                 return is_fresh and entry is newest
 
-            taken = await self._intake.take(entries, received_ms, is_first_hand)
+            return received_ms, is_first_hand
+
+        async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
+            held_seq = puller.held[entries[0].log].head_seq
+            came = arrived(entries[-1], fresh_seq, is_own=self._is_of(peer, entries[0]))
+            taken = await self._intake.take(entries, *came, held_seq=held_seq)
             for refusal in parted(taken):
                 at = refusal.seq - 1 if refusal.reason == "wrong_link" else refusal.seq
                 puller.conflict(refusal.log, at)
-            return not taken.refusals and not taken.gaps
+            is_taken = not taken.refusals and not taken.gaps
+            if not is_taken:
+                await self._intake.give_up(entries[0].log)
+            return is_taken
+
+        async def adopt(adoption: Adoption) -> bool:
+            is_taken = await self._intake.adopt(adoption)
+            if not is_taken:
+                await self._intake.give_up(adoption.log)
+            return is_taken
+
+        async def preview(preview: Preview, fresh_seq: int) -> None:
+            await self._intake.preview(
+                preview, peer, *arrived(preview.newest, fresh_seq, is_own=preview.public_key == peer)
+            )
 
         def greeted(writes: bytes) -> None:
             nonlocal greeted_ms
@@ -238,13 +266,16 @@ class Syncer:
             self._is_unwanted,
             self._logs.get,
             may_take,
+            lambda log, hello: self._logs.owner_of(log, hello, self._clock.monotonic_ms()),
+            self._intake.previewed_to,
             self._rng.randbytes(16),
         )
         stream = await self._network.open_stream(peer)
         self._askers[peer] = puller
         try:
-            taking = session.Taking(self._intake.adopt, take, self._prove, self._hash_at, self._parted)
+            taking = session.Taking(adopt, take, self._prove, self._hash_at, self._parted, preview)
             await session.pull(stream, puller, taking, greeted)
+            await self._give_up_what_did_not_come(puller)
             self._left_off, self._has_pulled = False, True
         except BaseException:
             self._left_off = self._left_off or not self._has_pulled or bool(self.missing())
@@ -252,6 +283,8 @@ class Syncer:
         finally:
             del self._askers[peer]
             self._claims.release(peer)
+            for reason in puller.refused:
+                REFUSED.labels("preview", reason).inc()
             await stream.close()
         self._held[peer] = puller.held
         self._pulled(peer, puller.held)
@@ -261,6 +294,15 @@ class Syncer:
         """Whether the log that `first` stands in is the peer's own."""
         state = self._logs.get(first.log)
         return state.public_key == peer if state is not None else is_hello_of(peer, first)
+
+    async def _give_up_what_did_not_come(self, puller: Puller) -> None:
+        """A peer that was asked for all it said it holds has not given the rest of a log that it showed the end of."""
+        for log_id, row in puller.held.items():
+            if log_id in puller.left_over:
+                continue
+            state = self._logs.get(log_id)
+            if self._intake.previewed_to(log_id) >= 0 and (state is None or state.head.seq < row.head_seq):
+                await self._intake.give_up(log_id)
 
     async def _prove(self, proof: Proof) -> None:
         await self._intake.prove(proof)

@@ -62,12 +62,41 @@ class View:
         return [self._members[key] for key in sorted(self._members) if not self.bars(key)]
 
     def load(self, public_key: bytes, entries: Iterable[Entry]) -> None:
-        """Fold entries of one log from the store: history, no signs of life."""
-        for entry in entries:
-            self._fold(public_key, entry, self._listening_since_ms)
-            if entry.kind == Kind.EVENT:
-                self._note_forget(public_key, entry)
-        self._promise_anew(public_key)
+        """Fold entries of one log from the store: history, no signs of life. For the start; later there is `load_anew`."""
+        self._load(public_key, entries, self._listening_since_ms)
+        member = self._members.get(public_key)
+        if member and not member.heard and member.current.newest:
+            # Known from the store alone: it gets the time it last asked for, from when we began to listen.
+            member.sign = _unheard(member.current, member.current.newest, self._listening_since_ms)
+
+    def load_anew(self, public_key: bytes, log: bytes, entries: Iterable[Entry], now_ms: int) -> None:
+        """Take `entries`, what a start would read of a log, in place of all that was shown of it.
+
+        Its owner is as alive as it was; who is met by this has from `now_ms` on to speak to us.
+        """
+        before = self._logs.pop(log, None)
+        if before is not None:
+            after = LogView(log, public_key, clock=before.clock, fork=before.fork, lived=before.lived)
+            self._logs[log] = after
+            if self._members[public_key].current is before:
+                self._members[public_key].current = after
+        self._load_late(public_key, entries, now_ms)
+
+    def preview(self, public_key: bytes, log: bytes, entries: Iterable[Entry], now_ms: int) -> None:
+        """Take the end of a log, and what it builds on, in order, though what is between is not there: no signs of life."""
+        known = self._logs.get(log)
+        newest = known.newest.seq if known and known.newest else -1
+        self._load_late(public_key, [entry for entry in entries if entry.seq > newest], now_ms)
+
+    def withdraw(self, log: bytes) -> None:
+        """Forget what was shown of a log of which nothing is stored; its owner, too, if there is no other log of it."""
+        view = self._logs.pop(log, None)
+        if view is None or self._members[view.public_key].current is not view:
+            return
+        if any(other.public_key == view.public_key for other in self._logs.values()):
+            self._members[view.public_key].current = self._latest_epoch(view.public_key)
+        else:
+            del self._members[view.public_key]
 
     def forget(self, logs: Iterable[bytes]) -> None:
         """Forget what these logs said, but for one that its member writes now."""
@@ -137,7 +166,12 @@ class View:
 
     def apply(self, public_key: bytes, entry: Entry, received_ms: int, *, first_hand: bool) -> None:
         """Fold an entry that arrived at `received_ms`; `first_hand` if over its author's own connection (or ours)."""
-        view = self._fold(public_key, entry, received_ms)
+        self._fold(public_key, entry, received_ms)
+        self.hear(public_key, entry, received_ms, first_hand=first_hand)
+
+    def hear(self, public_key: bytes, entry: Entry, received_ms: int, *, first_hand: bool) -> None:
+        """Take note of when an entry arrived that is folded already: the newest one of its log."""
+        view = self._logs[entry.log]
         view.clock.observe(entry.boot8, entry.up_ms, received_ms, first_hand=first_hand)
         made_ms = view.clock.local_ms(entry.boot8, entry.up_ms)
         member = self._members[public_key]
@@ -290,11 +324,19 @@ class View:
             if log.public_key == subject:
                 log.clock.lose()  # what is still on its way from before is no sign of life
 
-    def _promise_anew(self, public_key: bytes) -> None:
-        """A member known from the store alone gets the time it last asked for, from when we began to listen."""
+    def _load(self, public_key: bytes, entries: Iterable[Entry], seen_ms: int) -> None:
+        for entry in entries:
+            self._fold(public_key, entry, seen_ms)
+            if entry.kind == Kind.EVENT:
+                self._note_forget(public_key, entry)
+
+    def _load_late(self, public_key: bytes, entries: Iterable[Entry], now_ms: int) -> None:
+        """Load what came while we listened."""
+        self._load(public_key, entries, now_ms)
         member = self._members.get(public_key)
         if member and not member.heard and member.current.newest:
-            member.sign = _unheard(member.current, member.current.newest, self._listening_since_ms)
+            member.sign = _unheard(member.current, member.current.newest, member.sign.at_ms)
+        self.heed_forgets()
 
 
 def _learn_at_second_hand(member: Member, entry: Entry, received_ms: int) -> None:

@@ -76,6 +76,8 @@ class LogHistory:
     last: dict[str, Moment] = field(default_factory=dict[str, Moment])
     slots: dict[int, dict[str, list[int]]] = field(default_factory=dict[int, dict[str, list[int]]])
     """The last hour in steps of SLOT_MS: by slot since 1970, then by check: [up_ms, down_ms]."""
+    slots_kept_for: int | None = None
+    """The newest slot when the old ones were dropped last; None if it is not known."""
     undayed: dict[int, dict[str, Sums]] = field(default_factory=dict[int, dict[str, Sums]])
     """Of a log of this node's own, by day and check: hours that it signed and no later checkpoint in it has summed."""
     plans: dict[int, Plan] = field(default_factory=dict[int, Plan])
@@ -241,16 +243,20 @@ def _fold_result(log: LogHistory, entry: Entry, row: PlanRow, result: Result) ->
     span_ms = min(max(0, now.up_ms - last.up_ms), row.interval_ms + row.timeout_ms, ended_ms)
     down = int(result.outcome.blames_target)
     for number, part_ms in _split(ended_ms - span_ms, ended_ms, HOUR_MS):
-        share = log.open.setdefault(number, {}).setdefault(row.name, Sums())
+        share = sums
+        if number != ended_ms // HOUR_MS:
+            share = log.open.setdefault(number, {}).setdefault(row.name, Sums())
         if down:
             share.down_ms += part_ms
         else:
             share.up_ms += part_ms
-    newest = ended_ms // SLOT_MS
-    for number, part_ms in _split(max(ended_ms - span_ms, ended_ms - HOUR_MS), ended_ms, SLOT_MS):
+    newest, started_ms = ended_ms // SLOT_MS, max(ended_ms - span_ms, ended_ms - HOUR_MS)
+    for number, part_ms in _split(started_ms, ended_ms, SLOT_MS):
         log.slots.setdefault(number, {}).setdefault(row.name, [0, 0])[down] += part_ms
-    for number in [each for each in log.slots if each <= newest - SLOTS_KEPT]:
-        del log.slots[number]
+    if newest != log.slots_kept_for or started_ms // SLOT_MS <= newest - SLOTS_KEPT:
+        log.slots_kept_for = newest
+        for number in [each for each in log.slots if each <= newest - SLOTS_KEPT]:
+            del log.slots[number]
 
 
 def _split(start_ms: int, end_ms: int, period_ms: int) -> Iterator[tuple[int, int]]:

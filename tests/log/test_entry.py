@@ -99,6 +99,15 @@ def test_body_that_ends_early_is_refused() -> None:
     assert _reason(encode(7)) == "shape"
 
 
+@pytest.mark.parametrize("index", range(10))
+@pytest.mark.parametrize("value", [7, b"7", "7", [7]], ids=str)
+def test_field_of_another_type_is_refused(index: int, value: Value) -> None:
+    fields = _fields()
+    if type(value) is not type(fields[index]):
+        fields[index] = value
+        assert _reason(encode(fields)) == "shape"
+
+
 def test_another_format_is_named_as_such() -> None:
     assert _reason(encode(_fields(format=2))) == "format"
 

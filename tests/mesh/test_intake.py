@@ -15,6 +15,8 @@ from demesh.log.state import LogState
 from demesh.log.taken import Gap
 from demesh.mesh.gossip import accusation, bundles
 from demesh.mesh.intake import Intake
+from demesh.mesh.preview import Preview
+from demesh.mesh.showing import Shown
 from tests.log.builders import (
     MESH,
     NO_LOG,
@@ -40,7 +42,9 @@ class _Door:
         self.notes: Notes = []
         self.shown: list[tuple[bytes, Entry, int, bool]] = []
         self.gaps: list[tuple[bytes, list[Gap]]] = []
-        self.adopted: list[LogState] = []
+        self.loaded: list[LogState] = []
+        self.previews: list[tuple[Preview, bool]] = []
+        self.withdrawn: list[bytes] = []
         self.storage = DirectStorage(self.notes)
         self.clock = FakeClock()
         self.logs = Logs(MESH, NO_LOG)
@@ -51,8 +55,8 @@ class _Door:
             self.logs,
             self.storage,
             self.clock,
-            self._show,
-            self._show_adopted,
+            MESH,
+            Shown(self._show, self._show_loaded, self._show, self._show_preview, self.withdrawn.append),
             self.gone.extend,
             self._note_gaps,
             self._note_ended,
@@ -63,9 +67,12 @@ class _Door:
         self.notes.append(("shown", entry.seq))
         self.shown.append((owner, entry, received_ms, first_hand))
 
-    async def _show_adopted(self, state: LogState) -> None:
-        self.adopted.append(state)
+    async def _show_loaded(self, state: LogState) -> None:
+        self.loaded.append(state)
         await trio.lowlevel.checkpoint()
+
+    def _show_preview(self, preview: Preview, received_ms: int, first_hand: bool) -> None:
+        self.previews.append((preview, first_hand))
 
     async def _note_ended(self, state: LogState) -> None:
         self.ended.append(state)

@@ -17,6 +17,7 @@ from demesh.log.state import LogState, vector
 from demesh.mesh import session
 from demesh.mesh.memory import MemoryStream
 from demesh.mesh.network import SYNC
+from demesh.mesh.preview import Preview
 from demesh.mesh.session import Frames
 from demesh.mesh.sync import Message, Refused, Want, WantKept
 from demesh.mesh.sync_puller import Puller
@@ -89,7 +90,10 @@ def _taking(shelf: Shelf, take: session.TakePage | None = None) -> session.Takin
     async def parted(theirs: Sequence[Entry]) -> None:
         await prove(proof_of(segment_of(shelf.stored(theirs[0].log)[theirs[0].seq :]), theirs))
 
-    return session.Taking(shelf.adopt, take or _taker(shelf), prove, hash_at, parted)
+    async def preview(preview: Preview, fresh_seq: int) -> None:
+        await trio.lowlevel.checkpoint()
+
+    return session.Taking(shelf.adopt, take or _taker(shelf), prove, hash_at, parted, preview)
 
 
 async def _pull(ours: Shelf, theirs: Shelf, bytes_max: int = limits.SYNC_PAGE_BYTES_MAX, mesh_id: bytes = MESH) -> None:

@@ -18,7 +18,9 @@ from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
 from demesh.mesh.memory import MemoryNetwork, MemorySwarm
 from demesh.mesh.network import Stream
+from demesh.mesh.preview import Preview
 from demesh.mesh.session import Frames
+from demesh.mesh.showing import Shown
 from demesh.mesh.sync import Message, Refused
 from demesh.mesh.sync_puller import Puller
 from demesh.mesh.syncer import Syncer
@@ -49,7 +51,9 @@ class _Node:
         self.storage = DirectStorage()
         self.network = MemoryNetwork(swarm, self.key)
         self.shown: list[tuple[bytes, int, bool]] = []
-        self.adopted: list[LogState] = []
+        self.loaded: list[LogState] = []
+        self.previews: list[tuple[Preview, bool]] = []
+        self.withdrawn: list[bytes] = []
         self._changed = trio.Event()
         self._written = 0
         clock = TrioClock()
@@ -60,8 +64,8 @@ class _Node:
             self.logs,
             self.storage,
             clock,
-            self._show,
-            self._show_adopted,
+            mesh_id,
+            Shown(self._show, self._show_loaded, self._show, self._show_preview, self.withdrawn.append),
             self.gone.extend,
             self._on_gaps,
             self._note_ended,
@@ -101,9 +105,12 @@ class _Node:
         self._changed.set()
         self._changed = trio.Event()
 
-    async def _show_adopted(self, state: LogState) -> None:
-        self.adopted.append(state)
+    async def _show_loaded(self, state: LogState) -> None:
+        self.loaded.append(state)
         await trio.lowlevel.checkpoint()
+
+    def _show_preview(self, preview: Preview, received_ms: int, first_hand: bool) -> None:
+        self.previews.append((preview, first_hand))
 
     async def _note_ended(self, state: LogState) -> None:
         self.ended.append(state)
