@@ -13,7 +13,7 @@ from demesh.log.evidence import Proof
 from demesh.mesh.network import Stream
 from demesh.mesh.preview import Preview
 from demesh.mesh.sync import LENGTH_BYTES, Adoption, Refused, Want, WantKept, WantProof, refusal
-from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_puller import Answer, Puller
 from demesh.mesh.sync_server import Server
 
 ReadPage = Callable[[Want | WantKept, int], Awaitable[Sequence[Entry]]]
@@ -148,17 +148,7 @@ async def pull(stream: Stream, puller: Puller, taking: Taking, greeted: Greeted 
     greeted(puller.server_writes)
     if is_different:
         puller.offered(await frames.expect())
-        while (message := puller.next_pull()) is not None:
-            await frames.send(message)
-            answer = puller.answer(await frames.expect())
-            if answer.proof:
-                await taking.prove(answer.proof)
-            if answer.preview:
-                await taking.preview(answer.preview, puller.fresh_seq(answer.preview.log))
-            if answer.adoption and not await taking.adopt(answer.adoption):
-                puller.skip(answer.adoption.log)
-            elif answer.entries and not await taking.take(answer.entries, puller.fresh_seq(answer.entries[0].log)):
-                puller.skip(answer.entries[0].log)
+        await _pull_pages(frames, puller, taking)
     for search in puller.searches():
         while (want := search.want) is not None:
             await frames.send(puller.ask(want))
@@ -166,6 +156,38 @@ async def pull(stream: Stream, puller: Puller, taking: Taking, greeted: Greeted 
             search.answer(theirs, await taking.hash_at(want.log, want.first))
         if segment := search.their_segment():
             await taking.parted(segment)
+
+
+async def _pull_pages(frames: Frames, puller: Puller, taking: Taking) -> None:
+    """Ask for what was offered, and take it. Of a log of which a page was taken the next one is read and sent meanwhile."""
+    is_asked, going_well = False, b""
+    while True:
+        if not is_asked:
+            if (message := puller.next_pull()) is None:
+                return
+            await frames.send(message)
+        answer = puller.answer(await frames.expect())
+        is_asked = False
+        if answer.entries and answer.entries[0].log == going_well and (message := puller.next_pull()) is not None:
+            await frames.send(message)
+            is_asked = True
+        going_well = await _take(answer, puller, taking)
+
+
+async def _take(answer: Answer, puller: Puller, taking: Taking) -> bytes:
+    """The log of which a page was taken; empty if none was."""
+    if answer.proof:
+        await taking.prove(answer.proof)
+    if answer.preview:
+        await taking.preview(answer.preview, puller.fresh_seq(answer.preview.log))
+    if answer.adoption and not await taking.adopt(answer.adoption):
+        puller.skip(answer.adoption.log)
+    elif answer.entries:
+        log = answer.entries[0].log
+        if await taking.take(answer.entries, puller.fresh_seq(log)):
+            return log
+        puller.skip(log)
+    return b""
 
 
 @contextmanager

@@ -45,7 +45,7 @@ class Answer:
 
 
 class Puller:
-    """Gets from one server what `states` lack. The caller takes each page in before it asks for the next message."""
+    """Gets from one server what `states` lack. The caller takes pages in in order, the first of a log before it asks further."""
 
     def __init__(
         self,

@@ -270,3 +270,37 @@ def test_largest_messages_fit_their_frame() -> None:
     page = Server.page(Want(full.log, 0, 99), [full] * (limits.SYNC_PAGE_BYTES_MAX // full.size))
     assert len(rows) < limits.SYNC_FRAME_BYTES_MAX
     assert len(page) < limits.SYNC_FRAME_BYTES_MAX
+
+
+@pytest.mark.trio
+async def test_the_next_page_is_read_while_one_is_taken_but_for_the_first() -> None:
+    ours, theirs = Shelf(), Shelf(_ANN)
+    stored, done = _stored(theirs, 600), [trio.Event() for _ in range(100)]
+    asked: list[Want | WantKept] = []
+
+    async def page(want: Want | WantKept, bytes_max: int) -> Sequence[Entry]:
+        asked.append(want)
+        done[len(asked)].set()
+        return await stored.page(want, bytes_max)
+
+    taken = 0
+
+    async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
+        nonlocal taken
+        taken += 1
+        if taken == 1:
+            await trio.testing.wait_all_tasks_blocked()
+            assert len(asked) == 1, "whether anything of the log is taken is not known yet"
+        elif entries[-1].seq < _ANN[-1].seq:
+            await done[taken + 1].wait()
+        return await _taker(ours)(entries, fresh_seq)
+
+    our_end, their_end = _two_ends()
+    with trio.fail_after(5):
+        async with trio.open_nursery() as nursery:
+            reading = session.Stored(page, stored.proof)
+            nursery.start_soon(session.serve, their_end, _server(theirs), reading, lambda writes: None)
+            await session.pull(our_end, Puller(MESH, []), _taking(ours, take))
+            await our_end.close()
+    assert taken > 2
+    assert ours.all() == theirs.all()
