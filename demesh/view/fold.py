@@ -343,8 +343,9 @@ def _learn_at_second_hand(member: Member, entry: Entry, received_ms: int) -> Non
     """History of a member's current log tells nothing of how it is, but how its silence since is to be taken."""
     view = member.current
     if member.sign.back_by_ms is not None and view.bye is None:
-        # It came back, and may be gone again: it is away no more, and has the time it asked for to speak to us.
-        member.sign = _unheard(view, entry, received_ms)
+        # It came back, and may be gone again: it is away no more, and has the time it asked for to speak to us. But whoever was
+        # silent before, whatever leave it took unheard meanwhile, stays so until heard: history closes nothing.
+        member.sign = _unheard(view, entry, member.sign.at_ms if member.silent_ms else received_ms)
     elif not member.heard:
         # What others passed on is all we know: its newest entry counts.
         member.sign = _unheard(view, entry, member.sign.at_ms)
