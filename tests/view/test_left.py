@@ -266,13 +266,10 @@ def test_events_without_end_are_not_remembered_without_end(monkeypatch: pytest.M
 def test_silence_that_was_observed_is_not_ended_by_history_of_a_leave_and_a_return() -> None:
     """An observer that was cut off learns from others how a member left, came back, and fell silent before they met again."""
     view, a = new_view(), MemberLog("a")
-    deliver(view, a, [a.hello(0), a.results(10_000)], 10_000)
+    view.load(a.key, [a.hello(0), a.results(10_000)])
     _tick(view, 10_000, 120_000)
     assert presence_of(view, a, 120_000) == "silent"
-    again = MemberLog("a", epoch=1)
-    past = [_leaves(a, 20_000), again.hello(30_000), again.results(40_000)]
-    for entry in past:
-        deliver(view, a, entry, 121_000, first_hand=False)
+    deliver(view, a, [_leaves(a, 20_000), a.results(30_000), a.results(40_000)], 121_000, first_hand=False)
     assert presence_of(view, a, 122_000) == "silent"
-    deliver(view, again, again.results(125_000), 125_000)
+    deliver(view, a, a.results(125_000), 125_000)
     assert presence_of(view, a, 125_000) == "alive"
