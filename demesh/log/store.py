@@ -180,7 +180,7 @@ class Store(StoredLogs):
         with self._writing(durable=False):
             store_fork.keep(self._db, proof)
             if state.head.seq >= proof.seq:
-                store_fork.cut(self._db, number, proof, Head(proof.seq - 1, before) if before else None)
+                store_fork.cut(self._db, number, proof, is_whole=before is not None)
             if proof.seq == 0:
                 self._insert_entry("INSERT OR REPLACE", number, proof.one[0])
         self._forks = None

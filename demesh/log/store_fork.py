@@ -59,10 +59,10 @@ def keep(db: apsw.Connection, proof: Proof) -> None:
     db.execute("INSERT OR REPLACE INTO fork VALUES (?, ?, ?)", (proof.log, _seal(encoded), encoded))
 
 
-def cut(db: apsw.Connection, number: int, proof: Proof, before: Head | None) -> None:
+def cut(db: apsw.Connection, number: int, proof: Proof, *, is_whole: bool) -> None:
     """Let log `number`, which reaches the fork, end in front of it.
 
-    `before` is what it holds there; None if that is not whole any more. Of a fork in place 0 the caller puts back a hello.
+    `is_whole`: it still holds the entry before, which is the proof's. Of a fork in place 0 the caller puts back a hello.
     """
     end = proof.fork.end
     db.execute("DELETE FROM entry WHERE log = ? AND seq >= ?", (number, end))
@@ -72,7 +72,7 @@ def cut(db: apsw.Connection, number: int, proof: Proof, before: Head | None) -> 
         )
         return
     head = Head(proof.seq - 1, proof.fork.prev)
-    if before == head:
+    if is_whole:
         db.execute("UPDATE log SET head_seq = ?, head_hash = ? WHERE no = ?", (head.seq, head.hash, number))
     else:
         store_prune.restart_at(db, number, head)

@@ -11,7 +11,7 @@ The delay doubles from NETWORK_REBUILD_SECONDS_MIN to NETWORK_REBUILD_SECONDS_MA
 and begins anew once a network has run for NETWORK_STEADY_SECONDS: so one death costs a moment, and a network that dies again and
 again costs little.
 
-A network may also be dead though nothing failed, so it is examined now and then. Only what passed an examination once can be
+A network may also be dead though nothing failed, so it is examined now and then. Only what passed one since it was built can be
 found dead: one that never passes says more about the machine (a firewall, no loopback) than about the network. It is rebuilt
 after NETWORK_EXAMINATIONS_FAILED_MAX bad ones in a row, since one may be the fault of a machine that is too busy.
 

@@ -66,6 +66,15 @@ def test_shorter_log_stays_and_takes_no_more_than_up_to_the_fork() -> None:
     assert [refusal.reason for refusal in shelf.take(_ANN).refusals] == ["forked"]
 
 
+def test_what_lies_behind_the_fork_is_not_taken_up_in_its_middle_either() -> None:
+    shelf = Shelf(_ANN[:4])
+    shelf.prove(_PROOF)
+    with pytest.raises(EntryError) as refused:
+        shelf.logs.adopt(_LOG, _ANN[8].head, [], _ANN[9:])
+    assert refused.value.reason == "forked"
+    assert [state.head for state in shelf.logs.states()] == [_ANN[3].head]
+
+
 def test_unsigned_entries_that_the_proof_does_not_lead_to_are_not_taken() -> None:
     shelf = Shelf(_ANN[:4])
     shelf.prove(_PROOF)

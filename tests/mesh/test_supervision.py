@@ -86,3 +86,13 @@ def test_a_network_that_was_built_anew_is_judged_anew(earlier: int) -> None:
         supervision.examined(BAD)
     supervision.started(0)
     assert not supervision.examined(BAD)
+
+
+def test_network_that_was_built_anew_and_never_passes_is_not_built_without_end() -> None:
+    """It passed before: since then something on the machine keeps it from reaching itself."""
+    supervision = Supervision()
+    supervision.started(0)
+    assert not supervision.examined("")
+    supervision.died(10, "It accepts no connections.", 0)
+    supervision.started(11)
+    assert not any(supervision.examined("It accepts no connections.") for _ in range(10))

@@ -273,3 +273,14 @@ def test_silence_that_was_observed_is_not_ended_by_history_of_a_leave_and_a_retu
     assert presence_of(view, a, 122_000) == "silent"
     deliver(view, a, a.results(125_000), 125_000)
     assert presence_of(view, a, 125_000) == "alive"
+
+
+def test_silence_is_not_counted_while_nobody_could_be_heard() -> None:
+    view, a = new_view(), MemberLog("a")
+    deliver(view, a, [a.hello(0), a.results(10_000)], 10_000)
+    _tick(view, 10_000, 120_000)
+    (before,) = (each.silent_ms for each in view.standings() if each.public_key == a.key)
+    view.tick(150_000, listening=False)
+    view.tick(180_000)
+    (after,) = (each.silent_ms for each in view.standings() if each.public_key == a.key)
+    assert after - before == 30_000
