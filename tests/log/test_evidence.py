@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from demesh.errors import EntryError
 from demesh.log.codec import Value
-from demesh.log.entry import Entry
+from demesh.log.entry import Entry, Kind
 from demesh.log.evidence import Proof, check_proof, proof_of, read_proof, segment_of
 from tests.log.builders import MESH, OTHER_MESH, damaged, key_of, lean_but_tip, log_of, public_key_of, rewritten
 
@@ -86,3 +86,20 @@ def test_segment_ends_at_its_first_signature() -> None:
     assert segment_of(_ANN) == _ANN[:1]
     assert segment_of(lean_but_tip(_ANN[3:9])) == lean_but_tip(_ANN[3:9])
     assert segment_of([]) == segment_of([replace(entry, signature=b"") for entry in _ANN[3:9]]) == []
+
+
+def test_nobody_can_make_another_proof_of_one_by_what_stands_behind_the_two_entries() -> None:
+    """Each would have another id, and whoever has both histories could send them without end."""
+    assert len({_proof(length).id for length in (1, 2, 3)}) == 1
+
+
+def test_fork_in_place_0_is_of_two_hellos() -> None:
+    """One of the two stays, and says whose log it is."""
+    key = key_of("ann")
+    for other, holds in ((rewritten(_ANN[0], key), True), (rewritten(_ANN[0], key, kind=Kind.EVENT), False)):
+        proof = proof_of(_ANN[:1], [other])
+        if holds:
+            check_proof(public_key_of("ann"), MESH, proof)
+        else:
+            with pytest.raises(EntryError, match="hello"):
+                check_proof(public_key_of("ann"), MESH, proof)
