@@ -111,7 +111,7 @@ class MemberModel(BaseModel):
     seen_at: str | None
     connected: bool
     address: str | None = Field(description="Where it is connected, or was last, or what it says of itself.")
-    rtt_ms: float | None = Field(description="Of the last ping over a connection; those come every 15 s.")
+    rtt_ms: float | None = Field(description="Of the pings over a connection, smoothed; one goes out every 15 s.")
     clock_skew_ms: int | None = Field(description="By how much its wall clock is ahead of the answering node's.")
     log: str
     head_seq: int = Field(description="Of the newest entry that this node holds of its log.")

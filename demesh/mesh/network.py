@@ -21,8 +21,8 @@ PROTOCOLS = (SYNC, ASK)
 
 @dataclass(frozen=True, slots=True)
 class Link:
-    """A connection: to whom, where the far end is (an IP address and a port), whether this node dialled, and how long a
-    ping took to come back, if one has."""
+    """A connection: to whom, where the far end is (an IP address and a port), whether this node dialled, and how long
+    pings take to come back, if one has."""
 
     peer: bytes
     host: str

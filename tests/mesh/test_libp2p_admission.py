@@ -74,8 +74,7 @@ async def test_links_tell_who_is_where_and_who_dialled() -> None:
         assert here.rtt_ms is None, "no ping has come back yet"
 
 
-async def test_the_pings_of_the_health_monitor_are_told(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("demesh.mesh.libp2p.build.HEALTH_INTERVAL_SECONDS", 0.2)
+async def test_how_long_a_ping_took_is_told() -> None:
     async with mesh() as nodes:
         ann, bob = await nodes.start("ann"), await nodes.start("bob")
         await bob.dial(ann)

@@ -12,10 +12,9 @@ from typing import cast
 import libp2p
 import pytest
 import trio
-from libp2p.abc import INetStream
+from libp2p.abc import INetStream, ISecureConn
 from libp2p.custom_types import TProtocol
 from libp2p.io.abc import ReadWriteCloser
-from libp2p.network.config import ConnectionConfig
 from libp2p.network.connection.raw_connection import RawConnection
 from libp2p.network.stream.exceptions import StreamEOF
 from libp2p.peer.id import ID
@@ -23,6 +22,9 @@ from libp2p.pubsub.gossipsub import GossipSub
 from libp2p.pubsub.pb import rpc_pb2
 from libp2p.pubsub.pubsub import Pubsub
 from libp2p.security.pnet.psk_conn import PskConn
+from libp2p.stream_muxer.muxer_multistream import MuxerMultistream
+from libp2p.stream_muxer.yamux.yamux import HEADER_SIZE, Yamux
+from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL_ID
 from libp2p.tools.anyio_service import background_trio_service
 from libp2p.transport.tcp.tcp import TCP
 from libp2p.utils import encode_varint_prefixed, read_varint_prefixed_bytes
@@ -41,11 +43,14 @@ from tests.mesh.upstream_harness import (
 )
 
 PEER = plain_host().get_id()
+YAMUX_PROTOCOL = TProtocol(YAMUX_PROTOCOL_ID)
 AT_ANY_PORT = Multiaddr("/ip4/127.0.0.1/tcp/0")
 
 
 class Wire(ReadWriteCloser):
     """What was written can be read, at most `piece` bytes at a time; writes take a moment for each."""
+
+    is_initiator = True
 
     def __init__(self, piece: int = 1 << 30) -> None:
         self.bytes, self.piece = b"", piece
@@ -306,8 +311,41 @@ async def test_upstream_still_hides_the_end_of_a_service_that_is_cancelled_from_
     pubsub.seen_messages.stop()
 
 
-def test_upstream_still_pings_nobody_by_default() -> None:
-    assert ConnectionConfig().enable_health_monitoring is False
+def _multiplexer(wire: Wire) -> Yamux:
+    return Yamux(cast(ISecureConn, wire), PEER, True)
+
+
+@pytest.mark.trio
+async def test_upstream_still_keeps_a_peer_that_answers_no_ping(autojump_clock: trio.testing.MockClock) -> None:
+    wire = Wire()
+    with trio.move_on_after(120) as patience:
+        await _multiplexer(wire)._measure_rtt_loop()
+    assert patience.cancelled_caught
+    assert len(wire.bytes) > HEADER_SIZE, "it went on asking"
+
+
+@pytest.mark.trio
+async def test_upstream_still_gives_credit_back_for_every_read() -> None:
+    wire = Wire()
+    multiplexer = _multiplexer(wire)
+    stream = await multiplexer.open_stream()
+    multiplexer.stream_buffers[stream.stream_id] += bytes(100)
+    wire.bytes = b""
+    assert await stream.read(10) == bytes(10)
+    assert len(wire.bytes) == HEADER_SIZE
+
+
+@pytest.mark.trio
+async def test_upstream_still_makes_its_own_yamux(monkeypatch: pytest.MonkeyPatch) -> None:
+    class Other(Yamux): ...
+
+    async def select(*_: object) -> tuple[TProtocol, type[Yamux]]:
+        return YAMUX_PROTOCOL, Other
+
+    multistream = MuxerMultistream({YAMUX_PROTOCOL: Other})
+    monkeypatch.setattr(multistream._selector, "select", select)
+    made = await multistream.new_conn(cast(ISecureConn, Wire()), PEER)
+    assert type(made) is Yamux
 
 
 @pytest.mark.trio

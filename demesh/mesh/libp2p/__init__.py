@@ -15,6 +15,7 @@ configured, never patched; docs/libp2p.md lists what for. What stands between it
     identity   peers are Ed25519 keys, and nobody is ourselves
     dial       who listens at host:port, in one connection, with errors that name the cause
     swarm      no dialling of its own, no handler's exception past its stream
+    muxer      Yamux whose pings tell a dead connection, and that does not waste frames
     pubsub     gossip that survives any bytes and forgets what it need not know
     peers      which peers are connected, counted by connection
     stream     a sync stream that a cancelled sender cannot corrupt

@@ -11,7 +11,6 @@ from dataclasses import dataclass
 import trio
 from libp2p.crypto.ed25519 import create_new_key_pair
 from libp2p.crypto.x25519 import create_new_key_pair as create_new_x25519_key_pair
-from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.identity.identify_push.identify_push import ID_PUSH as IDENTIFY_PUSH
 from libp2p.network.config import ConnectionConfig
@@ -19,8 +18,6 @@ from libp2p.network.connection.swarm_connection import SwarmConn
 from libp2p.peer.id import ID
 from libp2p.peer.peerstore import PeerStore
 from libp2p.security.noise.transport import PROTOCOL_ID as NOISE_PROTOCOL
-from libp2p.stream_muxer.yamux.yamux import PROTOCOL_ID as YAMUX_PROTOCOL
-from libp2p.stream_muxer.yamux.yamux import Yamux
 from libp2p.transport.upgrader import TransportUpgrader
 
 from demesh import limits
@@ -28,14 +25,12 @@ from demesh.identity import SwarmKey
 from demesh.mesh.libp2p.dial import Dialler
 from demesh.mesh.libp2p.identity import PeerNoise
 from demesh.mesh.libp2p.listener import Bound
+from demesh.mesh.libp2p.muxer import YamuxOnly
 from demesh.mesh.libp2p.pubsub import GuardedPubsub, LeanGossipSub
 from demesh.mesh.libp2p.swarm import TameSwarm
 from demesh.mesh.libp2p.transport import PskTCP
 
 logger = logging.getLogger(__name__)
-
-HEALTH_INTERVAL_SECONDS = 15
-HEALTH_PING_SECONDS_MAX = 5
 
 
 class PlainHost(BasicHost):
@@ -95,11 +90,8 @@ def build(
     peerstore = PeerStore()
     peerstore.add_key_pair(own_id, key_pair)
     noise = PeerNoise(key_pair, noise_privkey=create_new_x25519_key_pair().private_key, allowed=allowed)
-    upgrader = TransportUpgrader(
-        secure_transports_by_protocol={NOISE_PROTOCOL: noise},
-        muxer_transports_by_protocol={TProtocol(YAMUX_PROTOCOL): Yamux},
-        negotiate_timeout=limits.PEER_UPGRADE_SECONDS_MAX,
-    )
+    upgrader = TransportUpgrader({NOISE_PROTOCOL: noise}, {})
+    upgrader.muxer_multistream = YamuxOnly(limits.PEER_UPGRADE_SECONDS_MAX)
     transport = PskTCP(swarm_keys, bound, nursery)
     swarm = TameSwarm(own_id, peerstore, upgrader, transport, _connection_config(connections_max), on_stream)
     host = PlainHost(swarm)
@@ -119,15 +111,4 @@ def _connection_config(connections_max: int) -> ConnectionConfig:
         high_watermark=connections_max,  # above it the library prunes as it likes; it never gets there
         inbound_upgrade_timeout=limits.PEER_UPGRADE_SECONDS_MAX,
         outbound_upgrade_timeout=limits.PEER_UPGRADE_SECONDS_MAX,
-        enable_health_monitoring=True,
-        health_initial_delay=HEALTH_INTERVAL_SECONDS,
-        health_check_interval=HEALTH_INTERVAL_SECONDS,
-        ping_timeout=HEALTH_PING_SECONDS_MAX,
-        abort_connection_on_ping_failure=True,
-        # The rest of the health monitor replaces connections it finds slow; a slow peer is not a dead one.
-        min_health_threshold=0.0,
-        min_ping_success_rate=0.0,
-        critical_health_threshold=0.0,
-        max_ping_latency=1e9,
-        max_failed_streams=1_000_000,
     )

@@ -7,8 +7,8 @@ Three ways to die, each noticed by another means:
     none of these      `examine`, now and then: it is there and does nothing
 
 `examine` costs one connection to ourselves for each address, which is taken up and closed before it counts as anybody's, and a
-wait for the next heartbeat. It looks at what nobody else would notice: a dead connection is the library's health monitor's to
-notice (`build`), a peer without a gossip stream is `host`'s (`_tend`), and what is lost anyway, sync finds.
+wait for the next heartbeat. It looks at what nobody else would notice: a dead connection is `muxer`'s to notice, a
+peer without a gossip stream is `host`'s (`_tend`), and what is lost anyway, sync finds.
 """
 
 import traceback

@@ -94,10 +94,7 @@ class Libp2pNetwork:
         return self._running.peers.names() if self._running else frozenset()
 
     def links(self) -> Sequence[Link]:
-        if self._running is None:
-            return []
-        health = self._running.parts.swarm.health_data
-        return [link_of(peer, each, health) for peer, each in self._running.peers.connections()]
+        return [link_of(peer, each) for peer, each in self._running.peers.connections()] if self._running else []
 
     def usage(self) -> Usage:
         return self._running.parts.swarm.usage() if self._running else Usage()

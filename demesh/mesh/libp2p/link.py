@@ -4,9 +4,6 @@ The latter is asked for with libp2p's identify protocol, by a task of ours. The 
 (`build.PlainHost`): of the answer only the observed address is read, never what a peer says of itself.
 """
 
-from collections.abc import Mapping
-from typing import Any
-
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.identity.identify.identify import ID as IDENTIFY
@@ -24,14 +21,11 @@ from demesh.mesh.network import Link
 IDENTIFY_BYTES_MAX = 65_536
 
 
-def link_of(peer: bytes, connection: SwarmConn, health: Mapping[ID, Mapping[Any, Any]]) -> Link:
-    """`health` is what the library's monitor found by its pings."""
+def link_of(peer: bytes, connection: SwarmConn) -> Link:
     muxed = connection.muxed_conn
     assert isinstance(muxed, Yamux), "Yamux is the only multiplexer we offer"
     host, port = muxed.get_remote_address() or ("", 0)
-    found = health.get(muxed.peer_id, {}).get(connection)
-    rtt_ms = float(found.ping_latency) if found and found.ping_latency else None
-    return Link(peer, host, port, connection.direction == Direction.OUTBOUND, rtt_ms)
+    return Link(peer, host, port, connection.direction == Direction.OUTBOUND, muxed.rtt() * 1_000 or None)
 
 
 async def ask_where_seen(host: BasicHost, peer: ID) -> str:

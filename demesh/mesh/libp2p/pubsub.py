@@ -44,9 +44,9 @@ class LeanGossipSub(GossipSub):
     def __init__(self) -> None:
         super().__init__(
             protocols=[PROTOCOL],
-            degree=6,
-            degree_low=4,
-            degree_high=12,
+            degree=4,
+            degree_low=3,
+            degree_high=6,
             heartbeat_initial_delay=0.1,
             heartbeat_interval=HEARTBEAT_SECONDS,
             # The first would stretch the heartbeat to a minute in a small mesh, the second drop all but ten messages a

@@ -73,7 +73,7 @@ class TameSwarm(Swarm):
         raise SwarmException(f"There is no connection to {peer_id}.")
 
     async def dial_peer_replacement(self, peer_id: ID) -> INetConn | None:
-        """Never: the health monitor closes a dead connection, and the mesh's own dialler opens the next."""
+        """Never: a dead connection is closed, and the mesh's own dialler opens the next."""
         return None
 
     async def upgrade_inbound_raw_conn(self, raw_conn: IRawConnection, maddr: Multiaddr) -> IMuxedConn:

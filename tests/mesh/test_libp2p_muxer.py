@@ -1,0 +1,111 @@
+"""Yamux: what comes of a ping without an answer, and when credit is given back."""
+
+import struct
+from typing import cast
+
+import pytest
+import trio
+from libp2p.abc import ISecureConn
+from libp2p.stream_muxer.yamux.yamux import FLAG_ACK, HEADER_SIZE, TYPE_PING, TYPE_WINDOW_UPDATE, YAMUX_HEADER_FORMAT
+from prometheus_client import REGISTRY
+from trio.testing import MockClock
+
+from demesh.mesh.libp2p.muxer import (
+    CREDIT_HELD_BYTES_MAX,
+    PING_INTERVAL_SECONDS,
+    PING_SECONDS_MAX,
+    MindfulYamux,
+)
+from tests.mesh.libp2p_harness import eventually, id_of, mesh
+
+pytestmark = pytest.mark.trio
+PEER = id_of(bytes(32))
+
+
+class Wire:
+    """Keeps the frames that are written, without what they carry."""
+
+    is_initiator = True
+
+    def __init__(self) -> None:
+        self.frames: list[tuple[int, int, int, int, int]] = []
+        self.closed_at: float | None = None
+
+    async def write(self, data: bytes) -> None:
+        self.frames.append(struct.unpack(YAMUX_HEADER_FORMAT, data[:HEADER_SIZE]))
+
+    async def close(self) -> None:
+        self.closed_at = trio.current_time()
+
+
+def _multiplexer() -> tuple[MindfulYamux, Wire]:
+    wire = Wire()
+    return MindfulYamux(cast(ISecureConn, wire), PEER), wire
+
+
+async def test_a_ping_without_an_answer_closes_the_connection(autojump_clock: MockClock) -> None:
+    multiplexer, wire = _multiplexer()
+    began = trio.current_time()
+    await multiplexer._measure_rtt_loop()
+    assert [kind for _, kind, *_ in wire.frames] == [TYPE_PING]
+    assert wire.closed_at == pytest.approx(began + 0.5 + PING_SECONDS_MAX)
+
+
+async def test_answered_pings_keep_it_open(autojump_clock: MockClock) -> None:
+    multiplexer, wire = _multiplexer()
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(multiplexer._measure_rtt_loop)
+        for pings in range(1, 4):
+            await trio.sleep(1 if pings == 1 else PING_INTERVAL_SECONDS + 1)
+            multiplexer._ping_event.set()  # what the stock class does with an answer
+            assert len(wire.frames) == pings
+        multiplexer.event_shutting_down.set()
+    assert wire.closed_at is None
+
+
+async def test_a_peer_that_hangs_is_lost(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its machine still acknowledges what comes."""
+
+    async with mesh() as nodes:
+        ann, bob = await nodes.start("ann"), await nodes.start("bob")
+        before = _refused()
+        await bob.dial(ann)
+        await eventually(lambda: len(ann.network.links()) == 1)
+        (connection,) = bob.parts.swarm.get_connections()
+        multiplexer = cast(MindfulYamux, connection.muxed_conn)
+        write = multiplexer._write_frame
+
+        async def write_no_answer(frame: bytes) -> None:
+            if struct.unpack(YAMUX_HEADER_FORMAT, frame[:HEADER_SIZE])[1:3] != (TYPE_PING, FLAG_ACK):
+                await write(frame)
+
+        monkeypatch.setattr(multiplexer, "_write_frame", write_no_answer)
+        await eventually(lambda: ("lost", bob.key) in ann.handler.events)
+        assert _refused() == before + 1
+
+
+def _refused() -> float:
+    return REGISTRY.get_sample_value("demesh_refused_total", {"room": "network", "reason": "no_pong"}) or 0
+
+
+async def test_credit_is_given_back_in_portions_and_none_is_lost() -> None:
+    multiplexer, wire = _multiplexer()
+    one, other = await multiplexer.open_stream(), await multiplexer.open_stream()
+    wire.frames.clear()
+    portion = CREDIT_HELD_BYTES_MAX // 4
+    for _ in range(3):
+        await one.send_window_update(portion)
+        await other.send_window_update(1)
+    assert wire.frames == []
+    await one.send_window_update(portion + 5)
+    assert wire.frames == [(0, TYPE_WINDOW_UPDATE, 0, one.stream_id, 4 * portion + 5)]
+    await one.send_window_update(CREDIT_HELD_BYTES_MAX)
+    assert wire.frames[1:] == [(0, TYPE_WINDOW_UPDATE, 0, one.stream_id, CREDIT_HELD_BYTES_MAX)]
+
+
+async def test_what_ends_a_stream_is_written_at_once() -> None:
+    multiplexer, wire = _multiplexer()
+    stream = await multiplexer.open_stream()
+    wire.frames.clear()
+    await stream.close()
+    assert len(wire.frames) == 1
