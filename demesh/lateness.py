@@ -12,7 +12,7 @@ from demesh import limits
 from demesh.clock import Clock
 from demesh.metrics import LATENESS
 
-_SLEEP_MS = 250
+_SLEEP_MS = 500  # to wake a process that slept costs it a millisecond
 
 
 class Lateness:

@@ -9,7 +9,7 @@ from typing import Any
 import trio
 
 from demesh import limits
-from demesh.address import address_text, may_be_dialled
+from demesh.address import address_text
 from demesh.clock import Clock
 from demesh.errors import NetworkError, UsageError
 from demesh.identity import peer_id
@@ -125,12 +125,12 @@ class Membership:
             except NetworkError:
                 continue
             host = next((link.host for link in self._network.links() if link.peer == peer), "")
-            if host and may_be_dialled(seen):
+            if host:
                 self._sightings.note(peer, host, seen)
 
     def _unasked(self) -> Iterator[bytes]:
         peers = sorted(self._network.peers())
-        room = _WITNESSES_MAX - sum(self._sightings.said_by(peer) for peer in peers)
+        room = _WITNESSES_MAX - self._sightings.witnesses()
         return (
             peer
             for _, peer in zip(range(room), (each for each in peers if not self._sightings.said_by(each)), strict=False)

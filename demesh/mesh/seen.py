@@ -34,6 +34,10 @@ class Sightings:
     def said_by(self, peer: bytes) -> bool:
         return peer in self._said
 
+    def witnesses(self) -> int:
+        """How many said something that could be believed."""
+        return sum(may_be_dialled(seen) for _, seen in self._said.values())
+
     def hosts(self, networks: Sequence[str]) -> list[str]:
         """The hosts that are believed. `networks` are those of this machine's interfaces."""
         found = sorted(

@@ -36,6 +36,14 @@ def test_the_same_peer_twice_is_one_witness() -> None:
     assert sightings.hosts(_OURS) == []
 
 
+def test_who_sees_this_node_where_nobody_could_dial_it_need_not_be_asked_again_and_is_no_witness() -> None:
+    sightings = Sightings()
+    sightings.note(_A, "127.0.0.1", "127.0.0.1")
+    sightings.note(_B, "198.51.100.7", "192.0.2.9")
+    assert sightings.said_by(_A)
+    assert sightings.witnesses() == 1
+
+
 def test_what_was_believed_stays_until_something_else_is() -> None:
     sightings = Sightings()
     sightings.note(_A, "198.51.100.7", "192.0.2.9")
