@@ -27,10 +27,12 @@ from demesh.log.carry import CarriedRow
 from demesh.log.chain import Logs
 from demesh.log.checkpoint import checkpoint_payloads
 from demesh.log.codec import Value
-from demesh.log.entry import Kind
+from demesh.log.entry import Entry, Kind
 from demesh.log.rollup import rollup_payloads
 from demesh.log.state import LogState
 from demesh.log.storage import Storage
+from demesh.log.store import Store
+from demesh.log.summed import unsummed_from
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums
 from demesh.view.history import Checkpointed, History, Signed, behind
 from demesh.view.snapshot import Votes, encode_votes
@@ -145,7 +147,7 @@ class Historian:
             state = self._logs.get(log_id)
             if state is None or self._applied(state) >= state.head.seq:
                 return False
-            entries = await self._storage.read_on(log_id, self._applied(state) + 1, _PAGE_BYTES)
+            entries = await self._next(state)
             if entries:
                 self._dirty.add(log_id)
             for index, entry in enumerate(entries):
@@ -156,6 +158,18 @@ class Historian:
             if len(self._unsaved) >= limits.HISTORY_UNSAVED_MAX:
                 await self._save()
             return bool(entries)
+
+    async def _next(self, state: LogState) -> Sequence[Entry]:
+        """The next entries of a log to fold. Results that rollups sum are passed over, where there are many."""
+        first = self._applied(state) + 1
+        if state.head.seq - first >= limits.HISTORY_PASSED_OVER_MIN:
+            matters_from, others = await self._storage.call(lambda store: _page_to_unsummed(store, state.log, first))
+            if others:
+                return others
+            if matters_from > first:
+                first = matters_from
+                self._history.pass_over(state.public_key, state.log, first - 1)
+        return await self._storage.read_on(state.log, first, _PAGE_BYTES)
 
     async def save(self) -> None:
         """Save the history and the votes, so that the next start goes on from here. Raises StoreError."""
@@ -345,3 +359,11 @@ class Historian:
                 await self._save()
             open_ = OpenHistory.of(self._history.logs.values())
         self.past = await self._kept.look_back(open_, self._clock.wall_ms())
+
+
+def _page_to_unsummed(store: Store, log_id: bytes, first: int) -> tuple[int, Sequence[Entry]]:
+    """From where on results matter, and the next entries before that which are none."""
+    matters_from = unsummed_from(store, log_id, first, entries_max=limits.HISTORY_LOOKED_BACK_ENTRIES_MAX)
+    if matters_from == first:
+        return first, []
+    return matters_from, store.read_but_results(log_id, first, matters_from, bytes_max=_PAGE_BYTES)

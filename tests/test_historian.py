@@ -188,3 +188,30 @@ async def test_whoever_writes_without_end_keeps_history_waiting_for_a_while_only
             await trio.sleep(5)
         assert historian.behind == 0
         nursery.cancel_scope.cancel()
+
+
+async def test_results_that_rollups_sum_are_passed_over(
+    desk_of: Callable[..., _Desk], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    author, folded = _Author("ann", hours=20), list[Kind]()
+
+    class Counting(History):
+        def apply(self, public_key: bytes, entry: Entry) -> None:
+            folded.append(Kind(entry.kind))
+            super().apply(public_key, entry)
+
+    async def kept_by(desk: _Desk) -> object:
+        keeper = desk.historian(Counting(public_key_of(_OWN)))
+        await keeper.catch_up(author.log)
+        await keeper.save()
+        return desk.kept.dump()
+
+    desk = desk_of(author)
+    all_of_it = await kept_by(desk)
+    assert len(folded) == len(author.entries)
+    folded.clear()
+    monkeypatch.setattr(limits, "HISTORY_PASSED_OVER_MIN", 50)
+    with closing(HistoryStore(tmp_path / "anew.db")) as kept:
+        assert await kept_by(_Desk(desk.shelf, kept)) == all_of_it
+    assert folded.count(Kind.RESULTS) < 40, "those of the last three hours"
+    assert folded.count(Kind.ROLLUP) == sum(entry.kind == Kind.ROLLUP for entry in author.entries)

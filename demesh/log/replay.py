@@ -30,6 +30,11 @@ def history_context(store: Store, log: bytes, before: int) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.seq)
 
 
+def whole_plan(store: Store, log: bytes, first: int) -> list[Entry]:
+    """The entries of the plan that begins at `first`, as far as they are held."""
+    return [part for entry in store.read(log, first, first)[0] for part in _whole_plan(store, entry)]
+
+
 def _newest_plans(store: Store, log: bytes, before: int) -> list[Entry]:
     """The last entries of the two newest plans (results may still name the one before the newest)."""
     newest = store.newest(log, Kind.PLAN, before=before)

@@ -148,6 +148,15 @@ class StoredLogs:
         """The entries from `first` on that there are, whatever is missing or bad between them, cut as `read` does."""
         return _cut(self._decoded(log, "seq >= ?", (first,)), bytes_max)
 
+    def read_but_results(self, log: bytes, first: int, below: int, *, bytes_max: int) -> list[Entry]:
+        """The entries from `first` to before `below` that are no results, cut as `read` does. Bad rows are left out."""
+        return _cut(self._decoded(log, "kind <> 3 AND seq >= ? AND seq < ?", (first, below)), bytes_max)
+
+    def results_back(self, log: bytes, below: int, first: int) -> Iterator[Entry]:
+        """The results before `below`, the newest first, back to `first`. Bad rows are left out."""
+        rows = self._decoded(log, "kind = 3 AND seq < ? AND seq >= ?", (below, first), backwards=True)
+        return (row for row in rows if isinstance(row, Entry))
+
     def hash_at(self, log: bytes, seq: int) -> bytes | None:
         """The hash of an intact entry, 32 bytes; None if there is none there."""
         entries, _ = self.read(log, seq, seq)

@@ -120,6 +120,12 @@ class History:
         except EntryError:
             return  # counted by `demesh.view.fold`, which sees the same entries
 
+    def pass_over(self, public_key: bytes, log_id: bytes, seq: int) -> None:
+        """Fold on after entry `seq` of a log: of those up to there all matters that has been folded."""
+        if log_id not in self._carried:
+            log = self.logs.setdefault(log_id, LogHistory(public_key))
+            log.applied_seq = max(log.applied_seq, seq)
+
     def learn(self, public_key: bytes, entries: Iterable[Entry]) -> None:
         """Take in plans and checkpoints from before where folding goes on, without summing anything again."""
         for entry in entries:
@@ -179,8 +185,10 @@ class History:
                     if log.public_key == self._own_key:
                         undayed = log.undayed.setdefault(rollup.hour * HOUR_MS // DAY_MS, {})
                         undayed.setdefault(name, Sums()).add(sums)
-                if not hour:
-                    log.open.pop(rollup.hour, None)
+                # What is left open of earlier hours was never summed, and never is: who skips the results that were summed
+                # (`demesh.log.summed`) shall come to the same.
+                for number in [each for each in log.open if each < rollup.hour or (each == rollup.hour and not hour)]:
+                    del log.open[number]
             case Kind.CHECKPOINT:
                 part = read_checkpoint_part(entry.payload)
                 self._note_checkpoint(log.public_key, entry, part)
