@@ -13,6 +13,7 @@ change and repeated now and then.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import NamedTuple
 
 from demesh import limits
 from demesh.errors import EntryError
@@ -24,9 +25,11 @@ _LATENCY_UNIT_US = 100
 _LATENCY_UNITS_MAX = limits.TIMEOUT_MS_MAX * 1_000 // _LATENCY_UNIT_US
 
 
-@dataclass(frozen=True, slots=True)
-class Result:
-    """One run of a check. `up_ms` is when it ended, on the author's up clock; `latency_us` is kept to 100 µs."""
+class Result(NamedTuple):
+    """One run of a check. `up_ms` is when it ended, on the author's up clock; `latency_us` is kept to 100 µs.
+
+    A tuple for the same reason as `Entry`.
+    """
 
     check: int
     up_ms: int

@@ -5,7 +5,6 @@ that is proven. Keeps no state but that of one session.
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import replace
 
 from demesh import limits
 from demesh.errors import SyncError
@@ -89,6 +88,6 @@ def lean(entries: Sequence[Entry], proven: bytes = b"") -> list[Entry]:
     last = max((index for index, entry in enumerate(entries) if entry.signature or entry.hash == proven), default=-1)
     kept = list(entries[: last + 1])
     return [
-        replace(entry, signature=b"") if entry.signature and index < last and entry.kind == Kind.RESULTS else entry
+        entry._replace(signature=b"") if entry.signature and index < last and entry.kind == Kind.RESULTS else entry
         for index, entry in enumerate(kept)
     ]

@@ -1,7 +1,6 @@
 """What tests of logs and of the mesh build on: a clock that is told the time, logs of a given length, storage in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -121,7 +120,7 @@ def log_of(owner: str, length: int, *, epoch: int = 0, mesh_id: bytes = MESH) ->
 
 
 def stripped(entry: Entry) -> Entry:
-    return replace(entry, signature=b"")
+    return entry._replace(signature=b"")
 
 
 def lean_but_tip(entries: Sequence[Entry]) -> list[Entry]:

@@ -48,7 +48,7 @@ def _with(seq: int, change: Callable[[Entry], Entry | BadRow]) -> list[Entry | B
     [
         ([*_LOG[:2], *_LOG[4:]], 2, "entries 2 to 3 are missing"),
         (_with(2, lambda e: BadRow(e.log, e.seq)), 2, "the stored bytes are damaged"),
-        (_with(2, lambda e: replace(e, signature=damaged(e.signature))), 2, "its signature is wrong"),
+        (_with(2, lambda e: e._replace(signature=damaged(e.signature))), 2, "its signature is wrong"),
         (_with(0, stripped), 0, "its signature is missing"),
         (_with(5, stripped), 5, "no later signature vouches for it"),
         (_with(3, lambda e: rewritten(e, key_of("ann"))), 4, "its link is not the hash of the entry before it"),
@@ -102,7 +102,7 @@ _PRUNED = replace(_STATE, head=_DAYS[-1].head, pruned_to=4)
 def test_below_what_is_whole_entries_may_be_missing_but_each_must_be_signed() -> None:
     assert _faults([_DAYS[0], _DAYS[2], *_DAYS[4:]], _PRUNED) == []
     assert _faults([_DAYS[0], stripped(_DAYS[2]), *_DAYS[4:]], _PRUNED) == [(2, "its signature is missing")]
-    wrong = replace(_DAYS[2], signature=damaged(_DAYS[2].signature))
+    wrong = _DAYS[2]._replace(signature=damaged(_DAYS[2].signature))
     assert _faults([_DAYS[0], wrong, *_DAYS[4:]], _PRUNED) == [(2, "its signature is wrong")]
     assert _faults([_DAYS[0], BadRow(_STATE.log, 2), *_DAYS[4:]], _PRUNED) == [(2, "the stored bytes are damaged")]
 

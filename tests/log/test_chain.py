@@ -117,14 +117,14 @@ def test_wrong_link_is_refused() -> None:
 def test_wrong_signature_is_refused() -> None:
     ann = log_of("ann", 3)
     logs = _holding(ann[:1])
-    assert _refused(logs, [replace(ann[1], signature=damaged(ann[1].signature))]) == "bad_signature"
+    assert _refused(logs, [ann[1]._replace(signature=damaged(ann[1].signature))]) == "bad_signature"
     assert _refused(logs, [rewritten(ann[1], key_of("bob"))]) == "bad_signature"
     assert _refused(logs, [rewritten(ann[1], key_of("ann"), mesh_id=OTHER_MESH)]) == "bad_signature"
 
 
 def test_wrong_signature_is_refused_even_where_none_would_be_needed() -> None:
     ann = log_of("ann", 4)
-    forged = replace(ann[2], signature=damaged(ann[2].signature))
+    forged = ann[2]._replace(signature=damaged(ann[2].signature))
     taken = _holding(ann[:1]).offer([ann[1], forged, ann[3]])
     assert taken.accepted == ann[1:2]
     assert taken.refusals == [Refusal(ann[0].log, 2, "bad_signature")]

@@ -1,7 +1,6 @@
 """A proof convicts whoever signed two histories, and nobody else."""
 
 from collections.abc import Callable
-from dataclasses import replace
 
 import pytest
 from hypothesis import given
@@ -33,15 +32,15 @@ def test_two_entries_at_one_place_are_a_proof_whoever_holds_which(length: int) -
 
 def test_another_signature_of_the_same_entry_proves_nothing() -> None:
     with pytest.raises(EntryError, match="do not part"):
-        proof_of(_ANN[7:8], [replace(_ANN[7], signature=damaged(_ANN[7].signature))])
+        proof_of(_ANN[7:8], [_ANN[7]._replace(signature=damaged(_ANN[7].signature))])
 
 
 _BAD: dict[str, Callable[[], Proof]] = {
-    "a signature of somebody else": lambda: proof_of(_ANN[7:8], [replace(_FORKED[7], signature=_ANN[7].signature)]),
-    "no signature": lambda: proof_of(_ANN[7:8], [replace(_FORKED[7], signature=b"")]),
+    "a signature of somebody else": lambda: proof_of(_ANN[7:8], [_FORKED[7]._replace(signature=_ANN[7].signature)]),
+    "no signature": lambda: proof_of(_ANN[7:8], [_FORKED[7]._replace(signature=b"")]),
     "a gap": lambda: proof_of([*lean_but_tip(_ANN[7:9]), _ANN[11]][::2], _FORKED[7:8]),
     "another history behind the first entry": lambda: proof_of(
-        [replace(_FORKED[7], signature=b""), _ANN[8]], _ANN[7:8]
+        [_FORKED[7]._replace(signature=b""), _ANN[8]], _ANN[7:8]
     ),
     "more than is needed": lambda: proof_of(_ANN[7:9], _FORKED[7:8]),
 }
@@ -85,7 +84,7 @@ def test_whatever_is_changed_in_a_proof_is_refused(data: st.DataObject) -> None:
 def test_segment_ends_at_its_first_signature() -> None:
     assert segment_of(_ANN) == _ANN[:1]
     assert segment_of(lean_but_tip(_ANN[3:9])) == lean_but_tip(_ANN[3:9])
-    assert segment_of([]) == segment_of([replace(entry, signature=b"") for entry in _ANN[3:9]]) == []
+    assert segment_of([]) == segment_of([entry._replace(signature=b"") for entry in _ANN[3:9]]) == []
 
 
 def test_nobody_can_make_another_proof_of_one_by_what_stands_behind_the_two_entries() -> None:

@@ -1,5 +1,3 @@
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -96,7 +94,7 @@ def test_details_of_a_later_version_are_skipped() -> None:
 
 def test_outcome_of_a_later_version_blames_nobody() -> None:
     (first, _) = read_results(_payload(outcomes=bytes([9, 1])), 1_000).results
-    assert first == replace(_READ.results[0], outcome=Outcome.ERROR)
+    assert first == _READ.results[0]._replace(outcome=Outcome.ERROR)
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The promises of `demesh.log.retention` and of `demesh.housekeeping`."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import cast
 
@@ -109,7 +109,7 @@ def test_a_log_keeps_its_head_whatever_its_age() -> None:
 def test_what_is_left_vouches_for_itself() -> None:
     """Signed, or in a row that ends at a signature, whatever was left out before."""
     diary = _Diary(days=12)
-    lean = [replace(e, signature=b"") if e.kind == Kind.RESULTS else e for e in diary.entries]
+    lean = [e._replace(signature=b"") if e.kind == Kind.RESULTS else e for e in diary.entries]
     shelf = Shelf(lean)
     (state,) = shelf.logs.states()
     while shorten(shelf.store, state, Terms(_START_MS + 6 * DAY_MS, 0)):

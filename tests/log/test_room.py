@@ -80,7 +80,7 @@ def test_log_that_gave_way_does_not_come_back() -> None:
 
 def test_hello_that_its_key_did_not_sign_drives_nothing_out() -> None:
     logs = _full()
-    forged = [replace(each, signature=damaged(each.signature)) for each in _epoch(9, days=9)]
+    forged = [each._replace(signature=damaged(each.signature)) for each in _epoch(9, days=9)]
     taken = logs.offer(forged)
     assert (taken.accepted, taken.dropped, len(logs)) == ([], [], _MOST + 1)
 

@@ -172,7 +172,7 @@ def entries() -> list[tuple[str, Entry]]:
 
 def fork(named: dict[str, Entry]) -> dict[str, str]:
     """The proof that the results and the heartbeat behind them have another history, which has a bye in place of the results."""
-    before, one = named["plan"], [replace(named["results"], signature=b""), named["heartbeat"]]
+    before, one = named["plan"], [named["results"]._replace(signature=b""), named["heartbeat"]]
     writer = Writer(_KEY, _SWARM_KEY.first_mesh_id(), _BOOT8, before.log, before.head)
     other = writer.write(Kind.BYE, BYE.payload(), wall_ms=_WALL_MS + 20_001, up_ms=_UP_MS + 20_001, next_ms=_NEXT_MS)
     proof = proof_of(one, [other])

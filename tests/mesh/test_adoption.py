@@ -1,7 +1,6 @@
 """Logs whose beginning their holders have forgotten: they are taken up in their middle, with what was kept of them."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 import pytest
 
@@ -130,7 +129,7 @@ def _adoption(**changed: object) -> Adoption:
 
 
 def _unsigned(entry: Entry) -> Entry:
-    return replace(entry, signature=b"")
+    return entry._replace(signature=b"")
 
 
 _STRANGER = key_of("eve")
@@ -139,7 +138,7 @@ _BAD = {
     "hello of another log": (_adoption(kept=(log_of("eve", 1)[0], _LOG[4])), "bad_signature"),
     "kept without a signature": (_adoption(kept=(_LOG[0], _unsigned(_LOG[4]))), "bad_signature"),
     "kept with a wrong signature": (
-        _adoption(kept=(_LOG[0], replace(_LOG[4], signature=damaged(_LOG[4].signature)))),
+        _adoption(kept=(_LOG[0], _LOG[4]._replace(signature=damaged(_LOG[4].signature)))),
         "bad_signature",
     ),
     "kept from behind the cut": (_adoption(kept=(_LOG[0], _LOG[_CUT + 2])), "bad_signature"),

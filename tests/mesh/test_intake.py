@@ -1,6 +1,5 @@
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import asynccontextmanager
-from dataclasses import replace
 
 import pytest
 import trio
@@ -227,7 +226,7 @@ async def test_accepted_and_repeated_entries_are_counted() -> None:
     ("offered", "reason"),
     [
         ([rewritten(_ANN[1], key_of("ann"))], "fork"),
-        ([replace(_ANN[2], signature=damaged(_ANN[2].signature))], "bad_signature"),
+        ([_ANN[2]._replace(signature=damaged(_ANN[2].signature))], "bad_signature"),
         (log_of("cat", 2)[:1], "too_many_logs"),
     ],
 )

@@ -1,7 +1,5 @@
 """The promises of `demesh.view.snapshot`."""
 
-from dataclasses import replace
-
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -43,12 +41,12 @@ def test_votes_go_on_from_a_snapshot_as_if_nothing_had_been(seen: list[Observati
     ((key, restored),) = decode_votes(encode_votes({("web", b"d" * 16): state})).items()
     assert key == ("web", b"d" * 16)
     went_on, restored = fold(state, [after]), fold(restored, [after])
-    bare = replace(after.result, certificate_expires_s=None, address=None)
+    bare = after.result._replace(certificate_expires_s=None, address=None)
     assert (restored.vote, restored.run_length, restored.address) == (went_on.vote, went_on.run_length, went_on.address)
     assert restored.certificate_expires_s == went_on.certificate_expires_s
     assert (restored.since is None) == (went_on.since is None)
     assert restored.last is not None
-    assert replace(restored.last.result, certificate_expires_s=None, address=None) == bare
+    assert restored.last.result._replace(certificate_expires_s=None, address=None) == bare
 
 
 @generated

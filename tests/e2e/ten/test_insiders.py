@@ -1,7 +1,6 @@
 """What a member of the swarm says wrongly on the topic ends no node and stands in no log, and is counted."""
 
 from collections.abc import Iterator
-from dataclasses import replace
 from random import Random
 
 import pytest
@@ -64,7 +63,7 @@ def _forged(victim: NodeProcess, held: Entry) -> dict[str, Entry]:
     hello = Pen("insider", mesh_id=_MESH_ID).hello()
     stolen = read_or_make_node_key(victim.home / "node.key")
     return {
-        "chain/bad_signature": replace(hello, signature=damaged(hello.signature)),
+        "chain/bad_signature": hello._replace(signature=damaged(hello.signature)),
         "chain/no_signature": stripped(hello),
         "chain/fork": rewritten(held, stolen, mesh_id=_MESH_ID),
     }
