@@ -15,7 +15,7 @@ Reading is in `demesh.log.store_read`. One `Store` is one connection: use it fro
 # pyright: reportUnknownMemberType=false
 # (apsw's stubs use collections.abc.Buffer, which Python 3.11 does not have yet)
 
-from collections.abc import Collection, Generator, Mapping, Sequence
+from collections.abc import Collection, Generator, Iterable, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from pathlib import Path
 from types import TracebackType
@@ -27,7 +27,7 @@ from demesh import limits
 from demesh.errors import EntryError
 from demesh.log import store_carry, store_fork, store_lean, store_prune
 from demesh.log.carry import read_carry_part
-from demesh.log.entry import Entry, Kind
+from demesh.log.entry import Entry, Kind, by_log
 from demesh.log.evidence import Proof
 from demesh.log.head import Head
 from demesh.log.state import LogState
@@ -98,11 +98,11 @@ class Store(StoredLogs):
         Raises StoreError; nothing of `entries` is stored then.
         """
         with self._writing(durable=own):
-            for entry in entries:
-                if own and entry.seq == 0:
-                    self._db.execute("INSERT OR REPLACE INTO meta VALUES ('own_log', ?)", (entry.log,))
+            for log, run in by_log(entries).items():
+                if own and run[0].seq == 0:
+                    self._db.execute("INSERT OR REPLACE INTO meta VALUES ('own_log', ?)", (log,))
                     self._end_carried()  # among them the own one until now, perhaps
-                self._append(entry, public_keys)
+                self._append(log, run, public_keys)
             return self._carry(entries)
 
     def settle(self, place: str) -> None:
@@ -139,8 +139,7 @@ class Store(StoredLogs):
                 number = self._insert_log(log, public_key, before, before.seq + 1)
             else:
                 store_prune.skip_to(self._db, number, before)
-            for entry in entries:
-                self._insert_entry("INSERT OR IGNORE", number, entry)
+            self._insert_entries("INSERT OR IGNORE", number, entries)
             return self._carry(entries)
 
     def prune(self, log: bytes, below: int, keep_kinds: Collection[int], *, rows_max: int) -> int:
@@ -182,7 +181,7 @@ class Store(StoredLogs):
             if state.head.seq >= proof.seq:
                 store_fork.cut(self._db, number, proof, is_whole=before is not None)
             if proof.seq == 0:
-                self._insert_entry("INSERT OR REPLACE", number, proof.one[0])
+                self._insert_entries("INSERT OR REPLACE", number, proof.one[:1])
         self._forks = None
         return next(state for state in self.logs() if state.log == proof.log)
 
@@ -202,14 +201,15 @@ class Store(StoredLogs):
         with self._writing(durable=False):
             return store_prune.release(self._db, pages_max)
 
-    def _append(self, entry: Entry, public_keys: Mapping[bytes, bytes]) -> None:
-        number = self._numbers.get(entry.log)
+    def _append(self, log: bytes, run: Sequence[Entry], public_keys: Mapping[bytes, bytes]) -> None:
+        number, last = self._numbers.get(log), run[-1]
         if number is None:
-            number = self._insert_log(entry.log, public_keys[entry.log], entry.head, 0)
-        self._insert_entry("INSERT", number, entry)
-        if entry.signature:
-            store_lean.strip_behind(self._db, number, entry.seq)
-        self._db.execute("UPDATE log SET head_seq = ?, head_hash = ? WHERE no = ?", (entry.seq, entry.hash, number))
+            number = self._insert_log(log, public_keys[log], last.head, 0)
+        self._insert_entries("INSERT", number, run)
+        for entry in run:
+            if entry.signature:
+                store_lean.strip_behind(self._db, number, entry.seq)
+        self._db.execute("UPDATE log SET head_seq = ?, head_hash = ? WHERE no = ?", (last.seq, last.hash, number))
 
     def _insert_log(self, log: bytes, public_key: bytes, head: Head, pruned_to: int) -> int:
         self._db.execute(
@@ -220,16 +220,19 @@ class Store(StoredLogs):
         number = self._numbers[log] = self._db.last_insert_rowid()
         return number
 
-    def _insert_entry(self, verb: str, number: int, entry: Entry) -> None:
-        self._db.execute(
+    def _insert_entries(self, verb: str, number: int, entries: Iterable[Entry]) -> None:
+        self._db.executemany(
             f"{verb} INTO entry (log, seq, kind, hash, body, signature) VALUES (?, ?, ?, ?, ?, ?)",
             (
-                number,
-                entry.seq,
-                entry.kind,
-                entry.hash[:HASH_BYTES_STORED],
-                stored_body(entry),
-                entry.signature or None,
+                (
+                    number,
+                    entry.seq,
+                    entry.kind,
+                    entry.hash[:HASH_BYTES_STORED],
+                    stored_body(entry),
+                    entry.signature or None,
+                )
+                for entry in entries
             ),
         )
 
