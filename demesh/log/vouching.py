@@ -12,13 +12,15 @@ from demesh.log.taken import Refusal, Taken
 
 def linked_to(head: Head | None, new: list[Entry], taken: Taken) -> list[Entry]:
     """The front of `new` that continues `head` without a break."""
+    seq, link = (head.seq, head.hash) if head else (new[0].seq - 1, new[0].prev) if new else (0, b"")
     for index, entry in enumerate(new):
-        if head is not None and (entry.seq != head.seq + 1 or entry.prev != head.hash):
+        seq += 1
+        if entry.seq != seq or entry.prev != link:
             # A gap inside an offer is the sender's fault; a wrong link under a valid signature would be a fork.
-            reason = "not_contiguous" if entry.seq != head.seq + 1 else "wrong_link"
+            reason = "not_contiguous" if entry.seq != seq else "wrong_link"
             taken.refusals.append(Refusal(entry.log, entry.seq, reason))
             return new[:index]
-        head = entry.head
+        link = entry.hash
     return new
 
 
