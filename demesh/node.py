@@ -9,7 +9,7 @@ service that fails ends the node: a supervisor restarts it, and the log is built
 
 import logging
 import math
-from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -24,6 +24,7 @@ from demesh.checks.runner import Run, Runner
 from demesh.clock import Clock
 from demesh.config.asked import check_asked
 from demesh.config.load import Settings
+from demesh.display import Display
 from demesh.duty import Duty
 from demesh.edges import Edges
 from demesh.errors import ConfigError, EntryError, StoreError, UsageError
@@ -37,7 +38,6 @@ from demesh.log.chain import Logs
 from demesh.log.entry import NO_LOG, Entry
 from demesh.log.epoch import NewEpoch
 from demesh.log.plan import PlanRow, split_plan
-from demesh.log.replay import startup_entries
 from demesh.log.state import LogState
 from demesh.log.taken import Gap
 from demesh.lookout import Lookout
@@ -46,9 +46,7 @@ from demesh.mesh.dialer import keep_dialling
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
 from demesh.mesh.network import ASK, Stream, Usage
-from demesh.mesh.preview import Preview
 from demesh.mesh.reach import keep_reaching
-from demesh.mesh.showing import Shown
 from demesh.mesh.supervisor import Supervisor
 from demesh.mesh.syncer import Syncer
 from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
@@ -57,7 +55,6 @@ from demesh.own_log import OwnLog
 from demesh.view import report
 from demesh.view.names import shown_names
 from demesh.view.presence import Presence
-from demesh.view.snapshot import Votes
 
 log = logging.getLogger(__name__)
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
@@ -90,10 +87,11 @@ class Node:
             edges.history_storage,
             edges.storage,
             self.logs,
-            self._folded,
+            lambda: self._display.folded(self._intake.previewed_to),
             edges.clock,
             self.key,
         )
+        self._display = Display(self.view, edges.storage, edges.clock, self._look_soon)
         self.duty = Duty(settings, mesh_id, self.key, self.view, edges.clock)
         self._supervisor = Supervisor(
             edges.network, edges.clock, edges.rng, self._keep_connected, self._warn_of_the_network
@@ -119,7 +117,7 @@ class Node:
             self.duty,
             self._membership.own_addresses,
             self.historian,
-            lambda entry: self._show(self.key, entry, self._clock.monotonic_ms(), True),
+            lambda entry: self._display.accepted(self.key, entry, self._clock.monotonic_ms(), True),
             self._publish,
             self._on_gone,
         )
@@ -132,10 +130,10 @@ class Node:
             edges.storage,
             edges.clock,
             mesh_id,
-            Shown(self._show, self._show_loaded, self._hear, self._show_preview, self._withdraw),
+            self._display.shown,
             self._on_gone,
             self._on_gaps,
-            self._show_ended,
+            self._end,
             self._own_log.accused,
         )
         self._syncer = Syncer(
@@ -368,42 +366,12 @@ class Node:
         for message in bundles(entries):
             await self._edges.network.broadcast(message)
 
-    def _show(self, owner: bytes, entry: Entry, received_ms: int, first_hand: bool) -> None:
-        self.view.apply(owner, entry, received_ms, first_hand=first_hand)
+    def _look_soon(self) -> None:
         self._lookout.look_soon()
 
-    async def _show_loaded(self, state: LogState) -> None:
-        before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
-        self.view.load_anew(state.public_key, state.log, [*before, *tail], self._clock.monotonic_ms())
-        self.view.note_fork(state.log, state.fork)
-        self._lookout.look_soon()
-
-    def _hear(self, owner: bytes, entry: Entry, received_ms: int, first_hand: bool) -> None:
-        self.view.hear(owner, entry, received_ms, first_hand=first_hand)
-        self._lookout.look_soon()
-
-    def _show_preview(self, preview: Preview, received_ms: int, first_hand: bool) -> None:
-        self.view.preview(preview.public_key, preview.log, preview.entries, self._clock.monotonic_ms())
-        self._hear(preview.public_key, preview.newest, received_ms, first_hand)
-
-    def _withdraw(self, log_id: bytes) -> None:
-        self.view.withdraw(log_id)
-        self._lookout.look_soon()
-
-    def _folded(self) -> Iterable[tuple[bytes, int, Votes]]:
-        """The votes that the store bears out: not those of a preview."""
-        return [each for each in self.view.folded() if self._intake.previewed_to(each[0]) < 0]
-
-    async def _show_ended(self, state: LogState) -> None:
-        assert state.fork is not None
-        known = self.view.log(state.log)
-        if known and known.fork and known.fork.seq == state.fork.seq > 0:
-            self.view.note_fork(state.log, state.fork)  # by another proof, with the same end
-            return
-        before, tail = await self._edges.storage.call(lambda store: startup_entries(store, state))
-        self.view.end(state.public_key, state.log, state.fork, [*before, *tail])
-        await self.historian.fold_anew(state.log)
-        self._lookout.look_soon()
+    async def _end(self, state: LogState) -> None:
+        if await self._display.ended(state):
+            await self.historian.fold_anew(state.log)
 
     def _holders(self, log_id: bytes, seq: int) -> tuple[int, int]:
         now_ms = self._clock.monotonic_ms()

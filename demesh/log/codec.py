@@ -37,6 +37,7 @@ def encode(value: Value) -> bytes:
 
 def decode(data: bytes, *, depth_max: int = limits.ENTRY_DEPTH_MAX) -> Value:
     """The value in `data`. Raises EntryError("malformed") for anything that `encode` would not have written."""
+    value: Any
     try:
         value = cbor2.loads(
             data, allow_indefinite=False, strict_hashable_types=True, max_depth=depth_max, semantic_decoders=_NO_TAGS
@@ -49,7 +50,7 @@ def decode(data: bytes, *, depth_max: int = limits.ENTRY_DEPTH_MAX) -> Value:
         size = -1
     if size != len(data):
         raise EntryError("malformed", "not canonical CBOR of unsigned integers, byte strings, text and arrays")
-    return cast(Value, value)
+    return value
 
 
 def _canonical_bytes(items: list[Any], depth_max: int) -> int:

@@ -17,7 +17,7 @@ import hashlib
 from collections.abc import Iterable
 from dataclasses import dataclass
 from enum import IntEnum
-from typing import NamedTuple, cast
+from typing import Any, NamedTuple
 
 from nacl.bindings import crypto_sign_open
 from nacl.exceptions import BadSignatureError
@@ -35,7 +35,6 @@ NO_HASH = bytes(32)
 NO_LOG = bytes(16)
 """The id of no log."""
 
-_Body = tuple[int, bytes, int, bytes, int, int, bytes, int, int, list[Value]]
 
 _CONTEXT = b"demesh/entry/1"
 _BODY_BYTES_MAX = limits.ENTRY_BYTES_MAX - SIGNATURE_BYTES - 6  # 6: the CBOR heads of the envelope
@@ -88,6 +87,20 @@ class Entry(NamedTuple):
         return len(self.body) + len(self.signature) + 6
 
 
+class Envelope(NamedTuple):
+    """An entry as it is stored and sent on, whose body was not read. `signature` is empty where it was left out."""
+
+    kind: int
+    body: bytes
+    hash: bytes
+    signature: bytes
+
+    @property
+    def size(self) -> int:
+        """As of `Entry`."""
+        return len(self.body) + len(self.signature) + 6
+
+
 @dataclass(frozen=True, slots=True)
 class BadRow:
     """An entry in the store whose bytes are not what was stored."""
@@ -124,7 +137,8 @@ def decode_body(body: bytes, signature: bytes = b"") -> Entry:
     value = decode(body)
     if not _is_of_shape(value):
         _check_shape(value)
-    _, log, seq, prev, wall_ms, up_ms, boot8, next_ms, kind, payload = cast(_Body, value)[:10]
+    fields: Any = value
+    _, log, seq, prev, wall_ms, up_ms, boot8, next_ms, kind, payload = fields[:10]
     if (seq == 0) != (prev == NO_HASH):
         raise EntryError("shape", "exactly the first entry of a log links to nothing")
     return Entry(log, seq, prev, wall_ms, up_ms, boot8, next_ms, kind, payload, body, body_hash(body), signature)

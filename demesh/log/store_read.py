@@ -17,12 +17,12 @@ import apsw
 from demesh import limits
 from demesh.errors import StoreError
 from demesh.log import store_fork
-from demesh.log.entry import BadRow, Entry, Kind, log_id
+from demesh.log.entry import BadRow, Entry, Envelope, Kind, log_id
 from demesh.log.evidence import Fork, Proof
 from demesh.log.head import Head
 from demesh.log.state import LogState
 from demesh.log.store_copy import copy_store
-from demesh.log.store_rows import ENTRY_COLUMNS, LOG_COLUMNS, SqlValue, entry_of_row, log_of_row
+from demesh.log.store_rows import ENTRY_COLUMNS, LOG_COLUMNS, SqlValue, entry_of_row, envelope_of_row, log_of_row
 from demesh.log.store_schema import damaged, stored_mesh_id
 
 
@@ -143,6 +143,25 @@ class StoredLogs:
                 break
             entries.append(row)
         return entries, []
+
+    def read_envelopes(
+        self, log: bytes, first: int, last: int, *, bytes_max: int
+    ) -> tuple[list[Envelope], list[BadRow]]:
+        """As `read`, with the bodies unread."""
+        envelopes: list[Envelope] = []
+        size = 0
+        where = f"SELECT {ENTRY_COLUMNS} FROM entry WHERE log = ? AND seq BETWEEN ? AND ? ORDER BY seq"
+        for row in self._rows(where, (self._numbers.get(log, -1), first, last)):
+            if row[0] != first + len(envelopes):
+                break
+            envelope = envelope_of_row(log, row)
+            if isinstance(envelope, BadRow):
+                return envelopes, [envelope]
+            size += envelope.size
+            if envelopes and size > bytes_max:
+                break
+            envelopes.append(envelope)
+        return envelopes, []
 
     def read_on(self, log: bytes, first: int, *, bytes_max: int) -> list[Entry]:
         """The entries from `first` on that there are, whatever is missing or bad between them, cut as `read` does."""

@@ -10,7 +10,7 @@ A damaged row may have lost its types, and text that is none could not even be r
 from typing import cast
 
 from demesh.errors import EntryError
-from demesh.log.entry import BadRow, Entry, decode_body
+from demesh.log.entry import BadRow, Entry, Envelope, body_hash, decode_body
 from demesh.log.head import Head
 from demesh.log.state import LogState
 from demesh.log.store_schema import HASH_BYTES_STORED
@@ -49,6 +49,34 @@ def entry_of_row(log: bytes, row: Row) -> Entry | BadRow:
         return BadRow(log, cast(int, seq))
     is_sound = (entry.log, entry.seq, entry.kind, entry.hash[:HASH_BYTES_STORED]) == (log, seq, kind, hash_front)
     return entry if is_sound else BadRow(log, cast(int, seq))
+
+
+def envelope_of_row(log: bytes, row: Row) -> Envelope | BadRow:
+    """The same without reading the body: that takes a tenth of the time. Of the places where an entry says what it is, only the
+    log and the sequence number are looked at; its kind is the column's.
+    """
+    seq, kind, stored_hash, body, signature = row
+    stored = cast(bytes, body or b"")
+    if not stored.startswith(_uint(cast(int, seq))):  # of another form, or of another place
+        found = entry_of_row(log, row)
+        if isinstance(found, BadRow):
+            return found
+        return Envelope(found.kind, found.body, found.hash, found.signature)
+    whole = _FRONT + log + stored
+    digest = body_hash(whole)
+    if digest[:HASH_BYTES_STORED] != cast(bytes, stored_hash or b"")[:HASH_BYTES_STORED]:
+        return BadRow(log, cast(int, seq))
+    return Envelope(cast(int, kind), whole, digest, cast(bytes, signature or b""))
+
+
+def _uint(number: int) -> bytes:
+    """As `demesh.log.codec.encode` writes it, which takes longer."""
+    if number < 24:
+        return number.to_bytes(1, "big")
+    for head, size in ((b"\x18", 1), (b"\x19", 2), (b"\x1a", 4)):
+        if number < 1 << (8 * size):
+            return head + number.to_bytes(size, "big")
+    return b"\x1b" + number.to_bytes(8, "big")
 
 
 def log_of_row(row: Row) -> tuple[LogState, int] | None:

@@ -8,7 +8,7 @@ import trio
 
 from demesh import limits
 from demesh.errors import NetworkError, SyncError
-from demesh.log.entry import Entry
+from demesh.log.entry import Entry, Envelope
 from demesh.log.evidence import Proof
 from demesh.mesh.network import Stream
 from demesh.mesh.preview import Preview
@@ -16,7 +16,7 @@ from demesh.mesh.sync import LENGTH_BYTES, Adoption, Refused, Want, WantKept, Wa
 from demesh.mesh.sync_puller import Answer, Puller
 from demesh.mesh.sync_server import Server
 
-ReadPage = Callable[[Want | WantKept, int], Awaitable[Sequence[Entry]]]
+ReadPage = Callable[[Want | WantKept, int], Awaitable[Sequence[Entry | Envelope]]]
 """(want, bytes_max) -> entries in order from `want.first` on, or what is kept backwards from `want.below`; fewer than asked
 where the page is full."""
 

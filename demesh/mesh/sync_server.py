@@ -5,14 +5,17 @@ that is proven. Keeps no state but that of one session.
 """
 
 from collections.abc import Iterable, Sequence
+from typing import TypeVar
 
 from demesh import limits
 from demesh.errors import SyncError
 from demesh.log.codec import encode, values
-from demesh.log.entry import Entry, Kind
+from demesh.log.entry import Entry, Envelope, Kind
 from demesh.log.evidence import Proof
 from demesh.log.state import LogState, vector, vector_digest
 from demesh.mesh.sync import VERSION, Message, Refused, Want, WantKept, WantProof, fields_of, read_writes, refusal
+
+_Sent = TypeVar("_Sent", Entry, Entry | Envelope)
 
 
 class Server:
@@ -70,7 +73,7 @@ class Server:
         return fork.prev if fork else b""
 
     @staticmethod
-    def page(want: Want | WantKept, entries: Sequence[Entry], proven: bytes = b"") -> bytes:
+    def page(want: Want | WantKept, entries: Sequence[Entry | Envelope], proven: bytes = b"") -> bytes:
         """`entries` as the answer to `want`: what stands in a row is cut after the last one that is vouched for."""
         sent = lean(entries, proven) if isinstance(want, Want) else entries
         return encode([Message.PAGE, want.log, [[entry.body, entry.signature] for entry in sent]])
@@ -80,7 +83,7 @@ class Server:
         return encode([Message.PROOF, want.log, proof.value() if proof else []])
 
 
-def lean(entries: Sequence[Entry], proven: bytes = b"") -> list[Entry]:
+def lean(entries: Sequence[_Sent], proven: bytes = b"") -> list[_Sent]:
     """`entries` up to the last one that is signed, or whose hash is `proven`. What is before it need not carry a signature.
 
     Only results are stripped: whatever is kept when they are forgotten must be provable by itself.

@@ -18,7 +18,7 @@ from demesh.clock import Clock
 from demesh.errors import EntryError, NetworkError, SyncDeclined, SyncError
 from demesh.identity import peer_id
 from demesh.log.chain import Logs
-from demesh.log.entry import Entry
+from demesh.log.entry import Entry, Envelope
 from demesh.log.evidence import Proof, proof_of, segment_of
 from demesh.log.hello import is_hello_of
 from demesh.log.storage import Storage
@@ -336,7 +336,7 @@ class Syncer:
         if writes:
             self._writes(peer, writes)
 
-    async def _read_page(self, want: Want | WantKept, bytes_max: int) -> Sequence[Entry]:
+    async def _read_page(self, want: Want | WantKept, bytes_max: int) -> Sequence[Entry | Envelope]:
         if isinstance(want, WantKept):
             return await self._storage.call(
                 lambda store: store.kept_before(
@@ -344,7 +344,9 @@ class Syncer:
                 )
             )
         last = min(want.last, want.first + limits.SYNC_PAGE_ENTRIES_MAX - 1)
-        entries, bad = await self._storage.read(want.log, want.first, last, bytes_max)
+        envelopes, bad = await self._storage.call(
+            lambda store: store.read_envelopes(want.log, want.first, last, bytes_max=bytes_max)
+        )
         for row in bad:
             log.error("Entry %d of log %s is damaged in the store; it is not passed on", row.seq, row.log.hex()[:8])
-        return entries
+        return envelopes

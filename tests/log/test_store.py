@@ -1,14 +1,19 @@
 from collections.abc import Callable, Generator
+from contextlib import suppress
 from pathlib import Path
 
 import apsw
 import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
 
 from demesh.errors import StoreDamaged, StoreError
 from demesh.log.audit import audit
-from demesh.log.entry import BadRow, Entry, Kind
+from demesh.log.codec import encode
+from demesh.log.entry import BadRow, Entry, Envelope, Kind
 from demesh.log.state import LogState
 from demesh.log.store import Store
+from demesh.log.store_rows import _uint
 from tests.log.builders import (
     MESH,
     OTHER_MESH,
@@ -139,6 +144,43 @@ def test_entry_in_the_place_of_another_is_found(store: Store, path: Path) -> Non
     _change(path, "UPDATE entry SET body = ?, hash = ? WHERE seq = 3", ann[2].body, ann[2].hash)
     assert store.read(ann[0].log, 3, 9) == ([], [BadRow(ann[0].log, 3)])
     assert _faults(store) == [(3, "the stored bytes are damaged")]
+
+
+@pytest.mark.parametrize(
+    "damage",
+    [
+        "UPDATE entry SET seq = seq",  # none
+        "UPDATE entry SET signature = NULL WHERE seq IN (2, 3)",
+        "UPDATE entry SET body = (SELECT body FROM entry WHERE seq = 2) WHERE seq = 3",
+        "UPDATE entry SET body = b.body, hash = b.hash FROM entry AS b WHERE entry.seq = 3 AND b.seq = 2",
+        "UPDATE entry SET body = (SELECT x'8a0150' || log.id || body FROM log) WHERE seq = 3",
+        "UPDATE entry SET body = substr(body, 2) WHERE seq = 3",
+        "UPDATE entry SET hash = zeroblob(10) WHERE seq = 3",
+        "UPDATE entry SET body = NULL WHERE seq = 3",
+        "DELETE FROM entry WHERE seq = 3",
+        "UPDATE entry SET seq = 400 WHERE seq = 3",
+    ],
+)
+@pytest.mark.parametrize("bytes_max", [1, 700, 2**40])
+def test_what_is_sent_on_unread_is_what_would_be_read(store: Store, path: Path, damage: str, bytes_max: int) -> None:
+    ann = log_of("ann", 300)
+    put(store, ann)
+    with suppress(apsw.ConstraintError):  # where a column does not take it
+        _change(path, damage)
+    for first in (0, 3, 20, 250):
+        envelopes, bad = store.read_envelopes(ann[0].log, first, 299, bytes_max=bytes_max)
+        entries, read_bad = store.read(ann[0].log, first, 299, bytes_max=bytes_max)
+        assert envelopes == [Envelope(each.kind, each.body, each.hash, each.signature) for each in entries]
+        assert [each.size for each in envelopes] == [each.size for each in entries]
+        assert bad == read_bad
+
+
+@given(st.integers(0, 2**64 - 1))
+@example(23)
+@example(24)
+@example(2**16)
+def test_a_number_stands_in_a_body_as_it_is_looked_for(number: int) -> None:
+    assert _uint(number) == encode(number)
 
 
 @pytest.mark.parametrize("change", ["head_hash = zeroblob(32)", "head_seq = 9", "head_seq = 4"])

@@ -10,7 +10,7 @@ from trio.testing import MockClock
 from demesh import limits
 from demesh.errors import NetworkError, SyncError
 from demesh.log.codec import encode, values
-from demesh.log.entry import Entry, Kind
+from demesh.log.entry import Entry, Envelope, Kind
 from demesh.log.evidence import Fork, Proof, proof_of, segment_of
 from demesh.log.head import Head
 from demesh.log.state import LogState, vector
@@ -278,7 +278,7 @@ async def test_the_next_page_is_read_while_one_is_taken_but_for_the_first() -> N
     stored, done = _stored(theirs, 600), [trio.Event() for _ in range(100)]
     asked: list[Want | WantKept] = []
 
-    async def page(want: Want | WantKept, bytes_max: int) -> Sequence[Entry]:
+    async def page(want: Want | WantKept, bytes_max: int) -> Sequence[Entry | Envelope]:
         asked.append(want)
         done[len(asked)].set()
         return await stored.page(want, bytes_max)
