@@ -40,6 +40,7 @@ from demesh.view.uptime import OpenHistory, Past
 
 log = logging.getLogger(__name__)
 _FOLD_SECONDS = 5
+_FLOODED_SECONDS = 1  # once no more comes, those who wait for uptime need not wait longer
 _CARRY_LOOK_MS = 600_000
 _SAVE_MS = 300_000
 _LOOK_BACK_MS_MIN = 30_000
@@ -103,7 +104,8 @@ class Historian:
         self._save_due_ms = clock.monotonic_ms() + _SAVE_MS
         self._look_due_ms = self._scrub_due_ms = clock.monotonic_ms()
         self._held = sum(state.head.seq for state in logs.states())
-        self._rounds_waited = 0
+        self._looked_ms = clock.monotonic_ms()
+        self._waited_ms = 0
         self._one_at_a_time = trio.Lock()
 
     @property
@@ -120,7 +122,7 @@ class Historian:
                 except HistoryError as error:
                     log.warning("%s It is derived from the logs and made anew.", error)
                     await self._begin_anew()
-                await trio.sleep(_FOLD_SECONDS)
+                await trio.sleep(_FLOODED_SECONDS if self._waited_ms else _FOLD_SECONDS)
         finally:
             with trio.CancelScope(shield=True), suppress(HistoryError):
                 await self.save()
@@ -316,11 +318,15 @@ class Historian:
             self._look_due_ms = now_ms + max(_LOOK_BACK_MS_MIN, _LOOK_BACK_SHARE * took_ms)
 
     def _is_flooded(self) -> bool:
-        """Whether so much has come since the last round that all of it shall come first: folding would slow that down."""
-        held = sum(state.head.seq for state in self._logs.states())
+        """Whether so much comes in that all of it shall come first: folding would slow that down."""
+        now_ms, held = self._clock.monotonic_ms(), sum(state.head.seq for state in self._logs.states())
         came, self._held = held - self._held, held
-        self._rounds_waited = self._rounds_waited + 1 if came > limits.HISTORY_FLOOD_ENTRIES else 0
-        return 0 < self._rounds_waited <= limits.HISTORY_ROUNDS_WAITED_MAX
+        took_ms, self._looked_ms = now_ms - self._looked_ms, now_ms
+        if came * 1_000 <= limits.HISTORY_FLOOD_ENTRIES_PER_SECOND * took_ms:
+            self._waited_ms = 0
+        else:
+            self._waited_ms += took_ms
+        return 0 < self._waited_ms <= limits.HISTORY_WAITED_SECONDS_MAX * 1_000
 
     async def _begin_anew(self) -> None:
         async with self._one_at_a_time:

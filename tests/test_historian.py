@@ -20,7 +20,7 @@ from demesh.log.sums import HOUR_MS
 from demesh.outcome import Outcome
 from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
-from tests.log.builders import DirectHistoryStorage, DirectStorage, FakeClock, Pen, Shelf, public_key_of, rewritten
+from tests.log.builders import DirectHistoryStorage, DirectStorage, Pen, Shelf, TrioClock, public_key_of, rewritten
 from tests.view.build import row
 
 pytestmark = pytest.mark.trio
@@ -60,7 +60,7 @@ class _Desk:
         storage = DirectStorage()
         storage.store = self.shelf.store
         books = DirectHistoryStorage(self.kept)
-        return Historian(history, books, storage, self.shelf.logs, lambda: (), FakeClock(), public_key_of(_OWN))
+        return Historian(history, books, storage, self.shelf.logs, lambda: (), TrioClock(), public_key_of(_OWN))
 
 
 @pytest.fixture
@@ -155,38 +155,41 @@ def _fail(*_: object) -> None:
 async def test_what_comes_in_by_the_thousands_is_let_in_before_it_is_folded(
     desk_of: Callable[..., _Desk], monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    monkeypatch.setattr(limits, "HISTORY_FLOOD_ENTRIES", 20)
+    monkeypatch.setattr(limits, "HISTORY_FLOOD_ENTRIES_PER_SECOND", 4)
     ann = _Author("ann", hours=24)
     desk = desk_of()
     historian = desk.historian(History(public_key_of(_OWN)))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(historian.run)
-        await trio.sleep(1)  # so that it looks, every five seconds, between two times that something comes
-        for first in range(0, 150, 50):
-            desk.shelf.take(ann.entries[first : first + 50])
-            await trio.sleep(5)
-            assert historian.behind == first + 50
-        desk.shelf.take(ann.entries[150:155])
-        await trio.sleep(5)
-        assert historian.behind == 0
+        await trio.sleep(
+            4.5
+        )  # it looks every five seconds, and then every second: between two times that something comes
+        desk.shelf.take(ann.entries[:31])
+        for first in range(31, 151, 10):
+            await trio.sleep(1)
+            assert historian.behind == first
+            desk.shelf.take(ann.entries[first : first + 10])
+        await trio.sleep(2)
+        assert historian.behind == 0, "nothing has come for a second"
         nursery.cancel_scope.cancel()
 
 
 async def test_whoever_writes_without_end_keeps_history_waiting_for_a_while_only(
     desk_of: Callable[..., _Desk], monkeypatch: pytest.MonkeyPatch, autojump_clock: trio.testing.MockClock
 ) -> None:
-    monkeypatch.setattr(limits, "HISTORY_FLOOD_ENTRIES", 20)
-    monkeypatch.setattr(limits, "HISTORY_ROUNDS_WAITED_MAX", 3)
+    monkeypatch.setattr(limits, "HISTORY_FLOOD_ENTRIES_PER_SECOND", 4)
+    monkeypatch.setattr(limits, "HISTORY_WAITED_SECONDS_MAX", 15)
     ann = _Author("ann", hours=24)
     desk = desk_of()
     historian = desk.historian(History(public_key_of(_OWN)))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(historian.run)
-        await trio.sleep(1)  # so that it looks, every five seconds, between two times that something comes
-        for first in range(0, 200, 40):
-            desk.shelf.take(ann.entries[first : first + 40])
-            await trio.sleep(5)
-        assert historian.behind == 0
+        await trio.sleep(0.5)
+        for first in range(0, 200, 10):
+            desk.shelf.take(ann.entries[first : first + 10])
+            await trio.sleep(1)
+            assert historian.behind == first + 10 if first < 100 else True
+        assert historian.behind < 10, "it has gone on to fold"
         nursery.cancel_scope.cancel()
 
 
