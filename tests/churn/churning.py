@@ -14,6 +14,7 @@ from pathlib import Path
 from tests.bench.machine import resident_mb
 from tests.bench.node import MeasuredNode, checks_config, peers_of, start_mesh
 from tests.churn.growth import Sample
+from tests.e2e.harness import get_json
 
 _LOOK_SECONDS = 0.5
 _SAMPLES_MAX = 30
@@ -75,6 +76,13 @@ class Churn:
                 return None
             time.sleep(_LOOK_SECONDS)
         return time.monotonic() - began
+
+    def apart(self) -> str:
+        """Who is not connected to whom now."""
+        nodes = self._all()
+        return "; ".join(
+            f"{node.name} lacks {', '.join(lacking)}" for node in nodes if (lacking := _lacking(node, nodes))
+        )
 
     def sample(self, node: MeasuredNode) -> Sample:
         """What it holds when nothing is under way, or the least of what it held within a while: a sync session is nothing that
@@ -159,6 +167,15 @@ def _peers(node: MeasuredNode) -> int:
         return node.peers()
     except (OSError, ValueError):
         return -1
+
+
+def _lacking(node: MeasuredNode, nodes: Sequence[MeasuredNode]) -> list[str]:
+    try:
+        told = get_json(f"http://{node.api}/api/v1/members")
+    except (OSError, ValueError) as error:
+        return [f"everybody ({error})"]
+    connected = {each["name"] for each in told if each["connected"]}
+    return [other.name for other in nodes if other is not node and other.name not in connected]
 
 
 def sentence(happened: Counter[str], whole: Sequence[float | None]) -> str:

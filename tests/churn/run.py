@@ -33,6 +33,8 @@ def churn(place: Path, size: Size, seconds: float, rng: random.Random, say: Call
         while mesh.seconds() < seconds:
             what = [mesh.disturb() for _ in range(rng.randint(1, _DISTURBANCES_MAX))]
             whole.append(mesh.wait_whole())
+            if whole[-1] is None:
+                say(f"{mesh.seconds():6.0f} s  {mesh.apart() or 'it has just become whole'}")
             for node in mesh.survivors:
                 samples[node.name].append(mesh.sample(node))
             soon = "not in time" if whole[-1] is None else f"after {whole[-1]:.1f} s"
