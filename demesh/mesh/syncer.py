@@ -9,6 +9,7 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 
 import trio
@@ -286,7 +287,7 @@ class Syncer:
             for reason in puller.refused:
                 REFUSED.labels("preview", reason).inc()
             await stream.close()
-        self._held[peer] = puller.held
+        self._held[peer] = self._given(puller)
         self._pulled(peer, puller.held)
         return "done"
 
@@ -303,6 +304,22 @@ class Syncer:
             state = self._logs.get(log_id)
             if self._intake.previewed_to(log_id) >= 0 and (state is None or state.head.seq < row.head_seq):
                 await self._intake.give_up(log_id)
+
+    def _given(self, puller: Puller) -> dict[bytes, Row]:
+        """What a peer holds, by its word as far as it kept it: of a log that it said it holds and did not give, or not so that
+        it could be taken, what this node has.
+        """
+        given: dict[bytes, Row] = {}
+        for log_id, row in puller.held.items():
+            state = self._logs.get(log_id)
+            first, last = lacked(state, row)
+            if last < first or log_id in puller.left_over or self._is_unwanted(log_id):
+                given[log_id] = row
+            else:
+                REFUSED.labels("sync", "not_given").inc()
+                if state is not None:
+                    given[log_id] = replace(row, head_seq=state.head.seq, head_hash8=state.head.hash[:8])
+        return given
 
     async def _prove(self, proof: Proof) -> None:
         await self._intake.prove(proof)

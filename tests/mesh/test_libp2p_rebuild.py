@@ -184,6 +184,26 @@ async def test_a_network_that_is_full_is_not_dead() -> None:
             await each.aclose()
 
 
+@pytest.mark.trio
+@pytest.mark.parametrize("host", ["127.0.0.1", "::1"])
+async def test_a_crowded_door_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch, host: str) -> None:
+    async with mesh() as m:
+        a = await m.start("a", host=host)
+
+        async def come_too_late(host: str, port: int) -> None:
+            if comes_another:
+                await (await trio.open_tcp_stream(host, port)).aclose()
+                await eventually(lambda: a.parts.transport.accepted.total() > 0)
+            raise trio.TooSlowError
+
+        monkeypatch.setattr(a.parts.transport, "reach_itself", come_too_late)
+        comes_another = True
+        await a.network.examine()
+        comes_another = False
+        with pytest.raises(NetworkError, match="accepts no connections"):
+            await a.network.examine()
+
+
 async def _stop_heartbeat(a: Node) -> None:
     """Let the router's heartbeat wait for ever, without a word."""
     stuck = trio.Event()

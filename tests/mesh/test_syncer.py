@@ -552,3 +552,28 @@ async def test_newcomer_fetches_from_many_what_it_lacks_once(
         assert counted("demesh_entries_total", outcome="repeated") - before <= 3 * 2 * limits.SIGNED_EVERY, (
             "a page of each peer, at most"
         )
+
+
+@pytest.mark.trio
+async def test_what_a_peer_says_it_holds_and_does_not_give_is_not_missed(
+    autojump_clock: trio.testing.MockClock,
+) -> None:
+    """It lies, or its store has lost it: nobody is to wait for that."""
+
+    def not_given() -> float:
+        return counted("demesh_refused_total", room="sync", reason="not_given")
+
+    swarm = MemorySwarm()
+    swarm.lossy = True
+    a, b = _Node(swarm, "ann"), _Node(swarm, "bob")
+    before = not_given()
+    async with _running(a, b):
+        await a.grow(3)
+        a.logs.append_own(a.pen.fill(9)[3:])  # and does not store it
+        swarm.connect(a.key, b.key)
+        await b.until(lambda: len(b.shown) == 3)
+        await trio.testing.wait_all_tasks_blocked()
+        assert b.syncer.missing() == {}
+        assert b.syncer.holders(a.pen.log, 2) == {a.key}
+        assert b.syncer.holders(a.pen.log, 3) == set()
+        assert not_given() == before + 1
