@@ -44,6 +44,24 @@ class Answer:
     preview: Preview | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Here:
+    """What a pull asks of its own node while it goes on. The defaults are those of one that takes anything."""
+
+    state_of: Callable[[bytes], LogState | None] = lambda log: None
+    """What is held of a log by now."""
+    is_unwanted: Callable[[bytes], bool] = lambda log: False
+    """Whether nothing of a log would be taken."""
+    may_take: Callable[[bytes, bool], bool] = lambda log, at_once: True
+    """(log, at once) -> whether no other pull takes it; at once: whether or not one does."""
+    owner_of: OwnerOf | None = None
+    """With this the end of a log of which much is lacked is asked for first, where it is well beyond `previewed_to`."""
+    previewed_to: Callable[[bytes], int] = lambda log: -1
+
+
+_ANYTHING = Here()
+
+
 class Puller:
     """Gets from one server what `states` lack. The caller takes pages in in order, the first of a log before it asks further."""
 
@@ -52,18 +70,11 @@ class Puller:
         mesh_id: bytes,
         states: Iterable[LogState],
         writes: bytes = b"",
-        is_unwanted: Callable[[bytes], bool] = lambda log: False,
-        state_of: Callable[[bytes], LogState | None] = lambda log: None,
-        may_take: Callable[[bytes, bool], bool] = lambda log, at_once: True,
-        owner_of: OwnerOf | None = None,
-        previewed_to: Callable[[bytes], int] = lambda log: -1,
+        here: Here = _ANYTHING,
         chance: bytes = bytes(16),
     ) -> None:
-        """`writes` is the log that this node is writing; `is_unwanted` tells of which logs nothing would be taken, `state_of`
-        what is held of one by now, and `may_take` whether no other pull takes it (at once: whether or not one does). `chance`
-        decides in which logs with a conflict is searched, if there are many.
-
-        With `owner_of`, the end of a log of which much is lacked is asked for first, where it is well beyond `previewed_to`.
+        """`writes` is the log that this node is writing; `chance` decides in which logs with a conflict is searched, if there
+        are many.
         """
         self.server_writes = b""
         """The log that the server is writing, once it has greeted."""
@@ -72,9 +83,6 @@ class Puller:
         self._server_up_ms: int | None = None
         self._mesh_id = mesh_id
         self._writes = writes
-        self._is_unwanted = is_unwanted
-        self._state_of = state_of
-        self._may_take = may_take
         self._chance = chance
         self._states = {state.log: state for state in states}
         self._wants: deque[Asked] = deque()
@@ -82,8 +90,7 @@ class Puller:
         self._jumps: dict[bytes, _Jump] = {}
         self._rows: dict[bytes, Row] = {}
         self._conflicts: dict[bytes, int] = {}
-        self._owner_of = owner_of
-        self._previewed_to = previewed_to
+        self._here = here
         self._searching: PreviewSearch | None = None
         self._to_preview: deque[bytes] = deque()
 
@@ -111,7 +118,7 @@ class Puller:
         _, fields = fields_of(data, Message.VECTOR)
         for row in map(_row, fields.array("rows", limits.SYNC_VECTOR_ROWS_MAX)):
             self._rows[row.log] = row
-            if self._is_unwanted(row.log):
+            if self._here.is_unwanted(row.log):
                 continue
             state = self._states.get(row.log)
             fork = state.fork if state else None
@@ -125,7 +132,7 @@ class Puller:
                 if first > (state.head.seq + 1 if state else 0):
                     self._jumps[row.log] = _Jump()
         self._wants = deque(sorted(self._wants, key=self._turn))
-        if self._owner_of is not None:
+        if self._here.owner_of is not None:
             self._to_preview.extend(want.log for want in self._wants if isinstance(want, Want) and self._is_long(want))
 
     def _is_long(self, want: Want) -> bool:
@@ -183,12 +190,12 @@ class Puller:
                 return self.ask(search.want)
             self._searching = None
         for want in list(self._wants):
-            if not self._may_take(want.log, want.log == self.server_writes):
+            if not self._here.may_take(want.log, want.log == self.server_writes):
                 continue
             self._wants.remove(want)
             if isinstance(want, WantKept) and want.log not in self._jumps:
                 continue  # it came from elsewhere meanwhile
-            if isinstance(want, WantProof) and self._state_of(want.log) is None:
+            if isinstance(want, WantProof) and self._here.state_of(want.log) is None:
                 continue  # nobody can tell whose log it would be about
             left = self._left_of(want)
             if left is not None:
@@ -197,7 +204,7 @@ class Puller:
 
     def _left_of(self, want: Asked) -> Asked | None:
         """What of `want` has not come from elsewhere meanwhile; None if nothing is left."""
-        state = self._state_of(want.log)
+        state = self._here.state_of(want.log)
         if state is None or not isinstance(want, Want):
             return want
         first, last = lacked(state, self._rows[want.log])
@@ -208,13 +215,13 @@ class Puller:
 
     def _search(self, log: bytes) -> PreviewSearch | None:
         """The search for the preview of a log, unless it is shown already; what its author says itself is news all the same."""
-        assert self._owner_of is not None
-        row, state = self._rows[log], self._state_of(log) or self._states.get(log)
+        assert self._here.owner_of is not None
+        row, state = self._rows[log], self._here.state_of(log) or self._states.get(log)
         held_seq = state.head.seq if state else -1
-        is_shown = log != self.server_writes and self._previewed_to(log) + limits.LOGS_BEHIND_MAX >= row.head_seq
+        is_shown = log != self.server_writes and self._here.previewed_to(log) + limits.LOGS_BEHIND_MAX >= row.head_seq
         if is_shown or row.head_seq - held_seq < limits.PREVIEW_BEHIND_MIN:  # it has come meanwhile
             return None
-        return PreviewSearch(self._mesh_id, log, held_seq, row.pruned_to, row.head_seq, self._owner_of)
+        return PreviewSearch(self._mesh_id, log, held_seq, row.pruned_to, row.head_seq, self._here.owner_of)
 
     def ask(self, want: Asked) -> bytes:
         self._asked = want

@@ -21,17 +21,15 @@ from demesh.identity import peer_id
 from demesh.log.chain import Logs
 from demesh.log.entry import Entry, Envelope
 from demesh.log.evidence import Proof, proof_of, segment_of
-from demesh.log.hello import is_hello_of
 from demesh.log.storage import Storage
 from demesh.mesh import session
 from demesh.mesh.claims import Claims
 from demesh.mesh.gossip import accusation
-from demesh.mesh.intake import Intake, parted
+from demesh.mesh.intake import Intake
 from demesh.mesh.network import Network, Stream
-from demesh.mesh.preview import Preview
-from demesh.mesh.showing import FirstHand
-from demesh.mesh.sync import Adoption, Refused, Row, Want, WantKept
-from demesh.mesh.sync_puller import Puller, lacked
+from demesh.mesh.pulling import Pulling
+from demesh.mesh.sync import Refused, Row, Want, WantKept
+from demesh.mesh.sync_puller import Here, Puller, lacked
 from demesh.mesh.sync_server import Server
 from demesh.metrics import REFUSED, SYNCS
 
@@ -210,73 +208,21 @@ class Syncer:
             )
 
     async def _pull_once(self, peer: bytes) -> str:
-        greeted_ms = self._clock.monotonic_ms()
-
-        def arrived(newest: Entry, fresh_seq: int, *, is_own: bool) -> tuple[int, FirstHand]:
-            """When `newest`, and what came with it, is held to have come, and what of it came first hand: of a log that is the
-            peer's own, whatever it says that it writes."""
-            received_ms = self._clock.monotonic_ms()
-            is_fresh = is_own and newest.seq == fresh_seq and puller.age_ms(newest) <= newest.next_ms
-            if is_fresh:
-                # As if it had come when it was made: else its author's silence would be noticed later by its age.
-                received_ms = min(received_ms, greeted_ms - puller.age_ms(newest))
-
-            def is_first_hand(entry: Entry, owner: bytes) -> bool:
-                """The newest entry of the log that a peer is writing, from the peer itself, is as good as a message of its."""
-                return is_fresh and entry is newest
-
-            return received_ms, is_first_hand
-
-        async def take(entries: Sequence[Entry], fresh_seq: int) -> bool:
-            held_seq = puller.held[entries[0].log].head_seq
-            came = arrived(entries[-1], fresh_seq, is_own=self._is_of(peer, entries[0]))
-            taken = await self._intake.take(entries, *came, held_seq=held_seq)
-            for refusal in parted(taken):
-                at = refusal.seq - 1 if refusal.reason == "wrong_link" else refusal.seq
-                puller.conflict(refusal.log, at)
-            is_taken = not taken.refusals and not taken.gaps
-            if not is_taken:
-                await self._intake.give_up(entries[0].log)
-            return is_taken
-
-        async def adopt(adoption: Adoption) -> bool:
-            is_taken = await self._intake.adopt(adoption)
-            if not is_taken:
-                await self._intake.give_up(adoption.log)
-            return is_taken
-
-        async def preview(preview: Preview, fresh_seq: int) -> None:
-            await self._intake.preview(
-                preview, peer, *arrived(preview.newest, fresh_seq, is_own=preview.public_key == peer)
-            )
+        puller = self._puller_of(peer)
+        pulling = Pulling(peer, puller, self._logs, self._intake, self._clock)
 
         def greeted(writes: bytes) -> None:
-            nonlocal greeted_ms
-            greeted_ms = self._clock.monotonic_ms()
+            pulling.greeted()
             self._greeted(peer, writes)
 
-        def may_take(log: bytes, at_once: bool) -> bool:
-            state = self._logs.get(log)
-            at_once = at_once and state is not None and state.public_key == peer
-            return self._claims.claim(peer, log, self._clock.monotonic_ms(), at_once=at_once)
-
-        puller = Puller(
-            self._mesh_id,
-            self._logs.offered(),
-            self._logs.writes,
-            self._is_unwanted,
-            self._logs.get,
-            may_take,
-            lambda log, hello: self._logs.owner_of(log, hello, self._clock.monotonic_ms()),
-            self._intake.previewed_to,
-            self._rng.randbytes(16),
-        )
         stream = await self._network.open_stream(peer)
         self._askers[peer] = puller
         try:
-            taking = session.Taking(adopt, take, self._prove, self._hash_at, self._parted, preview)
+            taking = session.Taking(
+                pulling.adopt, pulling.take, self._prove, self._hash_at, self._parted, pulling.preview
+            )
             await session.pull(stream, puller, taking, greeted)
-            await self._give_up_what_did_not_come(puller)
+            await pulling.give_up_what_did_not_come()
             self._left_off, self._has_pulled = False, True
         except BaseException:
             self._left_off = self._left_off or not self._has_pulled or bool(self.missing())
@@ -291,19 +237,20 @@ class Syncer:
         self._pulled(peer, puller.held)
         return "done"
 
-    def _is_of(self, peer: bytes, first: Entry) -> bool:
-        """Whether the log that `first` stands in is the peer's own."""
-        state = self._logs.get(first.log)
-        return state.public_key == peer if state is not None else is_hello_of(peer, first)
+    def _puller_of(self, peer: bytes) -> Puller:
+        def may_take(log: bytes, at_once: bool) -> bool:
+            state = self._logs.get(log)
+            at_once = at_once and state is not None and state.public_key == peer
+            return self._claims.claim(peer, log, self._clock.monotonic_ms(), at_once=at_once)
 
-    async def _give_up_what_did_not_come(self, puller: Puller) -> None:
-        """A peer that was asked for all it said it holds has not given the rest of a log that it showed the end of."""
-        for log_id, row in puller.held.items():
-            if log_id in puller.left_over:
-                continue
-            state = self._logs.get(log_id)
-            if self._intake.previewed_to(log_id) >= 0 and (state is None or state.head.seq < row.head_seq):
-                await self._intake.give_up(log_id)
+        here = Here(
+            self._logs.get,
+            self._is_unwanted,
+            may_take,
+            lambda log, hello: self._logs.owner_of(log, hello, self._clock.monotonic_ms()),
+            self._intake.previewed_to,
+        )
+        return Puller(self._mesh_id, self._logs.offered(), self._logs.writes, here, self._rng.randbytes(16))
 
     def _given(self, puller: Puller) -> dict[bytes, Row]:
         """What a peer holds, by its word as far as it kept it: of a log that it said it holds and did not give, or not so that

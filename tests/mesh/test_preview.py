@@ -16,7 +16,7 @@ from demesh.log.plan import split_plan
 from demesh.log.results import Result, Results
 from demesh.mesh.preview import Preview, Previews, PreviewSearch
 from demesh.mesh.sync import Want
-from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_puller import Here, Puller
 from demesh.mesh.sync_server import Server
 from demesh.outcome import Outcome
 from demesh.probes.base import ProbeSpec
@@ -84,7 +84,7 @@ def _of(entries: Sequence[Entry]) -> Callable[[Want], Sequence[Entry]]:
 
 def _session(ours: Shelf, theirs: Shelf) -> tuple[list[Preview], list[int]]:
     """A whole session, in which nothing is taken; returns the previews, and the first places of what was asked for."""
-    puller = Puller(MESH, ours.logs.states(), owner_of=lambda log, hello: ours.logs.owner_of(log, hello, 0))
+    puller = Puller(MESH, ours.logs.states(), here=Here(owner_of=lambda log, hello: ours.logs.owner_of(log, hello, 0)))
     server = Server(MESH, theirs.logs.states())
     hello, vector = server.greet(puller.hello())
     assert puller.greeted(hello)
@@ -202,7 +202,7 @@ def test_a_payload_of_no_meaning_is_no_reason_to_refuse() -> None:
 
 def test_a_page_that_was_not_asked_for_ends_the_session() -> None:
     ours, theirs = Shelf(), Shelf(_ANN)
-    puller = Puller(MESH, [], owner_of=lambda log, hello: ours.logs.owner_of(log, hello, 0))
+    puller = Puller(MESH, [], here=Here(owner_of=lambda log, hello: ours.logs.owner_of(log, hello, 0)))
     hello, vector = Server(MESH, theirs.logs.states()).greet(puller.hello())
     puller.greeted(hello)
     puller.offered(vector)

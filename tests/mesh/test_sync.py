@@ -10,7 +10,7 @@ from demesh.log.codec import Value, decode, encode, values
 from demesh.log.entry import Entry
 from demesh.log.evidence import proof_of
 from demesh.mesh.sync import Message, Refused, Want, WantKept, WantProof, refusal
-from demesh.mesh.sync_puller import Puller
+from demesh.mesh.sync_puller import Here, Puller
 from demesh.mesh.sync_server import Server, lean
 from tests.log.builders import (
     MESH,
@@ -31,7 +31,7 @@ _LOG = _ANN[0].log
 
 
 def _puller(shelf: Shelf, mesh_id: bytes = MESH) -> Puller:
-    return Puller(mesh_id, shelf.logs.states(), state_of=shelf.logs.get)
+    return Puller(mesh_id, shelf.logs.states(), here=Here(shelf.logs.get))
 
 
 def _server(shelf: Shelf, mesh_id: bytes = MESH) -> Server:
