@@ -12,28 +12,22 @@ let in first. `behind` says how many entries are still to be folded.
 """
 
 import logging
-from collections.abc import Callable, Container, Iterable, Sequence
-from contextlib import suppress
-from itertools import chain
+from collections.abc import AsyncGenerator, Callable, Iterable, Sequence
+from contextlib import asynccontextmanager, suppress
 from typing import Protocol
 
 import trio
 
 from demesh import limits
-from demesh.carrying import carry, earlier_epochs, over
 from demesh.clock import Clock
 from demesh.errors import HistoryError
 from demesh.log.carry import CarriedRow
 from demesh.log.chain import Logs
-from demesh.log.checkpoint import checkpoint_payloads
-from demesh.log.codec import Value
-from demesh.log.entry import Entry, Kind
-from demesh.log.rollup import rollup_payloads
+from demesh.log.entry import Entry
 from demesh.log.state import LogState
 from demesh.log.storage import Storage
 from demesh.log.store import Store
 from demesh.log.summed import unsummed_from
-from demesh.log.sums import DAY_MS, HOUR_MS, Sums
 from demesh.view.history import Checkpointed, History, Signed, behind
 from demesh.view.snapshot import Votes, encode_votes
 from demesh.view.uptime import OpenHistory, Past
@@ -41,13 +35,11 @@ from demesh.view.uptime import OpenHistory, Past
 log = logging.getLogger(__name__)
 _FOLD_SECONDS = 5
 _FLOODED_SECONDS = 1  # once no more comes, those who wait for uptime need not wait longer
-_CARRY_LOOK_MS = 600_000
 _SAVE_MS = 300_000
 _LOOK_BACK_MS_MIN = 30_000
 _LOOK_BACK_SHARE = 50  # looking back takes at most this fraction of the time
 _PAGE_BYTES = 131_072
 _ENTRIES_AT_ONCE = 4  # between two of which other tasks run
-_LATE_RESULTS_MS = 600_000  # so long after an hour has ended it is summed: results speak for the time before them
 
 
 class HistoryStorage(Protocol):
@@ -100,7 +92,6 @@ class Historian:
         self._dirty: set[bytes] = set()
         self._unsaved: list[Signed] = []
         self._gone: set[bytes] = set()
-        self._began_ms = self._carry_look_ms = clock.monotonic_ms()
         self._save_due_ms = clock.monotonic_ms() + _SAVE_MS
         self._look_due_ms = self._scrub_due_ms = clock.monotonic_ms()
         self._held = sum(state.head.seq for state in logs.states())
@@ -147,7 +138,7 @@ class Historian:
         """Fold the next entries of a log; returns whether there were any. Others may take a turn after each page."""
         async with self._one_at_a_time:
             state = self._logs.get(log_id)
-            if state is None or self._applied(state) >= state.head.seq:
+            if state is None or self.applied(state) >= state.head.seq:
                 return False
             entries = await self._next(state)
             if entries:
@@ -163,7 +154,7 @@ class Historian:
 
     async def _next(self, state: LogState) -> Sequence[Entry]:
         """The next entries of a log to fold. Results that rollups sum are passed over, where there are many."""
-        first = self._applied(state) + 1
+        first = self.applied(state) + 1
         if state.head.seq - first >= limits.HISTORY_PASSED_OVER_MIN:
             matters_from, others = await self._storage.call(lambda store: _page_to_unsummed(store, state.log, first))
             if others:
@@ -186,6 +177,23 @@ class Historian:
         await self._kept.save_votes(rows)
         self._votes_saved.update((log_id, seq) for log_id, seq, _ in rows)
 
+    @property
+    def history(self) -> History:
+        """As it is now: it may be another one after the next pause."""
+        return self._history
+
+    @asynccontextmanager
+    async def saved(self) -> AsyncGenerator[HistoryStorage]:
+        """All that is folded is saved, and nothing is folded meanwhile. Raises StoreError, HistoryError."""
+        async with self._one_at_a_time:
+            await self._save()
+            yield self._kept
+
+    def applied(self, state: LogState) -> int:
+        """The entry of a log up to which it is folded; -1 before the first."""
+        folded = self._history.logs.get(state.log)
+        return folded.applied_seq if folded else -1
+
     def checkpoint(self, public_key: bytes) -> Checkpointed | None:
         """The newest checkpoint of a member."""
         return self._history.checkpoints.get(public_key)
@@ -197,113 +205,10 @@ class Historian:
         with suppress(HistoryError):  # made anew in the next round
             await self._kept.forget(hours_before_ms)
 
-    async def sums_due(self, own_log: bytes, wall_ms: int) -> list[tuple[Kind, Value]]:
-        """The rollups, checkpoints and carries that the own log owes now. The caller lets nothing be appended meanwhile."""
-        await self.catch_up(own_log)
-        due: list[tuple[Kind, Value]] = []
-        last_hour = (wall_ms - _LATE_RESULTS_MS) // HOUR_MS - 1
-        folded = self._history.logs.get(own_log)
-        for hour, rows in sorted(folded.open.items()) if folded else ():
-            if hour <= last_hour:
-                due += ((Kind.ROLLUP, payload) for payload in rollup_payloads(hour, rows))
-        if due:
-            return due  # a day is summed from hours that are in the log
-        if not await self._knows_its_past(own_log):
-            return []  # a day that is signed now would lack what is still to come, or sum what was summed before
-        last_day = (wall_ms - 2 * _LATE_RESULTS_MS) // DAY_MS - 1
-        held, known = self._logs.states(), self._history.checkpoints.get(self._own_key)
-        days = await self._days_due(own_log, last_day)
-        if not days and await self._checks_nothing(own_log, last_day):
-            days[last_day] = {}
-        if not days:
-            return [(Kind.CARRY, payload) for payload in await self._carry_due(own_log, wall_ms, last_day)]
-        day = min(days)  # one at a time: the next one names this one as its predecessor
-        previous = (known.log, known.head) if known else None
-        return [(Kind.CHECKPOINT, payload) for payload in checkpoint_payloads(day, previous, days[day], held)]
-
-    async def _knows_its_past(self, own_log: bytes) -> bool:
-        """Whether this node holds all of its earlier epochs, and has folded them: a store that was lost comes back from peers.
-
-        When it has run for an hour it takes what it has for all there is.
-        """
-        ran_ms = self._clock.monotonic_ms() - self._began_ms
-        if ran_ms >= limits.PAST_SETTLED_MS:
-            return True
-        mine = [state for state in self._logs.states() if state.public_key == self._own_key]
-        if len(mine) < 2 or any(self._applied(state) < state.head.seq for state in mine):
-            return False
-        epochs = await self._storage.call(lambda store: earlier_epochs(store, mine, own_log, ran_ms))
-        return all(epoch.is_whole for epoch in epochs)
-
-    async def _checks_nothing(self, own_log: bytes, last_day: int) -> bool:
-        """Whether `last_day` has no checkpoint although this node was there: one without rows is a witness all the same."""
-        known = self._history.checkpoints.get(self._own_key)
-        if known is not None:
-            return known.day < last_day
-        began_ms = await self._storage.call(lambda store: store.wall_ms_at(own_log, 0))
-        return began_ms is not None and began_ms // DAY_MS <= last_day
-
-    async def _days_due(self, own_log: bytes, last_day: int) -> dict[int, dict[str, Sums]]:
-        """By day and check: signed hours without a checkpoint, and what earlier epochs of this node left open."""
-        own = self._history.logs.get(own_log)
-        days = {day: dict(rows) for day, rows in own.undayed.items() if day <= last_day} if own else {}
-        left: list[tuple[int, str, Sums]] = []
-        for log_id, folded in self._history.logs.items():
-            if folded.public_key == self._own_key and log_id != own_log:
-                open_ = [(hour * HOUR_MS // DAY_MS, rows) for hour, rows in folded.open.items()]
-                left += (
-                    (day, name, sums)
-                    for day, rows in [*folded.undayed.items(), *open_]
-                    if day <= last_day
-                    for name, sums in rows.items()
-                )
-        if left:
-            async with self._one_at_a_time:
-                await self._save()
-            first, last = min(day for day, _, _ in left), max(day for day, _, _ in left)
-            done = await self._kept.days_signed(first * DAY_MS, (last + 1) * DAY_MS)
-            for day, name, sums in left:
-                if (self._own_key, name, day * DAY_MS) not in done:
-                    total = Sums()
-                    total.add(days.get(day, {}).get(name, Sums()))
-                    total.add(sums)
-                    days.setdefault(day, {})[name] = total
-        return days
-
-    async def _carry_due(self, own_log: bytes, wall_ms: int, last_day: int) -> list[Value]:
-        """What carries the epochs of this node that are over, if there are many."""
-        now_ms = self._clock.monotonic_ms()
-        mine = [state for state in self._logs.states() if state.public_key == self._own_key]
-        if now_ms < self._carry_look_ms or len(mine) <= limits.EPOCHS_OVER_MAX:
-            return []
-        self._carry_look_ms = now_ms + _CARRY_LOOK_MS
-        ran_ms = now_ms - self._began_ms
-        found = over(
-            await self._storage.call(lambda store: earlier_epochs(store, mine, own_log, ran_ms)), wall_ms, last_day
-        )
-        if not found:
-            return []
-        async with self._one_at_a_time:
-            await self._save()
-            done = await self._kept.days_signed(0, (last_day + 1) * DAY_MS)
-            found = [epoch for epoch in found if self._is_summed(epoch.state, done)]
-            days = await self._kept.days_in([epoch.state.log for epoch in found])
-        before = await self._storage.call(lambda store: store.carried_nonces().get(self._own_key, []))
-        return carry(found, days, before)
-
-    def _is_summed(self, state: LogState, done: Container[tuple[bytes, str, int]]) -> bool:
-        """Whether each day that a log of this node holds is in a signed day row, which are `done`."""
-        folded = self._history.logs.get(state.log)
-        if folded is None or folded.applied_seq < state.head.seq:
-            return False
-        open_ = ((hour * HOUR_MS // DAY_MS, rows) for hour, rows in folded.open.items())
-        held = ((day, name) for day, rows in chain(folded.undayed.items(), open_) for name in rows)
-        return all((self._own_key, name, day * DAY_MS) in done for day, name in held)
-
     async def _round(self) -> None:
         if not self._is_flooded():
             for state in self._logs.states():
-                while self._applied(state) < state.head.seq and await self._fold_page(state.log):
+                while self.applied(state) < state.head.seq and await self._fold_page(state.log):
                     pass
         await self._forget_gone()
         now_ms = self._clock.monotonic_ms()
@@ -334,10 +239,6 @@ class Historian:
             self._history = History(self._own_key)
             self._unsaved, self._dirty, self._gone = [], set(), set()
             self._votes_saved = {}
-
-    def _applied(self, state: LogState) -> int:
-        folded = self._history.logs.get(state.log)
-        return folded.applied_seq if folded else -1
 
     async def _forget_gone(self) -> None:
         """Forget what logs contributed that are no longer held. Those that were carried went as the carry was folded."""

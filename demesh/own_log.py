@@ -32,6 +32,7 @@ from demesh.log.hello import Hello
 from demesh.log.writer import Writer
 from demesh.metrics import REFUSED
 from demesh.opening import Opened, readers
+from demesh.own_sums import OwnSums
 from demesh.view.warnings import may_warn
 from demesh.witnesses import Witnesses
 
@@ -73,6 +74,7 @@ class OwnLog:
         self._duty = duty
         self._addresses = addresses
         self._historian = historian
+        self._sums = OwnSums(historian, edges.storage, logs, edges.clock, self._public_key)
         self._shown = shown
         self._publish = publish
         self._on_gone = on_gone
@@ -215,7 +217,7 @@ class OwnLog:
                     pass
 
     async def _due(self) -> Sequence[tuple[Kind, Value]]:
-        return await self._historian.sums_due(self._epoch.log, self._edges.clock.wall_ms())
+        return await self._sums.due(self._epoch.log, self._edges.clock.wall_ms())
 
     async def _greet_anew(self) -> bool:
         hello = self._hello()

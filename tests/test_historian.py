@@ -18,6 +18,7 @@ from demesh.log.results import Result, Results
 from demesh.log.rollup import rollup_payloads
 from demesh.log.sums import HOUR_MS
 from demesh.outcome import Outcome
+from demesh.own_sums import OwnSums
 from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
 from tests.log.builders import DirectHistoryStorage, DirectStorage, Pen, Shelf, TrioClock, public_key_of, rewritten
@@ -119,7 +120,8 @@ async def test_sums_of_the_own_log_wait_for_a_page_of_anothers_and_not_for_all_o
             while keeper.behind == len(ann.entries):
                 await trio.lowlevel.checkpoint()
             assert keeper.behind > len(ann.entries) - 40, "it has hardly begun"
-            await keeper.sums_due(own.log, own.clock.wall_ms())
+            sums = OwnSums(keeper, keeper._storage, desk.shelf.logs, own.clock, own.public_key)
+            await sums.due(own.log, own.clock.wall_ms())
             assert keeper.behind > len(ann.entries) // 2, "most of it is still to be folded"
     assert keeper.behind == 0
 
