@@ -2,17 +2,18 @@
 
 Guaranteed:
 
-- A connection whose far end does not answer a ping within PING_SECONDS_MAX is closed; a ping goes out PING_INTERVAL_SECONDS
-  after the last was answered. (The stock class sends pings, too, but nothing comes of an answer that is missing. What the
-  library has for that opens a stream for each ping of its own: a fifth of what a quiet mesh costs.)
+- A connection from which nothing comes within PING_SECONDS_MAX of a ping, neither its answer nor anything else (on a slow
+  link the answer may be long behind other things), is closed; a ping goes out every PING_INTERVAL_SECONDS. The stock class
+  sends pings, too, but nothing comes of an answer that is missing; what the library has for that opens a stream for each
+  ping of its own: a fifth of what a quiet mesh costs.
 - An end that sends on a stream always has at least half of its first window (128 of 256 KiB) to go on with, and no credit
-  is lost while the stream lives. (The stock class gives back each read's bytes at once: for a small message that is a frame
-  as dear as the message.)
+  is lost while the stream lives. The stock class gives back each read's bytes at once: for a small message that is a frame
+  as dear as the message.
 """
 
 import logging
 import struct
-from typing import cast
+from typing import Any, cast
 from weakref import WeakKeyDictionary
 
 import trio
@@ -37,9 +38,25 @@ from demesh.metrics import REFUSED
 logger = logging.getLogger(__name__)
 
 PING_INTERVAL_SECONDS = 15
-PING_SECONDS_MAX = 5
+PING_SECONDS_MAX = 10
 CREDIT_HELD_BYTES_MAX = DEFAULT_WINDOW_SIZE // 2
 _FIRST_PING_SECONDS = 0.5  # the stock class's
+
+
+class _Heard:
+    """A connection, and how many bytes came over it."""
+
+    def __init__(self, connection: ISecureConn) -> None:
+        self._connection = connection
+        self.bytes = 0
+
+    async def read(self, n: int | None = None) -> bytes:
+        data = await self._connection.read(n)
+        self.bytes += len(data)
+        return data
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
 
 
 class MindfulYamux(Yamux):
@@ -48,7 +65,8 @@ class MindfulYamux(Yamux):
     """
 
     def __init__(self, connection: ISecureConn, peer: ID) -> None:
-        super().__init__(connection, peer, connection.is_initiator)
+        self._heard = _Heard(connection)
+        super().__init__(cast(ISecureConn, self._heard), peer, connection.is_initiator)
         self._held: WeakKeyDictionary[YamuxStream, int] = WeakKeyDictionary()
 
     async def _measure_rtt_loop(self) -> None:
@@ -59,25 +77,26 @@ class MindfulYamux(Yamux):
                 return
             pause = PING_INTERVAL_SECONDS
             try:
-                answered = await self._ping()
+                is_there = await self._ping()
             except Exception as error:  # noqa: BLE001 - whatever the library makes of a connection that is gone
                 logger.debug("The connection to %s ended before a ping: %r.", self.peer_id, error)
                 return
-            if not answered:
-                logger.info("%s does not answer; its connection is closed.", self.peer_id)
+            if not is_there:
+                logger.info("%s is not heard any more; its connection is closed.", self.peer_id)
                 REFUSED.labels("network", "no_pong").inc()
                 await self.secured_conn.close()
                 return
 
     async def _ping(self) -> bool:
-        """Whether an answer came."""
+        """Whether an answer came, or anything else."""
+        heard = self._heard.bytes
         self._ping_id += 1
         self._ping_event = trio.Event()
         await self._write_frame(struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_PING, FLAG_SYN, 0, self._ping_id))
         self._ping_sent_time = trio.current_time()
         with trio.move_on_after(PING_SECONDS_MAX):
             await self._ping_event.wait()
-        return self._ping_event.is_set()
+        return self._ping_event.is_set() or self._heard.bytes > heard
 
     async def _write_frame(self, data: bytes) -> None:
         if len(data) == HEADER_SIZE:
