@@ -26,7 +26,6 @@ from demesh.log.chain import Logs
 from demesh.log.entry import Entry
 from demesh.log.state import LogState
 from demesh.log.storage import Storage
-from demesh.log.store import Store
 from demesh.log.summed import unsummed_from
 from demesh.view.history import Checkpointed, History, Signed, behind
 from demesh.view.snapshot import Votes, encode_votes
@@ -86,6 +85,7 @@ class Historian:
         self._storage = storage
         self._logs = logs
         self._folded = folded
+        self._unsummed: dict[bytes, tuple[int, int]] = {}
         self._votes_saved: dict[bytes, int] = {}
         self._clock = clock
         self._own_key = own_key
@@ -155,14 +155,30 @@ class Historian:
     async def _next(self, state: LogState) -> Sequence[Entry]:
         """The next entries of a log to fold. Results that rollups sum are passed over, where there are many."""
         first = self.applied(state) + 1
-        if state.head.seq - first >= limits.HISTORY_PASSED_OVER_MIN:
-            matters_from, others = await self._storage.call(lambda store: _page_to_unsummed(store, state.log, first))
-            if others:
-                return others
-            if matters_from > first:
+        if state.head.seq - first < limits.HISTORY_PASSED_OVER_MIN:
+            self._unsummed.pop(state.log, None)
+        else:
+            matters_from = await self._unsummed_from(state, first)
+            if first < matters_from:
+                others = await self._storage.call(
+                    lambda store: store.read_but_results(state.log, first, matters_from, bytes_max=_PAGE_BYTES)
+                )
+                if others:
+                    return others
+                self._history.pass_over(state.public_key, state.log, matters_from - 1)
                 first = matters_from
-                self._history.pass_over(state.public_key, state.log, first - 1)
         return await self._storage.read_on(state.log, first, _PAGE_BYTES)
+
+    async def _unsummed_from(self, state: LogState, first: int) -> int:
+        """From where on results of a log matter, as of not long ago: to look costs as much as to fold many pages."""
+        found, head_seq = self._unsummed.get(state.log, (0, -limits.HISTORY_LOOKED_BACK_ENTRIES_MAX))
+        if state.head.seq - head_seq >= limits.HISTORY_LOOKED_BACK_ENTRIES_MAX:
+            entries_max = limits.HISTORY_LOOKED_BACK_ENTRIES_MAX
+            found = await self._storage.call(
+                lambda store: unsummed_from(store, state.log, first, entries_max=entries_max)
+            )
+            self._unsummed[state.log] = found, state.head.seq
+        return found
 
     async def save(self) -> None:
         """Save the history and the votes, so that the next start goes on from here. Raises StoreError."""
@@ -266,11 +282,3 @@ class Historian:
                 await self._save()
             open_ = OpenHistory.of(self._history.logs.values())
         self.past = await self._kept.look_back(open_, self._clock.wall_ms())
-
-
-def _page_to_unsummed(store: Store, log_id: bytes, first: int) -> tuple[int, Sequence[Entry]]:
-    """From where on results matter, and the next entries before that which are none."""
-    matters_from = unsummed_from(store, log_id, first, entries_max=limits.HISTORY_LOOKED_BACK_ENTRIES_MAX)
-    if matters_from == first:
-        return first, []
-    return matters_from, store.read_but_results(log_id, first, matters_from, bytes_max=_PAGE_BYTES)

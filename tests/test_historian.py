@@ -16,6 +16,7 @@ from demesh.log.evidence import proof_of, segment_of
 from demesh.log.plan import split_plan
 from demesh.log.results import Result, Results
 from demesh.log.rollup import rollup_payloads
+from demesh.log.store import Store
 from demesh.log.sums import HOUR_MS
 from demesh.outcome import Outcome
 from demesh.own_sums import OwnSums
@@ -220,3 +221,21 @@ async def test_results_that_rollups_sum_are_passed_over(
         assert await kept_by(_Desk(desk.shelf, kept)) == all_of_it
     assert folded.count(Kind.RESULTS) < 40, "those of the last three hours"
     assert folded.count(Kind.ROLLUP) == sum(entry.kind == Kind.ROLLUP for entry in author.entries)
+
+
+async def test_who_may_not_look_back_far_enough_does_not_look_again_for_every_page(
+    desk_of: Callable[..., _Desk], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    author, looks = _Author("ann", hours=20), list[int]()
+
+    def look(store: Store, log: bytes, first: int, *, entries_max: int) -> int:
+        looks.append(first)
+        return first
+
+    monkeypatch.setattr(historian, "unsummed_from", look)
+    monkeypatch.setattr(historian, "_PAGE_BYTES", 2_000)
+    monkeypatch.setattr(limits, "HISTORY_PASSED_OVER_MIN", 50)
+    keeper = desk_of(author).historian(History(public_key_of(_OWN)))
+    await keeper.catch_up(author.log)
+    assert keeper.behind == 0
+    assert looks == [0]

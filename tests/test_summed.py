@@ -72,6 +72,10 @@ class _Author(Pen):
         return entry
 
 
+_PLANS = ({"web": 1, "slow": 230, "new": 5}, {"web": 2, "slow": 230}, {"web": 1, "new": 5})
+"""Checks come and go, and come back."""
+
+
 def _lived(steps: Sequence[tuple[str, int]]) -> list[Entry]:
     author, rng = _Author(), random.Random(1)
     for number, (step, size) in enumerate(steps):
@@ -81,7 +85,7 @@ def _lived(steps: Sequence[tuple[str, int]]) -> list[Entry]:
             case "rest":
                 author.rest(size)
             case "plan":
-                author.plan({"web": 1 + size % 3, f"new{number}": 5, "slow": 230})
+                author.plan(_PLANS[size % len(_PLANS)])
             case _:
                 author.lose_power(number.to_bytes(8, "big"))
     return author.entries
@@ -119,6 +123,9 @@ _STEPS = st.lists(
 
 
 @example([("work", 470)], 0, 1)  # the slow check ran last, before the last hour was summed, long ago
+@example(
+    [("plan", 0), ("work", 120), ("plan", 1), ("work", 300), ("plan", 0), ("work", 30)], 0, 1
+)  # a check comes back
 @settings(generated, max_examples=12)
 @given(_STEPS, st.floats(0, 1), st.floats(0.3, 1))
 def test_who_passes_over_what_was_summed_comes_to_the_same(

@@ -4,8 +4,7 @@ A reader who folds every result discards what it made of those that a rollup sum
 would spend a minute and a half of CPU time on that, a restart after the loss of `view.db` the same.
 
 Guaranteed: folding all entries but the results before `unsummed_from` comes to the same as folding all, as long as the
-author's clock was not set back by more than an hour, and no check was taken out of its plan and has come back since the
-machine's start.
+author's clock was not set back by more than an hour.
 
     ... results of H ... │ P: a rollup, written before H began ... results of H ... R: the newest rollup, of hour H ... head
                          │

@@ -16,6 +16,9 @@ from demesh.mesh.showing import FirstHand
 from demesh.mesh.sync import Adoption
 from demesh.mesh.sync_puller import Puller
 
+_WORTHLESS = frozenset({"bad_signature", "no_signature"})
+"""Why a page is refused that is as good as none."""
+
 
 class Pulling:
     """One pull by `puller` from `peer`."""
@@ -42,6 +45,8 @@ class Pulling:
             self._puller.conflict(refusal.log, at)
         is_taken = not taken.refusals and not taken.gaps
         if not is_taken:
+            if taken.refusals and all(refusal.reason in _WORTHLESS for refusal in taken.refusals):
+                self._puller.ended.add(log)
             await self._intake.give_up(log)
         return is_taken
 

@@ -23,7 +23,7 @@ class Sightings:
         self._believed: list[str] = []
 
     def note(self, peer: bytes, peer_host: str, seen_host: str) -> None:
-        """A peer at `peer_host` says that it sees this node at `seen_host` (both IP addresses)."""
+        """A peer at `peer_host`, an IP address, says that it sees this node at `seen_host`, which may be anything."""
         self._said[peer] = (peer_host, seen_host)
 
     def keep(self, peers: Iterable[bytes]) -> None:
@@ -36,13 +36,11 @@ class Sightings:
 
     def witnesses(self) -> int:
         """How many said something that could be believed."""
-        return sum(may_be_dialled(seen) for _, seen in self._said.values())
+        return sum(_may_be_ours(seen) for _, seen in self._said.values())
 
     def hosts(self, networks: Sequence[str]) -> list[str]:
         """The hosts that are believed. `networks` are those of this machine's interfaces."""
-        found = sorted(
-            {seen for _, seen in self._said.values() if may_be_dialled(seen) and self._agreed(seen, networks)}
-        )
+        found = sorted({seen for _, seen in self._said.values() if _may_be_ours(seen) and self._agreed(seen, networks)})
         self._believed = found or self._believed
         return self._believed
 
@@ -68,6 +66,14 @@ def addresses_to_tell(listening: Sequence[str], dialable: Sequence[str], seen: I
         if port is not None:
             found.setdefault(multiaddr(host, port))
     return sorted(found, key=lambda address: not ipaddress.ip_address(host_of(address)).is_global)
+
+
+def _may_be_ours(host: str) -> bool:
+    try:
+        ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    return may_be_dialled(host)
 
 
 def _is_within(host: str, networks: Sequence[str]) -> bool:

@@ -78,6 +78,8 @@ class Puller:
         """
         self.server_writes = b""
         """The log that the server is writing, once it has greeted."""
+        self.ended: set[bytes] = set()
+        """The logs of which the server did not give all that it said it holds, when it was asked for that."""
         self.refused: list[str] = []
         """Why previews were refused."""
         self._server_up_ms: int | None = None
@@ -242,6 +244,8 @@ class Puller:
         if isinstance(asked, WantKept):
             return self._kept(asked, _page(data, asked.log))
         entries = self.shown(data)
+        if not entries and self._searching is None:
+            self.ended.add(asked.log)
         if self._searching is not None:
             self._searching.answer(entries)
             if self._searching.refused:

@@ -9,7 +9,6 @@ import logging
 import random
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
-from dataclasses import replace
 from functools import partial
 
 import trio
@@ -71,6 +70,7 @@ class Syncer:
         self._serving: set[bytes] = set()
         self._held: dict[bytes, Mapping[bytes, Row]] = {}
         self._askers: dict[bytes, Puller] = {}
+        self._ended: dict[bytes, dict[bytes, int]] = {}
         self._lost: set[bytes] = set()
         self._left_off = False
         self._has_pulled = False
@@ -85,6 +85,7 @@ class Syncer:
     def forget(self, peer: bytes) -> None:
         """It is connected no more: what it held is not known any longer."""
         self._held.pop(peer, None)
+        self._ended.pop(peer, None)
         self._lost.add(peer)
         self._wake.set()
 
@@ -93,13 +94,19 @@ class Syncer:
         return max((held[log].head_seq for held in self._held.values() if log in held), default=-1)
 
     def missing(self) -> dict[bytes, int]:
-        """How many entries of which logs connected peers said they hold and this node does not have, of those it takes."""
+        """How many entries of which logs connected peers said they hold and this node does not have, of those it takes; but for
+        what a peer did not give when it was asked.
+        """
         found: dict[bytes, int] = {}
         said = {**self._held, **{peer: puller.held for peer, puller in self._askers.items() if puller.held}}
-        for row in [row for held in said.values() for row in held.values()]:
-            first, last = lacked(self._logs.get(row.log), row)
-            if last >= first and not self._is_unwanted(row.log):
-                found[row.log] = max(found.get(row.log, 0), last + 1 - first)
+        for peer, held in said.items():
+            ended = self._ended.get(peer, {})
+            for row in held.values():
+                state = self._logs.get(row.log)
+                first, last = lacked(state, row)
+                is_ended = ended.get(row.log) == (state.head.seq if state else -1)
+                if last >= first and not is_ended and not self._is_unwanted(row.log):
+                    found[row.log] = max(found.get(row.log, 0), last + 1 - first)
         return found
 
     @property
@@ -233,7 +240,8 @@ class Syncer:
             for reason in puller.refused:
                 REFUSED.labels("preview", reason).inc()
             await stream.close()
-        self._held[peer] = self._given(puller)
+        self._held[peer] = puller.held
+        self._note_ended(peer, puller)
         self._pulled(peer, puller.held)
         return "done"
 
@@ -252,21 +260,13 @@ class Syncer:
         )
         return Puller(self._mesh_id, self._logs.offered(), self._logs.writes, here, self._rng.randbytes(16))
 
-    def _given(self, puller: Puller) -> dict[bytes, Row]:
-        """What a peer holds, by its word as far as it kept it: of a log that it said it holds and did not give, or not so that
-        it could be taken, what this node has.
-        """
-        given: dict[bytes, Row] = {}
-        for log_id, row in puller.held.items():
+    def _note_ended(self, peer: bytes, puller: Puller) -> None:
+        """Of a log that a peer said it holds further, and did not give, nothing more is missed until it gives more of it."""
+        ended = self._ended.setdefault(peer, {})
+        for log_id in puller.ended:
             state = self._logs.get(log_id)
-            first, last = lacked(state, row)
-            if last < first or log_id in puller.left_over or self._is_unwanted(log_id):
-                given[log_id] = row
-            else:
-                REFUSED.labels("sync", "not_given").inc()
-                if state is not None:
-                    given[log_id] = replace(row, head_seq=state.head.seq, head_hash8=state.head.hash[:8])
-        return given
+            REFUSED.labels("sync", "not_given").inc()
+            ended[log_id] = state.head.seq if state else -1
 
     async def _prove(self, proof: Proof) -> None:
         await self._intake.prove(proof)

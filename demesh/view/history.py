@@ -81,6 +81,8 @@ class LogHistory:
     undayed: dict[int, dict[str, Sums]] = field(default_factory=dict[int, dict[str, Sums]])
     """Of a log of this node's own, by day and check: hours that it signed and no later checkpoint in it has summed."""
     plans: dict[int, Plan] = field(default_factory=dict[int, Plan])
+    running: frozenset[str] = frozenset()
+    """The checks that the author runs by its newest plan."""
     plan_reader: PlanReader = field(default_factory=PlanReader)
     carry_reader: CarryReader = field(default_factory=CarryReader)
 
@@ -172,7 +174,9 @@ class History:
             self._sign(public_key, log, row.name, DAY_MS, row.day, row.sums)
 
     def _fold(self, log: LogHistory, entry: Entry) -> None:
-        _learn_plan(log, entry)
+        if _learn_plan(log, entry):
+            # What its author ran no more is not spoken for when it comes back.
+            log.last = {name: moment for name, moment in log.last.items() if name in log.running}
         match entry.kind:
             case Kind.RESULTS:
                 _fold_results(log, entry)
@@ -218,12 +222,16 @@ def behind(logs: Mapping[bytes, LogHistory], states: Iterable[LogState]) -> int:
     )
 
 
-def _learn_plan(log: LogHistory, entry: Entry) -> None:
+def _learn_plan(log: LogHistory, entry: Entry) -> bool:
+    """Whether there is a new plan."""
     plan = log.plan_reader.add(entry.seq, entry.kind, entry.payload)
-    if plan is not None:
-        log.plans[plan.seq] = plan
-        for seq in sorted(log.plans)[:-_PLANS_KEPT]:
-            del log.plans[seq]
+    if plan is None:
+        return False
+    log.plans[plan.seq] = plan
+    for seq in sorted(log.plans)[:-_PLANS_KEPT]:
+        del log.plans[seq]
+    log.running = frozenset(row.name for row in plan.rows if row.runs)
+    return True
 
 
 def _fold_results(log: LogHistory, entry: Entry) -> None:
@@ -245,7 +253,8 @@ def _fold_result(log: LogHistory, entry: Entry, row: PlanRow, result: Result) ->
         sums = hour[row.name] = Sums()
     sums.count(result.outcome, result.latency_us)
     last, now = log.last.get(row.name), Moment(entry.boot8, result.up_ms)
-    log.last[row.name] = now
+    if row.name in log.running:
+        log.last[row.name] = now
     if result.outcome == Outcome.ERROR or last is None or last.boot8 != now.boot8:
         return
     span_ms = min(max(0, now.up_ms - last.up_ms), row.interval_ms + row.timeout_ms, ended_ms)

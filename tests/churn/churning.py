@@ -125,6 +125,7 @@ class Churn:
 
     def _stop(self) -> bool:
         node = self._rng.choice(self._regulars)
+        node.wait_ready()  # it may have been started just now, and would not take leave
         if node.stop() != 0:
             raise AssertionError(f"{node.name} did not end as it should: {node.output()}")
         node.start(*peers_of(each for each in self._all() if each is not node))

@@ -159,6 +159,8 @@ def test_entry_in_the_place_of_another_is_found(store: Store, path: Path) -> Non
         "UPDATE entry SET body = NULL WHERE seq = 3",
         "DELETE FROM entry WHERE seq = 3",
         "UPDATE entry SET seq = 400 WHERE seq = 3",
+        "UPDATE entry SET kind = 3 WHERE seq = 0",
+        "UPDATE entry SET kind = 7 WHERE seq = 3",
     ],
 )
 @pytest.mark.parametrize("bytes_max", [1, 700, 2**40])

@@ -2,6 +2,12 @@
 
 import pytest
 import trio
+from libp2p.abc import INetStream
+from libp2p.custom_types import TProtocol
+from libp2p.identity.identify.identify import ID as IDENTIFY
+from libp2p.identity.identify.pb.identify_pb2 import Identify
+from libp2p.utils import encode_varint_prefixed
+from multiaddr import Multiaddr
 
 from demesh.errors import DialError, NetworkError
 from tests.mesh.libp2p_harness import Node, eventually, mesh, refused
@@ -94,6 +100,21 @@ async def test_a_peer_says_where_it_sees_this_node_and_a_stranger_does_not() -> 
             assert await ann.network.seen_at(bob.key) == "127.0.0.1"
             with pytest.raises(NetworkError):
                 await bob.network.seen_at(bytes(32))
+
+
+@pytest.mark.parametrize("address", ["/dns4/evil.example/tcp/1", "/ip6zone/eth0/ip6/2001:db8::1/tcp/1", "/tcp/1"])
+async def test_a_peer_that_sees_this_node_at_no_ip_address_says_nothing(address: str) -> None:
+    async def lie(stream: INetStream) -> None:
+        said = Identify(observed_addr=Multiaddr(address).to_bytes()).SerializeToString()
+        await stream.write(encode_varint_prefixed(said))
+        await stream.close()
+
+    async with mesh() as nodes:
+        ann, bob = await nodes.start("ann"), await nodes.start("bob", host=None)
+        ann.parts.host.set_stream_handler(TProtocol(IDENTIFY), lie)
+        await bob.dial(ann)
+        with trio.fail_after(8), pytest.raises(NetworkError, match="does not say"):
+            await bob.network.seen_at(ann.key)
 
 
 async def test_addresses_of_loopback_are_nothing_to_tell() -> None:

@@ -48,6 +48,21 @@ def _multiplexer() -> tuple[MindfulYamux, Wire]:
     return MindfulYamux(cast(ISecureConn, wire), PEER), wire
 
 
+async def test_a_ping_that_cannot_be_written_closes_the_connection(autojump_clock: MockClock) -> None:
+    multiplexer, wire = _multiplexer()
+
+    async def write_for_ever() -> None:
+        async with multiplexer._write_lock:
+            await trio.sleep_forever()
+
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(write_for_ever)
+        await trio.testing.wait_all_tasks_blocked()
+        await multiplexer._measure_rtt_loop()
+        nursery.cancel_scope.cancel()
+    assert wire.closed_at is not None
+
+
 async def test_a_ping_without_an_answer_closes_the_connection(autojump_clock: MockClock) -> None:
     multiplexer, wire = _multiplexer()
     began = trio.current_time()
@@ -124,3 +139,71 @@ async def test_what_ends_a_stream_is_written_at_once() -> None:
     wire.frames.clear()
     await stream.close()
     assert len(wire.frames) == 1
+
+
+class SlowEnd:
+    """One end of a link that passes `rate` bytes a second on, each way, and of which a send buffer of `room` bytes hides it."""
+
+    def __init__(self, inbox: bytearray, outbox: bytearray, is_initiator: bool, rate: int, room: int) -> None:
+        self.is_initiator = is_initiator
+        self.closed = False
+        self._in, self._out, self._rate, self._room = inbox, outbox, rate, room
+        self._sent = bytearray()
+
+    async def run(self) -> None:
+        while True:
+            await trio.sleep(0.05)
+            count = self._rate // 20
+            self._out += self._sent[:count]
+            del self._sent[:count]
+
+    async def write(self, data: bytes) -> None:
+        while len(self._sent) > self._room:  # noqa: ASYNC110 - as coarse as the link
+            await trio.sleep(0.05)
+        self._sent += data
+
+    async def read(self, n: int | None = None) -> bytes:
+        while not self._in:
+            if self.closed:
+                return b""
+            await trio.sleep(0.05)
+        taken = bytes(self._in[:n])
+        del self._in[:n]
+        return taken
+
+    async def close(self) -> None:
+        self.closed = True
+
+    def get_remote_address(self) -> None: ...
+
+
+@pytest.mark.parametrize("rate", [16_000, 64_000, 1_000_000])
+async def test_pages_come_over_a_slow_link(autojump_clock: MockClock, rate: int) -> None:
+    """A link is not dead because an answer waits behind a page; and whoever reads gives enough credit to go on."""
+    there, back = bytearray(), bytearray()
+    ends = SlowEnd(there, back, True, rate, 2_000_000), SlowEnd(back, there, False, rate, 2_000_000)
+    puller, server = (MindfulYamux(cast(ISecureConn, end), PEER) for end in ends)
+    page, pages = 524_288, 3
+
+    async def serve() -> None:
+        stream = await server.accept_stream()
+        for _ in range(pages):
+            await stream.read(4)
+            for _ in range(page // 16_384):
+                await stream.write(bytes(16_384))
+
+    async with trio.open_nursery() as nursery:
+        for task in (ends[0].run, ends[1].run, puller.start, server.start):
+            nursery.start_soon(task)
+        await puller.event_started.wait()
+        await server.event_started.wait()
+        nursery.start_soon(serve)
+        stream = await puller.open_stream()
+        with trio.fail_after(2 * pages * page / rate + 10):
+            for _ in range(pages):
+                await stream.write(b"page")
+                left = page
+                while left:
+                    left -= len(await stream.read(min(left, 65_536)))
+        assert not any(end.closed for end in ends)
+        nursery.cancel_scope.cancel()

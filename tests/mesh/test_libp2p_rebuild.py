@@ -193,7 +193,9 @@ async def test_a_crowded_door_is_not_a_dead_one(monkeypatch: pytest.MonkeyPatch,
         async def come_too_late(host: str, port: int) -> None:
             if comes_another:
                 await (await trio.open_tcp_stream(host, port)).aclose()
-                await eventually(lambda: a.parts.transport.accepted.total() > 0)
+                (listener,) = a.parts.swarm.listeners.values()
+                assert isinstance(listener, Listener)
+                await eventually(lambda: listener.accepted.total() > 0)
             raise trio.TooSlowError
 
         monkeypatch.setattr(a.parts.transport, "reach_itself", come_too_late)

@@ -20,6 +20,8 @@ _A, _B, _C = b"a", b"b", b"c"
         ([(_A, "127.0.0.1", "192.0.2.9")], []),
         ([(_A, "198.51.100.7", "127.0.0.1"), (_B, "10.0.0.3", "127.0.0.1")], []),
         ([(_A, "198.51.100.7", "fe80::1")], []),
+        ([(_A, "198.51.100.7", "evil.example")], []),
+        ([(_A, "198.51.100.7", "")], []),
     ],
 )
 def test_two_who_agree_or_one_from_outside(said: list[tuple[bytes, str, str]], believed: list[str]) -> None:
@@ -40,6 +42,7 @@ def test_who_sees_this_node_where_nobody_could_dial_it_need_not_be_asked_again_a
     sightings = Sightings()
     sightings.note(_A, "127.0.0.1", "127.0.0.1")
     sightings.note(_B, "198.51.100.7", "192.0.2.9")
+    sightings.note(_C, "198.51.100.8", "evil.example")
     assert sightings.said_by(_A)
     assert sightings.witnesses() == 1
 

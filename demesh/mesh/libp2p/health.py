@@ -11,17 +11,18 @@ wait for the next heartbeat. It looks at what nobody else would notice: a dead c
 peer without a gossip stream is `host`'s (`_tend`), and what is lost anyway, sync finds.
 """
 
-import socket
 import traceback
 from pathlib import PurePath
 from typing import NoReturn, cast
 
 import trio
 from libp2p.tools.anyio_service import Service
+from multiaddr import Multiaddr
 
 from demesh.address import address_text, host_of
 from demesh.errors import NetworkError
 from demesh.mesh.libp2p.build import Parts
+from demesh.mesh.libp2p.listener import Listener
 
 HEARTBEAT_SECONDS_MAX = 3
 ACCEPT_SECONDS_MAX = 1.5
@@ -43,19 +44,23 @@ async def examine(parts: Parts, connections_max: int) -> None:
         raise NetworkError(f"Its gossip router has not moved for {HEARTBEAT_SECONDS_MAX} s.")
     for address in parts.host.get_transport_addrs():
         host, port = host_of(str(address)), int(address.value_for_protocol("tcp") or 0)
-        where = (socket.AF_INET6 if ":" in host else socket.AF_INET, port)
-        before = parts.transport.accepted[where]
+        before = _accepted(parts, address)
         try:
             with trio.fail_after(ACCEPT_SECONDS_MAX):
                 await parts.transport.reach_itself(host, port)
         except (OSError, trio.TooSlowError) as error:
-            if parts.transport.accepted[where] > before:
+            if _accepted(parts, address) > before:
                 continue  # crowded: others were before us. To build it anew would only send the peers away
-            at = address_text(host, port)
-            raise NetworkError(f"It accepts no connections at {at} ({type(error).__name__}).") from error
+            where = address_text(host, port)
+            raise NetworkError(f"It accepts no connections at {where} ({type(error).__name__}).") from error
     taken, connections = parts.swarm.usage().inbound_slots, parts.swarm.get_total_connections()
     if taken >= connections_max and 2 * (connections + parts.transport.door.waiting) < taken:
         raise NetworkError(f"All {taken} places for accepted connections are taken, by {connections} connections.")
+
+
+def _accepted(parts: Parts, address: Multiaddr) -> int:
+    """How many connections were ever taken up where we listen."""
+    return sum(each.accepted[address] for each in parts.swarm.listeners.values() if isinstance(each, Listener))
 
 
 def death(failures: list[BaseException]) -> NetworkError:

@@ -4,6 +4,8 @@ The latter is asked for with libp2p's identify protocol, by a task of ours. The 
 (`build.PlainHost`): of the answer only the observed address is read, never what a peer says of itself.
 """
 
+import ipaddress
+
 from libp2p.custom_types import TProtocol
 from libp2p.host.basic_host import BasicHost
 from libp2p.identity.identify.identify import ID as IDENTIFY
@@ -34,6 +36,9 @@ async def ask_where_seen(host: BasicHost, peer: ID) -> str:
     try:
         answer = Identify()
         answer.ParseFromString(await read_varint_prefixed_bytes_limited(stream, IDENTIFY_BYTES_MAX))
-        return host_of(str(Multiaddr(answer.observed_addr)))
+        address = ipaddress.ip_address(host_of(str(Multiaddr(answer.observed_addr))))
+        if address.version == 6 and address.scope_id:
+            raise ValueError("an address that is valid on one link only")
+        return str(address)
     finally:
         await stream.reset()

@@ -12,7 +12,9 @@ import ipaddress
 import logging
 import os
 import socket
+from collections import Counter
 from collections.abc import Awaitable, Callable, Collection
+from functools import partial
 
 import trio
 from libp2p.abc import IListener
@@ -82,6 +84,8 @@ class Listener(IListener):
         self._accept = accept
         self._scope = trio.CancelScope()
         self._listeners: dict[Multiaddr, trio.SocketListener] = {}
+        self.accepted: Counter[Multiaddr] = Counter()
+        """How many connections were ever taken up, by where it listens."""
 
     async def listen(self, maddr: Multiaddr) -> None:
         self._listeners[maddr] = self._bound.take(maddr)
@@ -100,12 +104,14 @@ class Listener(IListener):
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
-                    await nursery.start(trio.serve_listeners, self._contained, [self._listeners[maddr]])
+                    contained = partial(self._contained, maddr)
+                    await nursery.start(trio.serve_listeners, contained, [self._listeners[maddr]])
                     task_status.started()
             except* Exception as group:
                 raise NetworkError(f"It accepts no connections at {maddr} any more.") from group
 
-    async def _contained(self, stream: trio.SocketStream) -> None:
+    async def _contained(self, maddr: Multiaddr, stream: trio.SocketStream) -> None:
+        self.accepted[maddr] += 1
         try:
             await self._accept(stream)
         except Exception as error:  # noqa: BLE001 - it would end the listening

@@ -92,9 +92,9 @@ class MindfulYamux(Yamux):
         heard = self._heard.bytes
         self._ping_id += 1
         self._ping_event = trio.Event()
-        await self._write_frame(struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_PING, FLAG_SYN, 0, self._ping_id))
-        self._ping_sent_time = trio.current_time()
         with trio.move_on_after(PING_SECONDS_MAX):
+            await self._write_frame(struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_PING, FLAG_SYN, 0, self._ping_id))
+            self._ping_sent_time = trio.current_time()
             await self._ping_event.wait()
         return self._ping_event.is_set() or self._heard.bytes > heard
 
@@ -102,7 +102,9 @@ class MindfulYamux(Yamux):
         if len(data) == HEADER_SIZE:
             version, kind, flags, stream_id, credit = struct.unpack(YAMUX_HEADER_FORMAT, data)
             stream = self.streams.get(stream_id)
-            if kind == TYPE_WINDOW_UPDATE and not flags and stream is not None:
+            if kind == TYPE_WINDOW_UPDATE and not flags:
+                if stream is None or stream.recv_closed:
+                    return  # nothing more can come
                 credit += self._held.pop(stream, 0)
                 if credit < CREDIT_HELD_BYTES_MAX:
                     self._held[stream] = credit

@@ -12,7 +12,6 @@ closes, once it has nothing left to do but wait.
 import ipaddress
 import logging
 import socket
-from collections import Counter
 from collections.abc import Sequence
 
 import trio
@@ -57,8 +56,6 @@ class PskTCP(TCP):
         self._nursery = nursery
         self._own: dict[tuple[str, int], trio.Event] = {}  # our own connections to where we listen, by their address
         self.door = Door(limits.PEER_HALF_OPEN_MAX, limits.PEER_HALF_OPEN_PER_ADDRESS_MAX)
-        self.accepted: Counter[tuple[int, int]] = Counter()
-        """How many connections were ever taken up, by address family and port."""
         self._open: set[PskStream] = set()
 
     async def use(self, keys: Sequence[SwarmKey]) -> None:
@@ -133,7 +130,6 @@ class PskTCP(TCP):
         # Whenever this returns, the listener closes the socket.
         sock = stream.stream.socket
         try:
-            self.accepted[sock.family, _address_of(sock.getsockname())[1]] += 1
             _tune(sock)
             remote = _address_of(sock.getpeername())
         except OSError:
