@@ -140,6 +140,8 @@ class Machine:
         self.key = bytes(key.verify_key)
         self.settings: Settings | ConfigError = settings
         self.running: Settings = settings
+        self.meant: dict[tuple[str, str], float] = {}
+        """Until when it ran which target under which check's name, of those that it does not any more."""
         self.clock = clock
         self.disks = disks
         self.fabric = fabric
@@ -353,7 +355,7 @@ class Machine:
     def _edges(self, process: NodeProcess, stores: list[Any]) -> Edges:
         self._starts += 1
         rng = random.Random(f"{self._seed}/{self.name}/{self._starts}")
-        self.running = self.settings if isinstance(self.settings, Settings) else self.running
+        self._go_over(self.settings if isinstance(self.settings, Settings) else self.running)
         store = self.at_the_disk(lambda: Store(self.home.log_db, mesh_id=MESH))
         stores.append(store)
         self.witness.opened(self, store)
@@ -388,7 +390,7 @@ class Machine:
             await trio.lowlevel.checkpoint()
             if isinstance(self.settings, ConfigError):
                 raise self.settings
-            self.running = self.settings
+            self._go_over(self.settings)
             return self.settings
 
         return Edges(
@@ -407,6 +409,10 @@ class Machine:
             epoch_nonce=partial(rng.randbytes, 8),
             own_addresses=lambda: [OwnAddress(self.address, "10.0.0.0/8", "net")],
         )
+
+    def _go_over(self, settings: Settings) -> None:
+        self.meant |= {(each.name, each.probe.target): trio.current_time() for each in self.running.checks}
+        self.running = settings
 
 
 class _All:

@@ -289,9 +289,15 @@ class Oracle:
         calm = len(steady) == len(simulation.machines) and not simulation.twins and self._settled(window)
         since = now - window if calm else now - window - 1_200
         unreached = [each for each in simulation.machines if target.was_unreachable(each.name, since, now)]
-        # While a new configuration goes from node to node, others may mean another target by the name.
+        # While a new configuration goes from node to node, and word of that, others may mean another target by the name.
         named = {
             each.probe.target for here in simulation.machines for each in here.running.checks if each.name == check_name
+        }
+        named |= {
+            target
+            for here in simulation.machines
+            for (name, target), until in here.meant.items()
+            if name == check_name and until >= since
         }
         if any(simulation.world.targets[each].was_bad(since, now) for each in named):
             return
