@@ -76,6 +76,8 @@ class Oracle:
         self._simulation = simulation
         self._must_hold: dict[str, dict[bytes, int]] = {}
         self._on_lost_disks: set[bytes] = set()
+        self._got: dict[tuple[str, str], float] = {}
+        """When a machine stored something of another last."""
         self._set_back: set[str] = set()
         self._histories: dict[tuple[bytes, int], set[bytes]] = {}
         """Of the entries of machines that were set back, all that they have stored in one place."""
@@ -112,6 +114,7 @@ class Oracle:
                 self.violate("One history.", machine.name, what)
             else:
                 author = self.authors[entry.log]
+                self._got[machine.name, author.name] = trio.current_time()
                 if author is not machine and entry.log not in self._on_lost_disks:
                     held = self._must_hold.setdefault(author.name, {})
                     held[entry.log] = max(held.get(entry.log, 0), entry.seq)
@@ -220,11 +223,29 @@ class Oracle:
         known_since = self._known.known_since.setdefault((id(observer.process), subject.key), now)
         if subject.dead_since is None or subject.took_leave or subject.runs or self._died_unheard(subject):
             return
+        if presence == Presence.LEFT and self._never_heard_it_return(observer, subject):
+            return
         since = max(subject.dead_since, known_since, observer.calm_since)
         bound = self._promise_seconds(observer, subject, since) + 10 + _CLOCK_SECONDS + _SLACK_SECONDS
         if now - since > bound:
             what = f"it calls {subject.name} {presence}, which is dead for {now - subject.dead_since:.0f} s"
             self.violate("No missed alarm.", observer.name, what)
+
+    def _never_heard_it_return(self, observer: Machine, subject: Machine) -> bool:
+        """Whether it had left, came back, and died before the observer could get anything of that."""
+        process = subject.process
+        return process is not None and self._got.get((observer.name, subject.name), -1) < process.started_at
+
+    def _is_left_to_all(self, subject: Machine) -> bool:
+        """Whether all who run hold that it has left, and could not get anything of its return."""
+        others = [each for each in self._simulation.machines if each is not subject and each.live]
+        members = [(each, each.node.view.member(subject.key)) for each in others]
+        return bool(others) and all(
+            member is not None
+            and each.node.view.presence(member, each.clock.monotonic_ms()) == Presence.LEFT
+            and self._never_heard_it_return(each, subject)
+            for each, member in members
+        )
 
     def _died_unheard(self, subject: Machine) -> bool:
         """Whether it died while the others turned it away: then they may know no more of it than that it took leave before."""
@@ -239,7 +260,7 @@ class Oracle:
         for subject in self._simulation.machines:
             if subject.dead_since is None or subject.took_leave or subject.runs or self._simulation.has_twin(subject):
                 continue
-            if self._died_unheard(subject):
+            if self._died_unheard(subject) or self._is_left_to_all(subject):
                 continue
             for observer in self._simulation.machines:
                 known_since = self._known.known_since.get((id(observer.process), subject.key), now)
