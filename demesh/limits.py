@@ -18,6 +18,7 @@ DETAIL_BYTES_MAX = 200  # wire: one detail of a result, UTF-8
 RESULTS_PER_ENTRY_MAX = 256  # wire: what a reader accepts
 PLAN_PARTS_MAX = 1_024  # wire
 LABELS_MAX = 32  # wire: on one check
+DEPENDENCIES_MAX = 32  # wire: of one check
 SPREAD_MAX = 65_535  # wire: of one check
 CARRY_PARTS_MAX = 1_024  # wire
 CARRIED_LOGS_MAX = 4_096  # wire: earlier epochs that a carry names; so many are remembered of one key

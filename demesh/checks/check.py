@@ -46,6 +46,11 @@ class Check:
     target: str = field(default="", repr=False)
     show_query: bool = False
     enabled: bool = True
+    notify: bool = True
+    anchor: bool = False
+    """Whether its target is held to be up always, so that what fails with it is the node's own network."""
+    depends_on: tuple[str, ...] = ()
+    runbook: str = ""
     spread: int = 0
     """How many of the nodes that could run it do so; 0: all."""
     own_login: bool = False
@@ -95,6 +100,11 @@ class Check:
             whole=self._is_whole(told),
             keys=told,
             origin=self.origin,
+            notify=self.notify,
+            anchor=self.anchor,
+            paused=not self.enabled,
+            depends_on=self.depends_on,
+            runbook=self.runbook,
         )
 
     def _is_whole(self, told: Pairs) -> bool:

@@ -31,7 +31,18 @@ _QUORUMS: dict[int, str] = {QUORUM_MAJORITY: "majority", QUORUM_ALL: "all"}
 _KEYS = frozenset(
     (
         *("name", "target", "interval", "timeout", "retry_interval", "fail_after", "recover_after", "expect", "nodes"),
-        *("quorum", "severity", "labels", "spread", "show_query", *TOLD_KEYS),
+        *(
+            "quorum",
+            "severity",
+            "labels",
+            "spread",
+            "show_query",
+            "notify",
+            "anchor",
+            "depends_on",
+            "runbook",
+            *TOLD_KEYS,
+        ),
     )
 )
 
@@ -106,7 +117,12 @@ def _content(row: PlanRow) -> dict[str, Any]:
         "nodes": list(row.nodes),
         "labels": dict(row.labels),
         "expect": expect,
+        "notify": row.notify,
+        "anchor": row.anchor,
+        "depends_on": list(row.depends_on),
     }
+    if row.runbook:
+        content["runbook"] = row.runbook
     if row.spread:
         content["spread"] = row.spread
     if row.type == "http" and "?" in row.target:

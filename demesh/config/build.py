@@ -1,6 +1,6 @@
 """From a check's validated table to the check that is run: defaults, options, and what others are told of it."""
 
-from typing import Literal, TypeVar
+from typing import Any, Literal, TypeVar
 
 from demesh import limits
 from demesh.checks.check import Check
@@ -14,7 +14,7 @@ from demesh.config.check_tables import (
     TargetTable,
     TlsTrust,
 )
-from demesh.config.definition import definition, expectations
+from demesh.config.definition import as_written, definition, expectations
 from demesh.config.options import UnfilledKey, expect_of, options_of
 from demesh.config.outside import Files, Unfilled, references
 from demesh.config.read import ReadCheck
@@ -22,6 +22,7 @@ from demesh.config.tables import DefaultsTable
 from demesh.errors import EntryError
 from demesh.log.plan import split_plan
 from demesh.probes.base import ProbeSpec
+from demesh.target import public_target
 
 _IP_VERSIONS: dict[str | None, Literal[0, 4, 6]] = {None: 0, "4": 4, "6": 6}
 _T = TypeVar("_T")
@@ -74,6 +75,10 @@ def _check(read: ReadCheck, type_: str, table: CheckTable, defaults: DefaultsTab
         target=written if references(written) else "",
         show_query=isinstance(table, HttpTable) and table.show_query,
         enabled=table.enabled,
+        notify=table.notify,
+        anchor=table.anchor,
+        depends_on=tuple(table.depends_on),
+        runbook=_runbook(table, read.written),
         spread=table.spread or 0,
         own_login=isinstance(table, LoginTable) and table.user is not None,
     )
@@ -100,6 +105,14 @@ def _target_as_written(table: CheckTable, read: ReadCheck) -> str:
             return f"command:{str(read.written['command'][0]).rpartition('/')[2]}"
         case _:
             return f"python:{read.written['entry']}"
+
+
+def _runbook(table: CheckTable, written: dict[str, Any]) -> str:
+    """What of it every member may read."""
+    if table.runbook is None:
+        return ""
+    said = str(as_written(table.runbook, written.get("runbook")))
+    return said if references(said) else public_target(said)
 
 
 def _ca_file(table: TlsTrust, files: Files) -> str | None:

@@ -82,7 +82,11 @@ class CheckTable(DefaultsTable):
     enabled: bool = True
     labels: Labels = Field(default_factory=dict)
     runbook: HttpUrl | None = None
-    depends_on: list[Name] = Field(default_factory=list)
+    depends_on: Annotated[list[Name], BeforeValidator(one_or_many), Field(max_length=limits.DEPENDENCIES_MAX)] = Field(
+        default_factory=list
+    )
+    notify: bool = True
+    anchor: bool = False
     spread: Annotated[int, Field(ge=1, le=limits.LOGS_MAX)] | None = None
     expect: ExpectTable = ExpectTable()
 

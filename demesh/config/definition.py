@@ -19,7 +19,19 @@ _APART = {
     # what has a place of its own in the hash
     *("type", "target", "interval", "timeout", "retry_interval", "fail_after", "recover_after", "expect"),
     # what is made of the votes, or told of them
-    *("name", "enabled", "quorum", "severity", "nodes", "labels", "runbook", "depends_on", "spread"),
+    *(
+        "name",
+        "enabled",
+        "quorum",
+        "severity",
+        "nodes",
+        "labels",
+        "runbook",
+        "depends_on",
+        "spread",
+        "notify",
+        "anchor",
+    ),
     *("show_actual", "show_query"),
     # how a node authenticates is its own matter
     *("user", "password", "password_file"),

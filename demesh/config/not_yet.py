@@ -45,7 +45,3 @@ def _of_check(check: ReadCheck) -> Iterator[Problem]:
             check.place, f"this version has no probe of type {check.type!r}; the check {table.name!r} is left out."
         )
         return
-    if table.depends_on:
-        yield Problem((*check.place, "depends_on"), "this version notifies of every check by itself.")
-    if table.runbook is not None:
-        yield Problem((*check.place, "runbook"), "this version's alerts have no link to a runbook.")

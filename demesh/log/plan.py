@@ -2,7 +2,7 @@
 
     [part, parts, rows, sinks]
     row = [name, type, target, definition16, runs, interval_ms, timeout_ms, retry_interval_ms, fail_after, recover_after,
-           quorum, severity, nodes, labels, options, spread, takes_part, whole, keys, origin]
+           quorum, severity, nodes, labels, options, spread, takes_part, whole, keys, origin, flags, depends_on, runbook]
 
 A plan is spread over `parts` entries that follow each other in the log; it is named by the sequence number of its first
 part and is valid once all parts are there. Results name their plan and then only the index of a row, counted over all
@@ -17,8 +17,10 @@ deliver notifications.
 `spread` is 0 if all that are selected run the check, else how many of those do whose `takes_part` is 1: that is so where
 `nodes` selects the author and the check is not paused there. `keys` are like `options`: what else of the check's definition
 others may know. `whole` is 1 if a node that reads the row knows all it takes to run the check. `origin` is the key of the member
-from whose plan the author took the check over, empty for a check of its own. A row may end before `spread`: then these are 0 and
-empty.
+from whose plan the author took the check over, empty for a check of its own. `flags` add up: 1 nobody is notified of the check,
+2 it is an anchor (its target is held to be up always, so that when all anchors fail it is the node that is cut off), 4 it is paused.
+`depends_on` are the names of the checks without which it is not up, `runbook` is a URL. A row may end before `spread`, or before
+`flags`: then what follows is 0 and empty.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -32,6 +34,8 @@ from demesh.log.parts import Parts
 
 QUORUM_MAJORITY = 0
 QUORUM_ALL = 65_535
+_QUIET, _ANCHOR, _PAUSED = 1, 2, 4
+_FLAGS_MAX = 2**32 - 1
 _PART_BYTES_MAX = limits.ENTRY_BYTES_MAX - 1_024
 
 
@@ -59,9 +63,18 @@ class PlanRow:
     whole: bool = False
     keys: tuple[tuple[str, str], ...] = ()
     origin: bytes = b""
+    notify: bool = True
+    anchor: bool = False
+    paused: bool = False
+    depends_on: tuple[str, ...] = ()
+    runbook: str = ""
 
     def value(self) -> Value:
         later: list[Value] = [self.spread, int(self.takes_part), int(self.whole), _flat(self.keys), self.origin]
+        flags = _QUIET * (not self.notify) + _ANCHOR * self.anchor + _PAUSED * self.paused
+        last: list[Value] = [flags, values(self.depends_on), self.runbook]
+        if any(last):
+            later += last
         return [
             self.name,
             self.type,
@@ -184,13 +197,24 @@ def read_row(value: Value) -> PlanRow:
     )
     if not fields.more:
         return row
-    return replace(
+    row = replace(
         row,
         spread=fields.uint("spread", limits.SPREAD_MAX),
         takes_part=bool(fields.uint("takes_part", 1)),
         whole=bool(fields.uint("whole", 1)),
         keys=tuple(_pairs(fields.texts("keys", 2 * limits.LABELS_MAX))),
         origin=fields.octets("origin", 0, 32),
+    )
+    if not fields.more:
+        return row
+    flags = fields.uint("flags", _FLAGS_MAX)
+    return replace(
+        row,
+        notify=not flags & _QUIET,
+        anchor=bool(flags & _ANCHOR),
+        paused=bool(flags & _PAUSED),
+        depends_on=fields.texts("depends_on", limits.DEPENDENCIES_MAX),
+        runbook=fields.text("runbook"),
     )
 
 

@@ -16,8 +16,6 @@ _LATER = {
     '[[notify]]\nurl = "ntfy://a"': "notify[1]",
     '[[maintenance]]\nname = "a"\nwhen = "daily 01:00-02:00"': "maintenance[1]",
     '[[server_list]]\nfile = "a.csv"': "server_list[1]",
-    _CHECK + 'runbook = "https://a"': "check[1].runbook",
-    _CHECK + '[[check]]\nname = "b"\ntarget = "https://b"\ndepends_on = ["a"]': "check[2].depends_on",
     _CHECK.replace("https:", "stun:"): "check[1]",
     _CHECK.replace("https:", "turns:") + "relay = true": "check[1]",
     _CHECK.replace("https:", "mqtts:"): "check[1]",

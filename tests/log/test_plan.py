@@ -51,6 +51,11 @@ def test_every_field_of_a_row_survives() -> None:
         whole=True,
         keys=(("method", '"HEAD"'),),
         origin=bytes(range(32)),
+        notify=False,
+        anchor=True,
+        paused=True,
+        depends_on=("router", "lb"),
+        runbook="https://wiki.example.org/web",
     )
     part = PlanPart(0, 1, (full, _ROW), (bytes(16), b"\1" * 16))
     assert read_plan_part(part.payload()) == part
@@ -174,10 +179,11 @@ def test_plan_out_of_shape_is_refused(payload: Value) -> None:
 
 
 def test_fields_of_a_later_version_are_skipped() -> None:
-    row = replace(_ROW, spread=3, whole=True)
+    row = replace(_ROW, spread=3, whole=True, anchor=True)
     assert read_plan_part([0, 1, [[*fields_of(row.value()), "more"]], [], "more"]) == PlanPart(0, 1, (row,))
 
 
 def test_a_row_that_says_nothing_new_is_as_an_earlier_version_wrote_it() -> None:
     assert len(fields_of(_ROW.value())) == 15
     assert len(fields_of(replace(_ROW, whole=True).value())) == 20
+    assert len(fields_of(replace(_ROW, notify=False).value())) == 23

@@ -29,6 +29,7 @@ def test_frozen_vectors_are_read_as_what_was_written() -> None:
     assert read_hello(hello) == vectors.hello()
     assert read_plan_part(_read("plan").payload) == vectors.plan()
     assert read_plan_part(_read("placement").payload) == vectors.placement()
+    assert read_plan_part(_read("told").payload) == vectors.told()
     assert read_results(results.payload, results.up_ms) == vectors.results(results.up_ms)
     assert read_results(heartbeat.payload, heartbeat.up_ms) == vectors.HEARTBEAT
     assert read_bye(_read("bye").payload) == vectors.BYE

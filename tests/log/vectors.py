@@ -131,6 +131,18 @@ def placement() -> PlanPart:
     return part
 
 
+def told() -> PlanPart:
+    """A plan with what rows tell since alerts depend on each other."""
+    web, stun = _rows()
+    (part,) = split_plan(
+        [
+            replace(web, depends_on=("turn",), runbook="https://wiki.example.org/web", notify=False),
+            replace(stun, anchor=True, paused=True),
+        ]
+    )
+    return part
+
+
 def results(up_ms: int) -> Results:
     return Results(
         1,
@@ -167,6 +179,7 @@ def entries() -> list[tuple[str, Entry]]:
     (carry,) = carry_payloads(CARRIED, {DAY: sums(), DAY + 2: {"web": sums()["web"]}})
     write("carry", Kind.CARRY, carry)
     write("placement", Kind.PLAN, placement().payload())
+    write("told", Kind.PLAN, told().payload())
     return found
 
 
