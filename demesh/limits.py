@@ -237,6 +237,18 @@ LOGS_BEHIND_MAX = 32  # entries that peers hold and this node lacks; with more t
 HISTORY_BEHIND_MAX = 1_000  # entries; with more than these to fold, uptime is not complete
 RESULT_FRESH_EXTRA_MS = 30_000  # a result counts for 2 x interval + this
 SILENT_AFTER_SUSPECT_MS = 10_000
+LATE_OBSERVER_MS = (
+    250  # a node whose loop is late by so much (p99) waits half as long again before it calls others silent
+)
+VERY_LATE_OBSERVER_MS = 1_000  # and one by so much twice as long
+INDEPENDENT_NETWORKS_MIN = 3  # in which checks must fail before the vantage is blamed
+OVERLOADED_LATE_MS = 5_000  # a run that is so late speaks of an overloaded node
+STEADY_MS = (
+    600_000  # who was heard for less than this before it vanished is not missed by the rest as a part of the mesh
+)
+UNDECIDED_MS_MAX = 15_000  # a node that sees half of the mesh, or less, and cannot tell why accuses nobody for so long
+PARTITION_VOTES_MS = 120_000  # who vanished with others counts as a vantage that has seen nothing for so long
+CLOCK_SKEW_MS_MAX = 5_000  # more is an incident
 AWAY_MS_DEFAULT = 600_000  # what a bye without a date means
 
 # Alerts

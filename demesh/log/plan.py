@@ -16,11 +16,11 @@ deliver notifications.
 
 `spread` is 0 if all that are selected run the check, else how many of those do whose `takes_part` is 1: that is so where
 `nodes` selects the author and the check is not paused there. `keys` are like `options`: what else of the check's definition
-others may know. `whole` is 1 if a node that reads the row knows all it takes to run the check. `origin` is the key of the member
-from whose plan the author took the check over, empty for a check of its own. `flags` add up: 1 nobody is notified of the check,
-2 it is an anchor (its target is held to be up always, so that when all anchors fail it is the node that is cut off), 4 it is paused.
-`depends_on` are the names of the checks without which it is not up, `runbook` is a URL. A row may end before `spread`, or before
-`flags`: then what follows is 0 and empty.
+others may know. `whole` is 1 if a node that reads the row knows all it takes to run the check. `origin` is the key of the
+member from whose plan the author took the check over, empty for a check of its own. `flags` add up: 1 nobody is notified of the
+check, 2 it is an anchor (its target is held to be up always, so that when all anchors fail it is the node that is cut off), 4
+it is paused. `depends_on` are the names of the checks without which it is not up, `runbook` is a URL. A row may end before
+`spread`, or before `flags`: then what follows is 0 and empty.
 """
 
 from collections.abc import Iterable, Iterator, Sequence

@@ -1,19 +1,25 @@
 """What the mesh says of each check now: the votes of those that run it, and what they come to.
 
-Guarantees: what `Checks.at` says depends on the members and the time alone. It keeps what it said of a check for as long
-as nothing that this was made of has changed and no result in it has become too old: in a mesh where little happens,
+Guarantees: what `Checks.at` says depends on the members, their `Standing`s and the time alone. It keeps what it said of a check
+for as long as nothing that this was made of has changed and no result in it has become too old: in a mesh where little happens,
 asking again costs little.
+
+A vantage counts unless it is `excluded`: away or silent, broken (`demesh.view.blame`), cut off (`demesh.view.isolation`), or
+unable to run this check. Who has just vanished together with others counts as one that has seen nothing.
 """
 
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 
+from demesh import limits
 from demesh.log.plan import Plan, PlanRow
+from demesh.outcome import Outcome
+from demesh.view.blame import Asked, Broken, Said, asked, broken, concerned
 from demesh.view.freshness import Distance
 from demesh.view.member import LogView, Member
-from demesh.view.presence import Presence
+from demesh.view.presence import HERE, Presence
 from demesh.view.verdict import Tally, Verdict, tally
-from demesh.view.vote import Vote, VoteState, fresh_ms
+from demesh.view.vote import Observation, Vote, VoteState, fresh_ms
 
 _NOTHING_SEEN = VoteState()
 _NEVER_MS, _FOREVER_MS = -(2**63), 2**63
@@ -21,17 +27,31 @@ _NEVER_MS, _FOREVER_MS = -(2**63), 2**63
 
 @dataclass(frozen=True, slots=True)
 class Vantage:
-    """One member's part in a check: its own row of it, its vote now, and the machine behind that."""
+    """One member's part in a check: its own row of it, its vote now, and the machine behind that.
+
+    `excluded` says why its vote does not count; empty if it does. `failing_since_ms` (monotonic) began the run that led to its
+    vote to fail. `stalled`: it is there and runs the check, and no result comes.
+    """
 
     member: Member
     row: PlanRow
     presence: Presence
     vote: Vote
     state: VoteState
+    excluded: str = ""
+    broken: bool = False
+    failing_since_ms: int | None = None
+    stalled: bool = False
 
     @property
     def assigned(self) -> bool:
-        return self.presence in (Presence.ALIVE, Presence.SUSPECT)
+        return not self.excluded
+
+    @property
+    def error(self) -> str:
+        """What kept it from running the check the last time; empty if nothing did."""
+        last = self.state.last
+        return (last.result.detail or "it could not be run") if last and last.result.outcome == Outcome.ERROR else ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,40 +61,61 @@ class CheckView:
     row: PlanRow
     vantages: tuple[Vantage, ...]
     tally: Tally
+    definitions: int = 1
+    """How many there are of this name."""
 
     @property
     def verdict(self) -> Verdict:
-        return self.tally.verdict
+        if not self.vantages and self.row.paused:
+            return Verdict.PAUSED
+        said = self.tally.verdict
+        return Verdict.FLAPPING if self.flapping and said != Verdict.DOWN else said
+
+    @property
+    def flapping(self) -> bool:
+        """Whether as many vantages see it go back and forth as would have to see it fail."""
+        return sum(each.state.flapping for each in self._counted(None)) >= self.tally.quorum
 
     @property
     def since_ms(self) -> int | None:
         """Since when, by the vantages' wall clocks: the first failure of those that fail, else the last to pass."""
-        fails = list(self._since(Vote.FAIL))
+        fails = [each.state.since.wall_ms for each in self._counted(Vote.FAIL) if each.state.since]
         if fails:
             return min(fails)
-        return max(self._since(Vote.PASS), default=None)
+        return max((each.state.since.wall_ms for each in self._counted(Vote.PASS) if each.state.since), default=None)
 
-    def _since(self, vote: Vote) -> Iterator[int]:
-        for vantage in self.vantages:
-            if vantage.assigned and vantage.vote == vote and vantage.state.since:
-                yield vantage.state.since.wall_ms
+    @property
+    def failing_since_ms(self) -> int | None:
+        """The same of the first failure, on our monotonic clock."""
+        known = (each.failing_since_ms for each in self._counted(Vote.FAIL))
+        return min((ms for ms in known if ms is not None), default=None)
+
+    def _counted(self, vote: Vote | None) -> Iterator[Vantage]:
+        return (each for each in self.vantages if each.assigned and vote in (None, each.vote))
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Standing:
-    """What a member's checks are judged by besides its votes. `distance` is its log's; None while that is not live."""
+class Standing:
+    """What a member's checks are judged by besides its votes. `distance` is its log's; None while that is not live.
+
+    `here_since_ms`: since when it can be expected to give results. `vanished`: it is silent, and counts as having seen nothing.
+    """
 
     current: LogView
     plan: Plan | None
     presence: Presence
     distance: Distance | None
+    here_since_ms: int
+    excluded: str = ""
+    vanished: bool = False
 
-    def holds_as(self, other: "_Standing") -> bool:
+    def holds_as(self, other: "Standing") -> bool:
         """Whether the same checks are held."""
         return self.current is other.current and self.plan is other.plan
 
-    def counts_as(self, other: "_Standing") -> bool:
-        return self.presence == other.presence and self.distance == other.distance
+    def counts_as(self, other: "Standing") -> bool:
+        mine = (self.presence, self.distance, self.here_since_ms, self.excluded, self.vanished)
+        return mine == (other.presence, other.distance, other.here_since_ms, other.excluded, other.vanished)
 
 
 _Holders = dict[bytes, list[tuple[Member, PlanRow]]]
@@ -82,10 +123,12 @@ _Holders = dict[bytes, list[tuple[Member, PlanRow]]]
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class _Said:
-    """What was said of a check at `from_ms`, and until when it holds if no standing of a holder and no vote changes."""
+class _Votes:
+    """The votes on a check at `from_ms`, and until when they hold if no standing of a holder and no state changes."""
 
-    check: CheckView
+    row: PlanRow
+    vantages: tuple[Vantage, ...]
+    asked: Asked
     from_ms: int
     until_ms: int
 
@@ -96,16 +139,20 @@ class _Held:
 
     definitions: _Holders
     members: frozenset[bytes]
-    said: _Said | None = None
+    votes: _Votes | None = None
+    reasons: Mapping[bytes, Broken] | None = None
+    check: CheckView | None = None
 
 
 class Checks:
-    """`presence` says what a member's silence means at a time (monotonic, as all times here)."""
+    """`standing` says how a member stands at a time (monotonic, as all times here)."""
 
-    def __init__(self, presence: Callable[[Member, int], Presence]) -> None:
-        self._presence = presence
-        self._standings: dict[bytes, _Standing] = {}
+    def __init__(self, standing: Callable[[Member, int], Standing]) -> None:
+        self._standing = standing
+        self._standings: dict[bytes, Standing] = {}
         self._held: list[_Held] = []
+        self.broken: Mapping[bytes, Broken] = {}
+        """The vantages that did not count when it was asked last, with the reason."""
 
     def at(self, members: Sequence[Member], now_ms: int) -> list[CheckView]:
         """Every check that the current plan of one of `members` (in order of their keys) names, by name."""
@@ -117,12 +164,11 @@ class Checks:
             self._hold(members)
         else:
             changed = {key for key, standing in self._standings.items() if not standing.counts_as(before[key])}
-        return [self._check(held, changed, now_ms) for held in self._held]
-
-    def _standing(self, member: Member, now_ms: int) -> _Standing:
-        current = member.current
-        distance = current.clock.distance if current.clock.live else None
-        return _Standing(current, current.plan, self._presence(member, now_ms), distance)
+        votes = [self._votes(held, changed, now_ms) for held in self._held]
+        found = broken([each.asked for each in votes])
+        if found != self.broken:
+            self.broken = found
+        return [self._check(held) for held in self._held]
 
     def _hold(self, members: Sequence[Member]) -> None:
         by_name: dict[str, _Holders] = {}
@@ -135,18 +181,19 @@ class Checks:
             for _, definitions in sorted(by_name.items())
         ]
 
-    def _check(self, held: _Held, changed: set[bytes], now_ms: int) -> CheckView:
-        said = held.said
+    def _votes(self, held: _Held, changed: set[bytes], now_ms: int) -> _Votes:
+        votes = held.votes
         if (
-            said is None
-            or not said.from_ms <= now_ms <= said.until_ms
+            votes is None
+            or not votes.from_ms <= now_ms <= votes.until_ms
             or not changed.isdisjoint(held.members)
-            or any(_state(each.member, each.row) is not each.state for each in said.check.vantages)
+            or any(_state(each.member, each.row) is not each.state for each in votes.vantages)
         ):
-            said = held.said = self._judge(held.definitions, now_ms)
-        return said.check
+            votes = held.votes = self._count(held.definitions, now_ms)
+            held.check = None
+        return votes
 
-    def _judge(self, definitions: _Holders, now_ms: int) -> _Said:
+    def _count(self, definitions: _Holders, now_ms: int) -> _Votes:
         def weight(item: tuple[bytes, Sequence[tuple[Member, PlanRow]]]) -> tuple[int, bytes]:
             alive = (self._standings[member.public_key].presence == Presence.ALIVE for member, _ in item[1])
             return sum(alive), item[0]
@@ -155,26 +202,68 @@ class Checks:
         vantages: list[Vantage] = []
         until_ms = _FOREVER_MS
         for member, row in holders:
-            if not row.runs:
-                continue
-            state, standing = _state(member, row), self._standings[member.public_key]
-            counts_until_ms = _counts_until_ms(state, standing.distance, row.interval_ms)
-            vote = state.vote if now_ms <= counts_until_ms else Vote.UNSEEN
-            if now_ms <= counts_until_ms:
-                until_ms = min(until_ms, counts_until_ms)
-            vantages.append(Vantage(member, row, standing.presence, vote, state))
+            if row.runs:
+                vantage, holds_until_ms = _vantage(member, row, self._standings[member.public_key], now_ms)
+                vantages.append(vantage)
+                until_ms = min(until_ms, holds_until_ms)
         row = holders[0][1]
-        tally_now = tally([each.vote for each in vantages if each.assigned], row.quorum)
-        return _Said(CheckView(row, tuple(vantages), tally_now), now_ms, until_ms)
+        said = [
+            Said(each.member.public_key, each.vote, each.error, _is_late(each)) for each in vantages if each.assigned
+        ]
+        return _Votes(
+            row, tuple(vantages), asked(row, said, (each.state.address for each in vantages)), now_ms, until_ms
+        )
+
+    def _check(self, held: _Held) -> CheckView:
+        if held.check is not None and held.reasons is self.broken:
+            return held.check
+        votes = held.votes
+        assert votes is not None
+        vantages = votes.vantages
+        if self.broken:
+            vantages = tuple(_as_broken(each, self.broken, votes.asked.kind) for each in vantages)
+        counted = [each.vote for each in vantages if each.assigned]
+        held.reasons = self.broken
+        held.check = CheckView(votes.row, vantages, tally(counted, votes.row.quorum), len(held.definitions))
+        return held.check
+
+
+def _vantage(member: Member, row: PlanRow, standing: Standing, now_ms: int) -> tuple[Vantage, int]:
+    """A member's part in a check, and until when it stays so by itself."""
+    state, distance = _state(member, row), standing.distance
+    counts_until_ms = _fresh_until_ms(state.counted, distance, row.interval_ms)
+    fresh = now_ms <= counts_until_ms
+    vote = state.vote if fresh and not standing.vanished else Vote.UNSEEN
+    excluded = standing.excluded
+    if not excluded and distance and vote == Vote.UNSEEN and state.last and state.last.result.outcome == Outcome.ERROR:
+        excluded = "it cannot run this check"
+    expected_ms = max(
+        standing.here_since_ms + fresh_ms(row.interval_ms), _fresh_until_ms(state.last, distance, row.interval_ms)
+    )
+    stalled = standing.presence in HERE and not standing.vanished and now_ms > expected_ms
+    failing_since_ms = None
+    if vote == Vote.FAIL and state.since and distance and state.since.boot8 == distance[0]:
+        failing_since_ms = state.since.result.up_ms + distance[1]
+    vantage = Vantage(member, row, standing.presence, vote, state, excluded, False, failing_since_ms, stalled)
+    return vantage, min((ms for ms in (counts_until_ms, expected_ms) if ms >= now_ms), default=_FOREVER_MS)
+
+
+def _as_broken(vantage: Vantage, reasons: Mapping[bytes, Broken], kind: str) -> Vantage:
+    why = concerned(reasons, vantage.member.public_key, kind)
+    return replace(vantage, excluded=why, broken=True) if why and not vantage.excluded else vantage
+
+
+def _is_late(vantage: Vantage) -> bool:
+    last = vantage.state.last
+    return vantage.vote != Vote.UNSEEN and last is not None and last.result.lateness_ms >= limits.OVERLOADED_LATE_MS
 
 
 def _state(member: Member, row: PlanRow) -> VoteState:
     return member.current.votes.get((row.name, row.definition), _NOTHING_SEEN)
 
 
-def _counts_until_ms(state: VoteState, distance: Distance | None, interval_ms: int) -> int:
-    """When the newest result that counts will be too old to, on our own clock."""
-    seen = state.counted
+def _fresh_until_ms(seen: Observation | None, distance: Distance | None, interval_ms: int) -> int:
+    """When a result will be too old to count, on our own clock."""
     if seen is None or distance is None or seen.boot8 != distance[0]:
         return _NEVER_MS
     return seen.result.up_ms + distance[1] + fresh_ms(interval_ms)

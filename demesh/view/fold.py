@@ -9,20 +9,21 @@ A member that has *left* counts nowhere, until a live entry of it arrives: one w
 node runs and listens, over all its runs (`demesh.view.standing`): no date and no clock that jumps makes it come sooner.
 """
 
-from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from demesh import limits
-from demesh.errors import EntryError, UsageError
-from demesh.identity import public_key_of
+from demesh.errors import EntryError
 from demesh.log.entry import Entry, Kind
-from demesh.log.event import FORGET, read_event
 from demesh.log.evidence import Fork
 from demesh.log.hello import PresenceProfile
+from demesh.view.blame import Broken
 from demesh.view.checks import Checks, CheckView
+from demesh.view.checks import Standing as CheckStanding
 from demesh.view.fold_entry import fold_entry, forget_old_definitions
-from demesh.view.member import LogView, Member
-from demesh.view.presence import LastSign, Presence, presence
+from demesh.view.forgets import Forgets
+from demesh.view.member import Absence, LogView, Member, Pause
+from demesh.view.presence import HERE, LastSign, Presence, presence
+from demesh.view.seeing import Seeing
 from demesh.view.sharing import Greetings, Span, is_shared
 from demesh.view.standing import Standing
 from demesh.view.vote import Vote, VoteState, fresh_ms
@@ -39,11 +40,14 @@ class View:
         self._listening_since_ms = now_ms
         self._logs: dict[bytes, LogView] = {}
         self._members: dict[bytes, Member] = {}
-        self._checks = Checks(self.presence)
-        self._forgets: OrderedDict[tuple[bytes, bytes], int] = OrderedDict()  # by subject and log: up to which entry
+        self._checks = Checks(self.standing)
+        self._forgets = Forgets()
         self._ticked_ms = now_ms
         self._greetings = Greetings()
         self.skipped = 0
+        self.seeing = Seeing()
+        self.patience = 1.0
+        """By how much longer than promised others may be silent (`demesh.view.presence`)."""
         self.bars: Callable[[bytes], bool] = lambda public_key: False
         """Whether a key is no member's by this node's own configuration. May be replaced at any time."""
 
@@ -134,7 +138,7 @@ class View:
 
     def heed_forgets(self) -> None:
         """Once logs were loaded: whoever was forgotten and has written nothing since has left."""
-        for (subject, log), seq in self._forgets.items():
+        for (subject, log), seq in self._forgets:
             member = self._members.get(subject)
             if member and member.current.log == log and member.current.newest and member.current.newest.seq <= seq:
                 member.gone = True
@@ -187,6 +191,7 @@ class View:
             return
         if view is member.current and made_ms < member.sign.at_ms and view.bye is None:
             return
+        _note_return(member, view, self.presence(member, made_ms), made_ms)
         member.current = view
         member.heard = True
         member.sign = _sign(view, entry, made_ms)
@@ -195,7 +200,7 @@ class View:
     def presence(self, member: Member, now_ms: int) -> Presence:
         if member.public_key == self._own_key:
             return Presence.ALIVE
-        return Presence.LEFT if member.left else presence(member.sign, now_ms)
+        return Presence.LEFT if member.left else presence(member.sign, now_ms, self.patience)
 
     def listen_anew(self, now_ms: int, heard_until_ms: int) -> None:
         """We did not listen since `heard_until_ms` (a stopped process, a stalled machine): whatever we missed, nobody has
@@ -212,9 +217,10 @@ class View:
                     member.heard = False
 
     def tick(self, now_ms: int, *, listening: bool = True) -> None:
-        """Let the logs of silent members prove anew that they are live before they count again, and count their silence, unless
-        nobody could be heard.
+        """Look at the others anew: who vanished, and whether it is this node that is cut off. Let the logs of silent members
+        prove anew that they are live before they count again, and count their silence, unless nobody could be heard.
         """
+        self.seeing.look(self.members(), self._own_key, self.presence, now_ms)
         passed_ms, self._ticked_ms = max(0, min(now_ms - self._ticked_ms, _TICK_MS_MAX)) if listening else 0, now_ms
         for member in self._members.values():
             if self.presence(member, now_ms) != Presence.SILENT:
@@ -239,6 +245,16 @@ class View:
     def checks(self, now_ms: int) -> list[CheckView]:
         """Every check that a member's current plan names, by name."""
         return self._checks.at(self.members(), now_ms)
+
+    @property
+    def broken(self) -> Mapping[bytes, Broken]:
+        """The vantages that did not count when the checks were looked at last."""
+        return self._checks.broken
+
+    @property
+    def cut_off(self) -> bool:
+        """Whether this node is cut off from the rest of the world, as it looks."""
+        return self.seeing.isolation.cut_off
 
     def vantages(self, now_ms: int) -> dict[tuple[str, bytes], list[bytes]]:
         """The keys of the members that run each check, by its name and definition, as far as they are not silent or away."""
@@ -267,6 +283,27 @@ class View:
             if vantage.assigned
         )
 
+    def standing(self, member: Member, now_ms: int) -> CheckStanding:
+        """How a member stands as a vantage."""
+        view, key, state = member.current, member.public_key, self.presence(member, now_ms)
+        here_since_ms = max(self._listening_since_ms, member.alive_since_ms or 0)
+        if view.planned and (planned_ms := view.clock.local_ms(*view.planned)) is not None:
+            here_since_ms = max(here_since_ms, planned_ms)
+        vanished_ms = self.seeing.vanished.together.get(key) if state == Presence.SILENT else None
+        vanished = vanished_ms is not None and now_ms - vanished_ms <= limits.PARTITION_VOTES_MS
+        excluded = "" if state in HERE or vanished else str(state)
+        if key == self._own_key and self.cut_off:
+            excluded = "cut off"
+        return CheckStanding(
+            current=view,
+            plan=view.plan,
+            presence=state,
+            distance=view.clock.distance if view.clock.live else None,
+            here_since_ms=here_since_ms,
+            excluded=excluded,
+            vanished=vanished,
+        )
+
     def _fold(self, public_key: bytes, entry: Entry, seen_ms: int) -> LogView:
         view = self._logs.get(entry.log)
         if view is None:
@@ -274,7 +311,8 @@ class View:
             if public_key not in self._members:
                 # Nobody is silent before having had the time to speak to us.
                 self._members[public_key] = Member(public_key, view, _unheard(view, entry, seen_ms))
-                self._members[public_key].gone = any(subject == public_key for subject, _ in self._forgets)
+                self._members[public_key].gone = self._forgets.names(public_key)
+        view.pause = view.pause.between(view.newest, entry)
         view.newest = entry
         try:
             fold_entry(view, entry)
@@ -298,21 +336,10 @@ class View:
     def _note_forget(self, author: bytes, entry: Entry) -> bytes | None:
         """Whom `entry`, an event, forgets, if anybody."""
         try:
-            event = read_event(entry.payload)
+            return None if self.bars(author) else self._forgets.note(entry)
         except EntryError:
-            return None  # counted when it was folded
-        if event.type != FORGET or self.bars(author):
-            return None
-        try:
-            subject = public_key_of(event.subject)
-            head = bytes.fromhex(event.details.get("log", "")), int(event.details.get("seq", "0"))
-        except (UsageError, ValueError):
             self.skipped += 1
             return None
-        self._forgets[subject, head[0]] = head[1]
-        if len(self._forgets) > limits.FORGETS_MAX:
-            self._forgets.popitem(last=False)
-        return subject
 
     def _let_go(self, subject: bytes | None) -> None:
         """Whoever was forgotten has left."""
@@ -337,6 +364,17 @@ class View:
         if member and not member.heard and member.current.newest:
             member.sign = _unheard(member.current, member.current.newest, member.sign.at_ms)
         self.heed_forgets()
+
+
+def _note_return(member: Member, view: LogView, before: Presence, made_ms: int) -> None:
+    """A sign of life of a member that was `before`: since when it is there, and what its log tells of its absence."""
+    if before == Presence.SILENT and member.heard:
+        another = view is not member.current
+        pause = Pause(booted=True) if another else view.pause
+        member.absence = Absence(made_ms - member.sign.at_ms, pause)
+    if before not in HERE or member.alive_since_ms is None:
+        member.alive_since_ms = made_ms
+    view.pause = Pause()
 
 
 def _learn_at_second_hand(member: Member, entry: Entry, received_ms: int) -> None:

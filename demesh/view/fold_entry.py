@@ -23,6 +23,7 @@ def fold_entry(view: LogView, entry: Entry) -> None:
     plan = view.plan_reader.add(entry.seq, entry.kind, entry.payload)
     if plan is not None:
         view.plans[plan.seq] = plan
+        view.planned = entry.boot8, entry.up_ms
         for seq in sorted(view.plans)[:-_PLANS_KEPT]:
             del view.plans[seq]
         forget_old_definitions(view)

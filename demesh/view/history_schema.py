@@ -14,7 +14,7 @@ import apsw
 
 from demesh.errors import HistoryError
 
-_VERSION = 3
+_VERSION = 4
 _SCHEMA = """
 CREATE TABLE subject (
     no INTEGER PRIMARY KEY,

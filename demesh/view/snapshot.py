@@ -1,6 +1,7 @@
 """What votes were when they were last saved, as bytes: so a start knows the state of every check, however rarely it runs.
 
-    [[name, definition, vote, since, run_blames, run_length, run_start, counted, last, certificate, address], …]
+    [[name, definition, vote, since, run_blames, run_length, run_start, counted, last, certificate, address, recent,
+      flapping], …]
     observation = [up_ms, outcome, latency_us, detail, lateness_ms, boot8, wall_ms]          `[]` where there is none
 
 This is a file's format, not the wire's: a snapshot of another version of demesh is not read but folded anew.
@@ -47,6 +48,8 @@ def _vote(name: str, definition: bytes, state: VoteState) -> Value:
         _observation(state.last),
         _maybe(state.certificate_expires_s),
         _maybe(state.address),
+        state.recent,
+        int(state.flapping),
     ]
 
 
@@ -63,6 +66,8 @@ def _read_vote(value: Value) -> tuple[tuple[str, bytes], VoteState]:
         last=_read_observation(fields.array("last", 16)),
         certificate_expires_s=_read_uint(fields.array("certificate", 1)),
         address=_read_text(fields.array("address", 1)),
+        recent=fields.uint("recent", _MANY, 1),
+        flapping=bool(fields.uint("flapping", 1)),
     )
     return (name, definition), state
 

@@ -5,8 +5,12 @@
     up        unseen < quorum
     unknown   otherwise, also when nobody is assigned
 
-Assigned are the vantages of the definition that are neither away nor silent; the quorum is counted over them, unseen ones
-included. So a minority's failure is always visible, and what nobody has seen is never called up.
+Assigned are the vantages of the definition whose votes count (`demesh.view.checks`); the quorum is counted over them, unseen
+ones included. So a minority's failure is always visible, and what nobody has seen is never called up. Two more are said without
+counting:
+
+    paused    whoever holds the check has paused it, and nobody runs it
+    flapping  a quorum sees it go back and forth, and it is not down now
 """
 
 from collections.abc import Sequence
@@ -22,6 +26,8 @@ class Verdict(StrEnum):
     DOWN = "down"
     PARTIAL = "partial"
     UNKNOWN = "unknown"
+    PAUSED = "paused"
+    FLAPPING = "flapping"
 
 
 @dataclass(frozen=True, slots=True)

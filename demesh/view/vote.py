@@ -9,6 +9,9 @@
 `error` outcomes (the node could not run the probe) neither count nor break a run. A vote is only as good as its newest
 result is fresh: see `demesh.view.fold`. After a gap longer than that, or a reboot, the machine starts from none again, so
 that an old failure is not revived by a new pass.
+
+Beside that it tells whether the target *flaps*: of the last 21 results that counted, each but the first is a change or not;
+6 changes begin it and fewer than 4 end it. What goes back and forth without ever failing twice in a row is found out so, too.
 """
 
 from dataclasses import dataclass, replace
@@ -47,6 +50,15 @@ class VoteState:
     last: Observation | None = None
     certificate_expires_s: int | None = None
     address: str | None = None
+    recent: int = 1
+    """The last results that counted, newest in the lowest bit, 1 for one that blames, below a bit that is always 1."""
+    flapping: bool = False
+
+
+_RECENT = 21
+_FULL = 1 << _RECENT
+_FLAPS_FROM = 6
+_FLAPS_UNTIL = 3
 
 
 def fresh_ms(interval_ms: int) -> int:
@@ -71,8 +83,13 @@ def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after
     vote, since, said = state.vote, state.since, Vote.FAIL if blames else Vote.PASS
     if said != vote and length >= (fail_after if blames else 1 if vote == Vote.UNSEEN else recover_after):
         vote, since = said, start
+    recent = state.recent << 1 | blames
+    if recent >= _FULL << 1:
+        recent = _FULL | recent & (_FULL - 1)
+    changes = ((recent ^ recent >> 1) & ((1 << recent.bit_length() - 2) - 1)).bit_count()
+    flapping = changes > _FLAPS_UNTIL if state.flapping else changes >= _FLAPS_FROM
     # Made at once: this is what folding spends most of its time on.
-    return VoteState(vote, since, blames, length, start, seen, seen, certificate_expires_s, address)
+    return VoteState(vote, since, blames, length, start, seen, seen, certificate_expires_s, address, recent, flapping)
 
 
 def is_turning(state: VoteState) -> bool:

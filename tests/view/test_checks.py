@@ -36,7 +36,7 @@ _STORIES = st.lists(
 
 
 def _anew(view: View, now_ms: int) -> list[CheckView]:
-    return Checks(view.presence).at(view.members(), now_ms)
+    return Checks(view.standing).at(view.members(), now_ms)
 
 
 @given(_STORIES)

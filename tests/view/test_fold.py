@@ -172,11 +172,14 @@ def test_a_result_counts_for_two_intervals_and_thirty_seconds() -> None:
     assert votes_of(view, 55_001)["a"] == "unseen"
 
 
-def test_a_stream_of_errors_makes_a_vote_stale() -> None:
+def test_who_can_only_tell_of_errors_is_no_vantage_once_its_vote_is_stale() -> None:
     view = new_view()
     a, *_ = three_vantages(view, row(interval_ms=10_000))
-    deliver(view, a, [a.outcomes(0, PASS), a.outcomes(50_000, ERROR)], 50_000)
-    assert votes_of(view, 50_001)["a"] == "unseen"
+    deliver(view, a, [a.outcomes(0, PASS), a.outcomes(40_000, ERROR)], 40_000)
+    assert votes_of(view, 50_000)["a"] == "pass"
+    assert "a" not in votes_of(view, 50_001)
+    (vantage,) = (each for each in check_of(view, 50_001).vantages if each.member.public_key == a.key)
+    assert (vantage.vote, vantage.excluded) == ("unseen", "it cannot run this check")
 
 
 def test_the_results_of_another_boot_are_stale() -> None:

@@ -1,0 +1,27 @@
+"""Which targets are independent of each other: those in different networks. Pure.
+
+A network is a /24 of IPv4 or a /48 of IPv6, the sizes that are routed by themselves. What is on the vantage's own machine
+(loopback, a command, a plug-in) is in none: it says nothing of the way there.
+"""
+
+from functools import lru_cache
+from ipaddress import ip_address, ip_network
+
+_REMEMBERED = 4_096
+
+
+@lru_cache(_REMEMBERED)
+def network_of(address: str | None) -> str | None:
+    """The network of the address that a probe asked, such as `192.0.2.0/24`; None if there is none."""
+    try:
+        found = ip_address(address.partition("%")[0]) if address else None
+    except ValueError:
+        return None
+    if found is None or found.is_loopback:
+        return None
+    return str(ip_network((found, 24 if found.version == 4 else 48), strict=False))
+
+
+def family_of(address: str | None) -> int | None:
+    """4 or 6; None without an address."""
+    return None if not address else 6 if ":" in address else 4

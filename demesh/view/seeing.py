@@ -1,0 +1,74 @@
+"""What a node sees of the others: who vanished together, whether it is itself cut off, whose clock is off. Pure.
+
+Looked at anew at each tick of the view, in that order, and before any vote is counted: so that nobody is accused in the moment
+in which it becomes clear that nobody can be.
+"""
+
+from collections.abc import Callable, Iterator, Mapping, Sequence
+
+from demesh.outcome import Outcome
+from demesh.view.clocks import deviations_ms
+from demesh.view.isolation import Isolation, Ran, Seen, vanished_ms
+from demesh.view.member import Member
+from demesh.view.networks import network_of
+from demesh.view.presence import HERE, Presence
+from demesh.view.vanished import Gone, Vanished
+from demesh.view.vote import VoteState
+
+_NOTHING = VoteState()
+
+
+class Seeing:
+    def __init__(self) -> None:
+        self.vanished = Vanished()
+        self.isolation = Isolation()
+        self.deviations_ms: Mapping[bytes, int] = {}
+        """By how much the wall clocks of those that are alive are off (`demesh.view.clocks`)."""
+
+    def look(
+        self,
+        members: Sequence[Member],
+        own_key: bytes,
+        presence: Callable[[Member, int], Presence],
+        now_ms: int,
+    ) -> None:
+        presences = {each.public_key: presence(each, now_ms) for each in members}
+        others = [each for each in members if each.public_key != own_key]
+        gone = {
+            each.public_key: Gone(each.sign.at_ms, each.sign.next_ms, presences[each.public_key] == Presence.SUSPECT)
+            for each in others
+            if presences[each.public_key] in (Presence.SILENT, Presence.SUSPECT)
+        }
+        self.vanished.look(gone, now_ms)
+        since_ms = vanished_ms(
+            Seen(presences[each.public_key], each.sign.at_ms, each.alive_since_ms) for each in others
+        )
+        own = next((each for each in members if each.public_key == own_key), None)
+        self.isolation.look(since_ms, _ran(own, since_ms) if own and since_ms is not None else (), now_ms)
+        offsets = {
+            each.public_key: ms
+            for each in members
+            if presences[each.public_key] in HERE and (ms := _offset_ms(each)) is not None
+        }
+        self.deviations_ms = deviations_ms(offsets)
+
+
+def _ran(own: Member, since_ms: int) -> Iterator[Ran]:
+    """What this node's checks of something beyond this machine found since then."""
+    log = own.current
+    for row in log.plan.rows if log.plan else ():
+        state = log.votes.get((row.name, row.definition), _NOTHING)
+        network, last = network_of(state.address), state.last
+        if not row.runs or network is None or last is None or last.result.outcome == Outcome.ERROR:
+            continue
+        at_ms = log.clock.local_ms(last.boot8, last.result.up_ms)
+        if at_ms is not None and at_ms >= since_ms:
+            yield Ran(not last.result.outcome.blames_target, network, row.anchor)
+
+
+def _offset_ms(member: Member) -> int | None:
+    newest = member.current.newest
+    if newest is None or not member.current.clock.live:
+        return None
+    at_ms = member.current.clock.local_ms(newest.boot8, newest.up_ms)
+    return None if at_ms is None else newest.wall_ms - at_ms

@@ -1,0 +1,52 @@
+"""Which members vanished together, and are one incident, and which one by one. Pure; times are monotonic milliseconds.
+
+    silent, and another silent one was heard last at about the same time     together, until each is heard again or leaves
+    silent, and another one that is suspect was heard last at that time      waits, until that one is silent or heard
+    silent otherwise                                                         alone, until it is heard again or leaves
+
+About the same time is within half of what the two had promised: members that are cut off at one moment were heard last at some
+moment of the interval in which they write. A wait ends with the other's suspicion, some seconds later.
+"""
+
+from collections.abc import Collection, Mapping
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Gone:
+    """When a member that is silent, or suspect, was heard last, and what it had promised then."""
+
+    heard_ms: int
+    next_ms: int
+    suspect: bool = False
+
+    def with_(self, other: "Gone") -> bool:
+        return 2 * abs(self.heard_ms - other.heard_ms) <= max(self.next_ms, other.next_ms)
+
+
+class Vanished:
+    def __init__(self) -> None:
+        self.together: dict[bytes, int] = {}
+        """Since when each is known to have vanished with others."""
+        self.alone: set[bytes] = set()
+
+    def restore(self, together: Collection[bytes], alone: Collection[bytes], now_ms: int) -> None:
+        """What was so before a restart stays so, as long as they are silent."""
+        self.together.update(dict.fromkeys(together, now_ms))
+        self.alone.update(alone)
+
+    def look(self, gone: Mapping[bytes, Gone], now_ms: int) -> None:
+        """`gone` are all who are silent or suspect now."""
+        silent = {key: each for key, each in gone.items() if not each.suspect}
+        self.together = {key: since_ms for key, since_ms in self.together.items() if key in silent}
+        self.alone &= silent.keys()
+        for key, each in sorted(silent.items()):
+            if key in self.together or key in self.alone:
+                continue
+            others = {other: found for other, found in gone.items() if other != key and each.with_(found)}
+            with_it = [other for other, found in others.items() if not found.suspect and other not in self.alone]
+            if with_it:
+                for member in (key, *with_it):
+                    self.together.setdefault(member, now_ms)
+            elif all(not found.suspect for found in others.values()):
+                self.alone.add(key)
