@@ -252,6 +252,17 @@ CLOCK_SKEW_MS_MAX = 5_000  # more is an incident
 AWAY_MS_DEFAULT = 600_000  # what a bye without a date means
 
 # Alerts
+UNJUDGED_HELD_MS = (
+    30_000  # what was open before a restart is told again after so long; well before an alert ends by itself
+)
+INCIDENTS_KEPT_MAX = 20_000  # over a restart
+NOTE_TEXT_CHARS_MAX = 65_536
+LONE_PAGE_HELD_MS = 30_000  # what one vantage alone sees fail, or one interval if that is less
+GROUPED_CHECKS_MIN = 3
+PARTIAL_TOLD_MS = 600_000
+BROKEN_TOLD_MS = 60_000
+CLOCK_SKEW_TOLD_MS = 60_000
+CERTIFICATE_TOLD_MS = 14 * 86_400_000
 ALERT_RESEND_MS = 30_000
 ALERT_RESOLVED_RESEND_MS = 300_000
 ALERT_POST_SECONDS_MAX = 10

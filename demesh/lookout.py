@@ -2,22 +2,24 @@
 
 Guarantees: an incident is posted as soon as it opens or closes, and sinks can be changed while it looks. A node that did not
 run for a while (a suspended machine, a stopped process), or whose network does not, listens anew before it accuses anybody, and
-takes nothing back meanwhile.
+takes nothing back meanwhile. What is open is kept in the store, and goes on after a restart.
 """
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from typing import Any
 
 import trio
 
 from demesh.alerts.alertmanager import AlertmanagerSender, Post
-from demesh.alerts.incident import Closed, Incidents, Labels, Opened, look
-from demesh.alerts.outbox import Outbox, Outgoing
+from demesh.alerts.conclusions import Conclusions
+from demesh.alerts.incident import Closed, Labels, Opened
+from demesh.alerts.kept import decode_incidents
+from demesh.alerts.outbox import Outgoing
 from demesh.clock import Clock
 from demesh.metrics import ENTRIES_SKIPPED
 from demesh.view.fold import View
-from demesh.view.presence import Presence
+from demesh.view.presence import Presence, patience
 from demesh.view.report import iso
 
 log = logging.getLogger(__name__)
@@ -28,36 +30,41 @@ _STALL_MS = 5_000
 
 class Lookout:
     """`on_suspect` is called once for each time that a member becomes suspect: somebody else may have heard of it. `hears`
-    tells whether others could be heard now.
+    tells whether others could be heard now, `late_ms` how late this process is. `keep` stores what a restart shall not forget;
+    `kept` is what it stored the last time.
     """
 
     def __init__(
         self,
         view: View,
-        mesh: str,
+        conclusions: Conclusions,
         clock: Clock,
         post: Post,
         on_suspect: Callable[[], None],
-        hears: Callable[[], bool] = lambda: True,
+        hears: Callable[[], bool],
+        late_ms: Callable[[], int],
+        keep: Callable[[bytes], Awaitable[None]],
+        kept: bytes,
     ) -> None:
         self._view = view
-        self._mesh = mesh
+        self._conclusions = conclusions
+        self._late_ms = late_ms
+        self._keep = keep
+        conclusions.restore(decode_incidents(kept), clock.monotonic_ms(), clock.wall_ms())
+        self._kept = conclusions.identity()
         self._clock = clock
         self._post = post
         self._on_suspect = on_suspect
         self._hears = hears
-        self._labels: Labels = ()
         self._urls: Sequence[str] = ()
         self._senders: dict[str, AlertmanagerSender] = {}
         self._nursery: trio.Nursery | None = None
-        self._incidents = Incidents()
-        self._outbox = Outbox()
         self._changed = trio.Event()
         self._asked_about: dict[bytes, int] = {}
 
     def set_sinks(self, urls: Sequence[str], labels: Labels) -> None:
         """Tell these Alertmanagers from now on, with these labels on every alert."""
-        self._urls, self._labels = urls, labels
+        self._urls, self._conclusions.labels = urls, labels
         if self._nursery is None:
             return
         for url in self._senders.keys() - set(urls):
@@ -82,39 +89,48 @@ class Lookout:
                 "labels": dict(each.labels),
                 "annotations": dict(each.annotations),
             }
-            for each in self._incidents.open()
+            for each in self._conclusions.open()
         ]
 
     async def run(self) -> None:
-        """Look and tell, until cancelled."""
+        """Look and tell, until cancelled. Raises StoreError."""
         async with trio.open_nursery() as self._nursery:
-            self.set_sinks(self._urls, self._labels)
+            self.set_sinks(self._urls, self._conclusions.labels)
             looked_ms = heard_ms = self._clock.monotonic_ms()
+            slept_ms = self._slept_ms()
             while True:
                 with trio.move_on_after(_LOOK_SECONDS):
                     await self._changed.wait()
                 self._changed = trio.Event()
                 now_ms = self._clock.monotonic_ms()
-                if now_ms - looked_ms > _STALL_MS:
-                    log.warning("This node did not run for %d s; it listens anew.", (now_ms - looked_ms) // 1_000)
-                if now_ms - heard_ms > _STALL_MS:
+                missed_ms = now_ms - looked_ms + self._slept_ms() - slept_ms
+                if missed_ms > _STALL_MS:
+                    log.warning("This node did not run for %d s; it listens anew.", missed_ms // 1_000)
+                if missed_ms - (now_ms - looked_ms) > _STALL_MS or now_ms - heard_ms > _STALL_MS:
                     self._view.listen_anew(now_ms, heard_ms)
-                looked_ms = now_ms
+                looked_ms, slept_ms = now_ms, self._slept_ms()
                 if self._hears():
                     heard_ms = now_ms
                 began = trio.current_time()
                 self._conclude(now_ms, self._clock.wall_ms())
+                if self._kept != (identity := self._conclusions.identity()):
+                    self._kept = identity
+                    await self._keep(self._conclusions.kept())
                 # In a large mesh something arrives all the time: looking may not take all of it.
                 await trio.sleep(min(_LOOK_SECONDS, _PAUSE_FACTOR * (trio.current_time() - began)))
 
+    def _slept_ms(self) -> int:
+        """For how long this machine has slept since it booted: the one clock goes on meanwhile, the other does not."""
+        return self._clock.up_ms() - self._clock.monotonic_ms()
+
     def _outgoing(self) -> Sequence[Outgoing]:
-        return self._outbox.outgoing(self._clock.monotonic_ms(), self._clock.wall_ms())
+        return self._conclusions.outgoing(self._clock.monotonic_ms(), self._clock.wall_ms())
 
     def _conclude(self, now_ms: int, wall_ms: int) -> None:
+        self._view.patience = patience(self._late_ms())
         self._view.tick(now_ms, listening=self._hears())
         ENTRIES_SKIPPED.set(self._view.skipped)
-        changes = self._incidents.update(look(self._view, self._mesh, self._labels, now_ms, wall_ms), wall_ms)
-        self._outbox.update(self._incidents.open(), changes, now_ms)
+        changes = self._conclusions.conclude(now_ms, wall_ms)
         for change in changes:
             _tell(change)
         if changes:

@@ -10,6 +10,7 @@ service that fails ends the node: a supervisor restarts it, and the log is built
 import logging
 import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
@@ -17,6 +18,8 @@ import trio
 from nacl.signing import SigningKey
 
 from demesh import limits
+from demesh.alerts.conclusions import Conclusions
+from demesh.alerts.kept import NOTE as INCIDENTS
 from demesh.asking import Answerer, Asker, Probers, Question
 from demesh.author import Assignment
 from demesh.checks.latest import LatestRuns
@@ -32,6 +35,7 @@ from demesh.historian import Historian
 from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
 from demesh.identity import peer_id
+from demesh.lateness import Lateness
 from demesh.log.admission import Admission
 from demesh.log.bye import LEFT, Bye
 from demesh.log.chain import Logs
@@ -51,6 +55,7 @@ from demesh.mesh.supervisor import Supervisor
 from demesh.mesh.syncer import Syncer
 from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
+from demesh.outcome import Outcome
 from demesh.own_log import OwnLog
 from demesh.view import report
 from demesh.view.names import shown_names
@@ -150,7 +155,18 @@ class Node:
         self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, edges.probes)
         probers = Probers(edges.probes, edges.public_probes)
         self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, lambda: self.settings)
-        self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some, self._hears)
+        self.lateness = Lateness(edges.clock)
+        self._lookout = Lookout(
+            self.view,
+            Conclusions(self.view, self.key, self.mesh),
+            edges.clock,
+            edges.post,
+            self._syncer.pull_from_some,
+            self._hears,
+            self.lateness.p99_ms,
+            self._keep_incidents,
+            edges.store.note(INCIDENTS),
+        )
         self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
         self._housekeeper = Housekeeper(
             Retention(settings.raw_ms, settings.hour_ms, settings.size_max_bytes),
@@ -174,7 +190,7 @@ class Node:
             await nursery.start(self._supervisor.run, self)
             for task in (self._intake.run, self._syncer.run, self._lookout.run, self._end_with_the_store):
                 nursery.start_soon(task)
-            for task in (self.historian.run, self._housekeeper.run):
+            for task in (self.historian.run, self._housekeeper.run, self.lateness.run):
                 nursery.start_soon(task)
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()
@@ -359,8 +375,14 @@ class Node:
                 told_at = trio.current_time()
 
     def _report(self, run: Run) -> bool:
+        if self.view.cut_off and run.result.outcome.blames_target:
+            detail = f"this node is cut off: {run.result.detail}"
+            run = replace(run, result=replace(run.result, outcome=Outcome.ERROR, detail=detail))
         self.latest.note(self.settings.checks[run.check], run)
         return self._own_log.report(run)
+
+    async def _keep_incidents(self, note: bytes) -> None:
+        await self._edges.storage.call(lambda store: store.set_note(INCIDENTS, note))
 
     async def _publish(self, entries: Sequence[Entry]) -> None:
         for message in bundles(entries):

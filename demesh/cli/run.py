@@ -34,7 +34,6 @@ from demesh.errors import DemeshError, UsageError
 from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, machine_id, make_runtime_directory
 from demesh.identity import peer_id, read_or_make_node_key
 from demesh.interfaces import this_machines_addresses
-from demesh.lateness import Lateness
 from demesh.limits import DESCRIPTORS_WANTED, SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
@@ -137,7 +136,7 @@ async def _run(
     clock: SystemClock,
     statistics: bool,
 ) -> None:
-    curl, lateness = CurlEngine(), Lateness(clock)
+    curl = CurlEngine()
     marker = MarkerFile(make_runtime_directory(), home)
     network = Libp2pNetwork(bytes(key), swarm_keys.accepted, topic(mesh_id), listening(settings), clock=clock)
     edges = Edges(
@@ -167,9 +166,8 @@ async def _run(
         await nursery.start(curl.run)
         nursery.start_soon(_obey_signals, node, stop)
         await nursery.start(watch, source.files, partial(_reload, node))
-        nursery.start_soon(lateness.run)
         if statistics:
-            nursery.start_soon(tell_statistics, clock, lateness, node.store_bytes)
+            nursery.start_soon(tell_statistics, clock, node.lateness, node.store_bytes)
         nursery.start_soon(_greet, node, settings, home, rotation)
         nursery.start_soon(rotation.run)
         services: list[Callable[[Node], Awaitable[None]]] = [partial(api.run, rotation=rotation)]

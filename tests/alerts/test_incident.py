@@ -4,7 +4,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from demesh.alerts.incident import Closed, Incident, Incidents, Opened, Seen, look
+from demesh import limits
+from demesh.alerts.conclusions import Conclusions
+from demesh.alerts.incident import Closed, Incident, Incidents, Opened, Seen
 from demesh.identity import peer_id
 from demesh.log.entry import Entry
 from demesh.log.evidence import Fork
@@ -14,6 +16,7 @@ from demesh.view.fold import View
 from tests.view.build import (
     ERROR,
     FAIL,
+    OWN,
     PASS,
     WALL_MS,
     MemberLog,
@@ -33,9 +36,12 @@ class _Watch:
     """A view and the incidents that follow from it. `now_ms` is also every author's up time."""
 
     view: View = field(default_factory=new_view)
-    incidents: Incidents = field(default_factory=Incidents)
     extra: tuple[tuple[str, str], ...] = ()
     now_ms: int = 0
+
+    def __post_init__(self) -> None:
+        self.conclusions = Conclusions(self.view, OWN.key, "0a1b2c3d")
+        self.conclusions.labels = self.extra
 
     def hear(self, author: MemberLog, *entries: Entry) -> None:
         deliver(self.view, author, entries, self.now_ms)
@@ -48,12 +54,11 @@ class _Watch:
         """What opens and closes now, as (opened or closed, name, subject)."""
         self.now_ms = self.now_ms if now_ms is None else now_ms
         self.view.tick(self.now_ms)
-        seen = look(self.view, "0a1b2c3d", self.extra, self.now_ms, WALL_MS + self.now_ms)
-        changes = self.incidents.update(seen, WALL_MS + self.now_ms)
+        changes = self.conclusions.conclude(self.now_ms, WALL_MS + self.now_ms)
         return [(type(each).__name__.lower(), each.incident.name, each.incident.subject) for each in changes]
 
     def open(self) -> Incident:
-        (incident,) = self.incidents.open()
+        (incident,) = self.conclusions.open()
         return incident
 
 
@@ -93,11 +98,9 @@ def test_recovery_closes_it_and_a_new_failure_opens_it_again() -> None:
 
 
 def test_the_close_is_dated() -> None:
-    incidents = Incidents()
     watch, (a, b, _) = _down()
-    incidents.update(look(watch.view, "m", (), 0, WALL_MS), WALL_MS)
     watch.say(PASS, a, b)
-    (closed,) = incidents.update(look(watch.view, "m", (), 5_000, WALL_MS + 5_000), WALL_MS + 5_000)
+    (closed,) = watch.conclusions.conclude(5_000, WALL_MS + 5_000)
     assert isinstance(closed, Closed)
     assert closed.resolved_ms == WALL_MS + 5_000
 
@@ -151,7 +154,7 @@ def test_an_earlier_onset_that_becomes_known_later_counts() -> None:
     incidents = Incidents()
     for onset_ms, kept_ms in ((5_000, 5_000), (9_000, 5_000), (2_000, 2_000), (7_000, 2_000)):
         wrong = Incident("X", "s", "s", onset_ms, (("alertname", "X"),), ())
-        incidents.update([Seen("X", "s", wrong, right=False)], 10_000)
+        incidents.update([Seen("X", "s", wrong, right=False)], 0, 10_000)
         assert incidents.open()[0].onset_ms == kept_ms
 
 
@@ -159,7 +162,7 @@ def test_an_open_incident_keeps_its_labels_so_that_the_sink_takes_it_for_the_sam
     incidents = Incidents()
     for severity in ("critical", "warning"):
         wrong = Incident("X", "s", "s", 5_000, (("severity", severity),), (("summary", severity),))
-        incidents.update([Seen("X", "s", wrong, right=False)], 10_000)
+        incidents.update([Seen("X", "s", wrong, right=False)], 0, 10_000)
     (open_,) = incidents.open()
     assert open_.labels == (("severity", "critical"),)
     assert open_.annotations == (("summary", "warning"),)
@@ -308,7 +311,7 @@ def test_fork_that_is_not_answered_stays_open_however_old() -> None:
     watch, _, _ = _forked(skew_ms=-100 * _DAY_MS)
     assert ("opened", "DemeshLogForked", "vps") in watch.look(1)
     watch.look(2 * _DAY_MS)
-    assert [each.name for each in watch.incidents.open() if each.name == "DemeshLogForked"] == ["DemeshLogForked"]
+    assert [each.name for each in watch.conclusions.open() if each.name == "DemeshLogForked"] == ["DemeshLogForked"]
 
 
 def test_old_fork_that_was_answered_is_no_news() -> None:
@@ -322,18 +325,19 @@ def test_old_fork_that_was_answered_is_no_news() -> None:
 def test_a_failing_vantage_with_an_absurd_clock_still_opens(skew_ms: int) -> None:
     watch, a = _Watch(), MemberLog("a", skew_ms=skew_ms)
     watch.hear(a, *a.start(0, row()), a.results(1, result(FAIL, 0), result(FAIL, 1)))
-    assert watch.look() == [("opened", _CHECK_DOWN, "web")]
+    watch.look()
+    assert watch.look(limits.LONE_PAGE_HELD_MS) == [("opened", _CHECK_DOWN, "web")]
 
 
 def test_opened_and_closed_tell_of_the_same_incident() -> None:
-    incidents = Incidents()
-    watch, (a, b, c) = _down()
-    (opened,) = incidents.update(look(watch.view, "m", (), 0, WALL_MS), WALL_MS)
+    watch = _Watch()
+    a, b, c = three_vantages(watch.view, row())
+    watch.say(FAIL, a, b, c)
+    (opened,) = watch.conclusions.conclude(0, WALL_MS)
     watch.say(PASS, a, b, c)
-    (closed,) = incidents.update(look(watch.view, "m", (), 1, WALL_MS + 1), WALL_MS + 1)
+    (closed,) = watch.conclusions.conclude(1, WALL_MS + 1)
     assert isinstance(opened, Opened)
     assert opened.incident == closed.incident
-    assert incidents.open() == []
 
 
 def test_label_names_that_alertmanager_refuses_are_left_out() -> None:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from demesh import limits
-from demesh.alerts.incident import Incidents, look
+from demesh.alerts.conclusions import Conclusions
 from demesh.identity import peer_id
 from demesh.log.bye import LEFT, Bye
 from demesh.log.entry import Entry, Kind
@@ -75,18 +75,23 @@ def test_who_has_left_is_out_of_every_count_until_it_is_heard_of_again(way: _Way
     a, b, c = three_vantages(view, row())
     for member in (a, b, c):
         deliver(view, member, member.outcomes(0, PASS), 0)
-    incidents = Incidents()
+    conclusions = Conclusions(view, OWN.key, "mesh")
     deliver(view, b, b.outcomes(60_000, PASS), 60_000)
-    incidents.update(look(view, "mesh", (), 60_000, 60_000), 60_000)
+    deliver(view, c, c.outcomes(30_000, PASS), 30_000)
+    view.tick(40_000)
+    conclusions.conclude(40_000, 40_000)
+    view.tick(60_000)
+    conclusions.conclude(60_000, 60_000)
     if way is not _bye:
-        assert ("DemeshNodeSilent", "a") in [(each.name, each.subject) for each in incidents.open()]
+        assert ("DemeshNodeSilent", "a") in [(each.name, each.subject) for each in conclusions.open()]
     way(view, a, b)
     assert presence_of(view, a, 90_000) == "left"
     assert _names(view) == {"b", "c"}
     assert "a" not in votes_of(view, 90_000)
     assert a.key not in view.vantages(90_000).get((row().name, row().definition), [])
-    incidents.update(look(view, "mesh", (), 90_000, 90_000), 90_000)
-    assert [each.subject for each in incidents.open()] == ["c"], "what was told of a's silence ends"
+    view.tick(90_000)
+    conclusions.conclude(90_000, 90_000)
+    assert [each.subject for each in conclusions.open()] == ["c"], "what was told of a's silence ends"
     deliver(view, a, a.outcomes(95_000, PASS), 95_000)
     assert presence_of(view, a, 95_000) == "alive"
     assert votes_of(view, 95_000)["a"] == "pass"

@@ -1,0 +1,59 @@
+"""What one node concludes from the view, moment after moment: which incidents are open, and what to tell of them. Pure.
+
+Guarantees: what it concludes depends on what the view said, in that order, and on what `restore` gave it. What nobody is to be
+notified of is in `open`, and in nothing that is told.
+"""
+
+from collections.abc import Sequence
+
+from demesh.alerts.incident import Closed, Incident, Incidents, Labels, Opened
+from demesh.alerts.kept import encode_incidents
+from demesh.alerts.look import Rules
+from demesh.alerts.outbox import Outbox, Outgoing
+from demesh.alerts.scene import Scene
+from demesh.view.fold import View
+
+
+class Conclusions:
+    """`mesh` is what the mesh is called in labels."""
+
+    def __init__(self, view: View, own_key: bytes, mesh: str) -> None:
+        self.labels: Labels = ()
+        """More labels for every alert."""
+        self._view = view
+        self._own_key = own_key
+        self._mesh = mesh
+        self._rules = Rules()
+        self._incidents = Incidents()
+        self._outbox = Outbox()
+
+    def restore(self, incidents: Sequence[Incident], now_ms: int, wall_ms: int) -> None:
+        """Go on with what was open when this node ended the last time."""
+        self._incidents.restore(incidents, now_ms)
+        self._rules.restore(self._scene(now_ms, wall_ms), incidents)
+
+    def conclude(self, now_ms: int, wall_ms: int) -> Sequence[Opened | Closed]:
+        """Look at the view, which was ticked; returns what that changed."""
+        seen = self._rules.look(self._scene(now_ms, wall_ms), self._incidents)
+        changes = self._incidents.update(seen, now_ms, wall_ms)
+        told = [each for each in self._incidents.told(now_ms) if each.notify]
+        self._outbox.update(told, [each for each in changes if each.incident.notify], now_ms)
+        return changes
+
+    def open(self) -> list[Incident]:
+        return self._incidents.open()
+
+    def outgoing(self, now_ms: int, wall_ms: int) -> list[Outgoing]:
+        """What a sink is to be told that keeps alerts alive by repetition."""
+        return self._outbox.outgoing(now_ms, wall_ms)
+
+    def kept(self) -> bytes:
+        """What a restart shall not forget, but for annotations as of now: those are said anew."""
+        return encode_incidents(self._incidents.open())
+
+    def identity(self) -> object:
+        """What of that is worth keeping: equal as long as it is."""
+        return [(each.name, each.key, each.onset_ms, each.about) for each in self._incidents.open()]
+
+    def _scene(self, now_ms: int, wall_ms: int) -> Scene:
+        return Scene.of(self._view, self._own_key, self._mesh, self.labels, now_ms, wall_ms)

@@ -1,0 +1,106 @@
+"""Checks that only one vantage sees fail: told one by one, or as one outage of its targets. Pure; times are monotonic.
+
+    down, by one vantage's word    held for min(interval, 30 s): others of its checks may follow
+    held long enough               if most of what it ran since the first of them failed, three at least, fails: grouped;
+                                   else free: an incident of its own
+    grouped                        until it is down no more, or others see it fail too; new ones join while the group lasts
+
+Nobody contradicts the vantage, so nothing says that it is the one that is broken: the targets are named, but once. What more
+than one vantage sees fail is free at once.
+"""
+
+from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+
+from demesh import limits
+from demesh.outcome import Outcome
+from demesh.view.checks import CheckView, Vantage
+from demesh.view.verdict import Verdict
+from demesh.view.vote import Vote
+
+
+class Place(StrEnum):
+    HELD = "held"
+    FREE = "free"
+    GROUPED = "grouped"
+
+
+@dataclass(frozen=True, slots=True)
+class Group:
+    """The checks that are down by the word of one vantage alone, and told together."""
+
+    vantage: bytes
+    checks: frozenset[str]
+
+
+class Grouping:
+    def __init__(self) -> None:
+        self._down_ms: dict[str, int] = {}
+        self._groups: dict[bytes, frozenset[str]] = {}
+
+    @property
+    def groups(self) -> list[Group]:
+        return [Group(vantage, self._groups[vantage]) for vantage in sorted(self._groups)]
+
+    def restore(self, groups: Iterable[Group]) -> None:
+        """What was grouped before a restart."""
+        self._groups.update((each.vantage, each.checks) for each in groups)
+
+    def look(self, checks: Sequence[CheckView], opened: Collection[str], now_ms: int) -> Mapping[str, Place]:
+        """Where each check that is down belongs. `opened` are those that have an incident of their own."""
+        alone = {each.row.name: (each, lone) for each in checks if (lone := _lone(each)) is not None}
+        down = {each.row.name for each in checks if each.verdict == Verdict.DOWN}
+        recovered = {each.row.name for each in checks if each.tally.proves_not_down and not each.flapping}
+        there = {each.row.name for each in checks}
+        self._down_ms = {name: self._down_ms.get(name, now_ms) for name in alone}
+        self._groups = {
+            vantage: kept
+            for vantage, names in self._groups.items()
+            if (kept := frozenset((names & there) - recovered - (down - alone.keys())))
+        }
+        places = dict.fromkeys(down, Place.FREE)
+        for name, (check, lone) in alone.items():
+            if name not in opened:
+                places[name] = self._place(name, check, lone, checks, now_ms)
+        for vantage in self._groups:
+            self._groups[vantage] |= {
+                name for name, (_, lone) in alone.items() if lone.member.public_key == vantage and name not in opened
+            }
+            places.update(dict.fromkeys(self._groups[vantage] & down, Place.GROUPED))
+        return places
+
+    def _place(self, name: str, check: CheckView, lone: Vantage, checks: Sequence[CheckView], now_ms: int) -> Place:
+        key = lone.member.public_key
+        if key in self._groups:
+            return Place.GROUPED
+        held_ms = min(check.row.interval_ms, limits.LONE_PAGE_HELD_MS)
+        if now_ms - self._down_ms[name] < held_ms:
+            return Place.HELD
+        if not _is_widespread(key, checks):
+            return Place.FREE
+        self._groups[key] = frozenset([name])
+        return Place.GROUPED
+
+
+def _lone(check: CheckView) -> Vantage | None:
+    """The one vantage by whose word alone a check is down."""
+    if check.verdict != Verdict.DOWN or check.tally.fails > 1:
+        return None
+    return next(each for each in check.vantages if each.assigned and each.vote == Vote.FAIL)
+
+
+def _is_widespread(key: bytes, checks: Iterable[CheckView]) -> bool:
+    """Whether most of what the vantage ran since the first failure that goes on fails."""
+    own = [each for check in checks for each in check.vantages if each.member.public_key == key and each.assigned]
+    onset_ms = min((each.failing_since_ms for each in own if each.failing_since_ms is not None), default=0)
+    ran = [blames for each in own for blames in _ran_since(each, onset_ms)]
+    return sum(ran) >= limits.GROUPED_CHECKS_MIN and 2 * sum(ran) > len(ran)
+
+
+def _ran_since(vantage: Vantage, since_ms: int) -> Iterator[bool]:
+    """Whether the newest result blames the target, if it was made since then."""
+    last, clock = vantage.state.last, vantage.member.current.clock
+    at_ms = clock.local_ms(last.boot8, last.result.up_ms) if last else None
+    if last and at_ms is not None and at_ms >= since_ms and last.result.outcome != Outcome.ERROR:
+        yield last.result.outcome.blames_target

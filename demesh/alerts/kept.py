@@ -1,0 +1,63 @@
+"""The open incidents as bytes: what a restart of this node shall not forget. A note in its own store, not the wire's.
+
+[[name, key, subject, onset_ms, labels, annotations, about, notify], …]          labels, annotations: keys and values in turn
+"""
+
+from collections.abc import Iterable
+
+from demesh import limits
+from demesh.alerts.incident import Incident, Labels
+from demesh.errors import EntryError
+from demesh.log.codec import Fields, Value, decode, encode, values
+
+NOTE = "incidents"
+"""What the note in the store is called."""
+
+_TEXTS_MAX = 2 * limits.CHECKS_MAX
+
+
+def encode_incidents(incidents: Iterable[Incident]) -> bytes:
+    return encode([_row(each) for each in incidents])
+
+
+def decode_incidents(data: bytes) -> list[Incident]:
+    """What can be read of it: a note that is damaged is as good as none."""
+    try:
+        rows = Fields([decode(data)], "the note").array("incidents", limits.INCIDENTS_KEPT_MAX)
+        return [_read(Fields(row, "an incident")) for row in rows]
+    except EntryError:
+        return []
+
+
+def _row(each: Incident) -> Value:
+    return [
+        each.name,
+        each.key,
+        each.subject,
+        each.onset_ms,
+        _flat(each.labels),
+        _flat(each.annotations),
+        values(each.about),
+        int(each.notify),
+    ]
+
+
+def _read(fields: Fields) -> Incident:
+    return Incident(
+        name=fields.text("name"),
+        key=fields.text("key"),
+        subject=fields.text("subject"),
+        onset_ms=fields.uint("onset", limits.TIME_MS_MAX),
+        labels=_pairs(fields.texts("labels", _TEXTS_MAX, limits.NOTE_TEXT_CHARS_MAX)),
+        annotations=_pairs(fields.texts("annotations", _TEXTS_MAX, limits.NOTE_TEXT_CHARS_MAX)),
+        about=fields.texts("about", _TEXTS_MAX),
+        notify=bool(fields.uint("notify", 1)),
+    )
+
+
+def _flat(pairs: Labels) -> Value:
+    return [text for pair in pairs for text in pair]
+
+
+def _pairs(texts: tuple[str, ...]) -> Labels:
+    return tuple(zip(texts[::2], texts[1::2], strict=False))

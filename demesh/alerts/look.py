@@ -1,0 +1,37 @@
+"""Everything that could be an incident, looked at at one moment: all rules together. Pure, but for what it remembers.
+
+What it remembers is which checks are held or grouped (`demesh.alerts.grouping`); all else follows from the view.
+"""
+
+from collections.abc import Sequence
+
+from demesh.alerts.grouping import Group, Grouping
+from demesh.alerts.incident import Incident, Incidents, Seen
+from demesh.alerts.on_checks import DOWN, on_checks, on_groups
+from demesh.alerts.on_keys import on_keys
+from demesh.alerts.on_members import PARTITION, SILENT, idle_vantages, on_members
+from demesh.alerts.scene import Scene
+
+
+class Rules:
+    def __init__(self) -> None:
+        self._grouping = Grouping()
+
+    def look(self, scene: Scene, incidents: Incidents) -> list[Seen]:
+        """What the view says now of each possible incident. `incidents` are those that are open."""
+        opened = incidents.keys(DOWN)
+        places = self._grouping.look(scene.checks, opened, scene.now_ms)
+        return [
+            *on_checks(scene, places, idle_vantages(scene)),
+            *on_groups(scene, self._grouping.groups, {key for key in opened if key.startswith("*")}),
+            *on_members(scene),
+            *on_keys(scene),
+        ]
+
+    def restore(self, scene: Scene, incidents: Sequence[Incident]) -> None:
+        """What follows from the incidents that were open before a restart."""
+        together = [bytes.fromhex(key) for each in incidents if each.name == PARTITION for key in each.about]
+        alone = [bytes.fromhex(each.key) for each in incidents if each.name == SILENT]
+        scene.view.seeing.vanished.restore(together, alone, scene.now_ms)
+        groups = [each for each in incidents if each.name == DOWN and each.key.startswith("*")]
+        self._grouping.restore(Group(bytes.fromhex(each.key[1:]), frozenset(each.about)) for each in groups)
