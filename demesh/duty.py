@@ -21,7 +21,7 @@ from demesh.config.load import Settings
 from demesh.identity import peer_id
 from demesh.log.evidence import Fork
 from demesh.log.head import Head
-from demesh.log.hello import Hello
+from demesh.log.hello import Hello, PresenceProfile
 from demesh.log.plan import Plan, PlanRow
 from demesh.mesh.network import ASK, SYNC
 from demesh.view.fold import View
@@ -33,7 +33,7 @@ _VANTAGES_KEPT_MS = 10_000
 _LIVE = frozenset(
     (
         *("tags", "advertise", "policy", "alertmanagers", "alert_labels", "alert_token_file", "checks", "not_yet"),
-        *("adopt_checks", "allow_requests"),
+        *("adopt_checks", "allow_requests", "roaming", "back_within_ms"),
     )
 )
 """The settings that change while a node runs; for the others it must be started anew."""
@@ -163,6 +163,7 @@ class Duty:
             name=self.settings.name,
             version=__version__,
             tags=self.settings.tags,
+            presence=PresenceProfile.ROAMING if self.settings.roaming else PresenceProfile.STEADY,
             addresses=tuple(said or found)[: limits.ADDRESSES_MAX],
             previous=previous,
             fork_proofs=tuple(fork.id for fork in forks[-limits.FORK_PROOFS_CITED_MAX :]),

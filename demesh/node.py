@@ -111,7 +111,7 @@ class Node:
             self._furthest,
             edges.own_addresses,
         )
-        self._bye = Bye("stopped")
+        self._leaving = False
         self._stop = trio.Event()
         self._own_log = OwnLog(
             key,
@@ -206,7 +206,8 @@ class Node:
                 self.ready.set()
                 await stop.wait()
                 checking.cancel_scope.cancel()
-            await self._own_log.end(self._bye)
+            bye = Bye(LEFT, limits.TIME_MS_MAX) if self._leaving else Bye("stopped", self.settings.back_within_ms)
+            await self._own_log.end(bye)
             await trio.sleep(_FAREWELL_SECONDS)
             nursery.cancel_scope.cancel()
 
@@ -251,7 +252,7 @@ class Node:
 
     def leave(self) -> None:
         """Stop, and be no member any more until this node is started again."""
-        self._bye = Bye(LEFT, limits.TIME_MS_MAX)
+        self._leaving = True
         self._stop.set()
 
     async def reload(self) -> None:

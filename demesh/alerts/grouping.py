@@ -53,7 +53,8 @@ class Grouping:
         down = {each.row.name for each in checks if each.verdict == Verdict.DOWN}
         recovered = {each.row.name for each in checks if each.tally.proves_not_down and not each.flapping}
         there = {each.row.name for each in checks}
-        self._down_ms = {name: self._down_ms.get(name, now_ms) for name in alone}
+        restless = {each.row.name for each in checks if each.flapping} & self._down_ms.keys()
+        self._down_ms = {name: self._down_ms.get(name, now_ms) for name in alone.keys() | restless}
         self._groups = {
             vantage: kept
             for vantage, names in self._groups.items()

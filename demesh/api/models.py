@@ -38,7 +38,11 @@ class VantageModel(BaseModel):
 
     node: str
     vote: str = Field(description="pass, fail or unseen")
-    assigned: bool = Field(description="Whether the vote counts: the node is neither away nor silent.")
+    assigned: bool = Field(description="Whether the vote counts.")
+    excluded: str | None = Field(
+        description="Why it does not: silent, away, or what is wrong with the node as a vantage."
+    )
+    stalled: bool = Field(description="Whether the node is there and runs the check, but no result comes.")
     outcome: str | None = Field(description="Of the newest result: pass, fail, mismatch, timeout or error.")
     detail: str
     latency_ms: float | None
@@ -56,17 +60,30 @@ class UptimeModel(BaseModel):
     coverage: float
 
 
+class VotesModel(BaseModel):
+    """The votes that count, and how many fails make the check down."""
+
+    pass_: int = Field(alias="pass")
+    fail: int
+    unseen: int
+    quorum: int
+
+
 class CheckModel(BaseModel):
     """What the mesh says of a check."""
 
     name: str
     target: str = Field(description="Without user info and query.")
     type: str
-    state: str = Field(description="up, down, partial or unknown")
+    state: str = Field(description="up, down, partial, flapping, unknown or paused")
     since: str | None
     severity: str
     interval_ms: int
     spread: int | None = Field(description="How many nodes are to run it; None: all that are selected.")
+    votes: VotesModel
+    depends_on: list[str] = Field(description="While one of these checks is down, nobody is notified of this one.")
+    runbook: str | None
+    notify: bool = Field(description="Whether anybody is notified of it at all.")
     certificate_expires_at: str | None
     uptime: dict[str, UptimeModel] = Field(
         description="By window: 1h, 24h, 7d, 30d, 365d, each up to the node's last look back.", json_schema_extra=_LOCAL
@@ -94,6 +111,15 @@ class NodeModel(BaseModel):
     seen_at: str | None = Field(
         description="When it was heard of last, by the answering node's clock; of one that is silent, by its own.",
         json_schema_extra=_LOCAL,
+    )
+    roaming: bool = Field(description="Whether it comes and goes, so that its silence is no fault.")
+    bye: str | None = Field(description="Why it took leave, if it did: stopped, left.")
+    back_by: str | None = Field(
+        description="Until when it is away then, by the answering node's clock.", json_schema_extra=_LOCAL
+    )
+    broken: str | None = Field(description="Why its votes do not count, or not all of them.")
+    cut_off: bool | None = Field(
+        description="Of the answering node: whether it is cut off from the rest of the world.", json_schema_extra=_LOCAL
     )
     version: str | None
     tags: list[str]

@@ -40,6 +40,10 @@ class Settings:
     name: str
     tags: tuple[str, ...] = ()
     flush_interval_ms: int = limits.FLUSH_INTERVAL_MS_DEFAULT
+    roaming: bool = False
+    """Whether this node comes and goes, so that its silence is no fault."""
+    back_within_ms: int = limits.AWAY_MS_DEFAULT
+    """So long after it was stopped it is away, not silent."""
     peers: tuple[PeerAddress, ...] = ()
     listen: tuple[tuple[str, int], ...] = ()
     listens: bool = True
@@ -112,6 +116,8 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         name=config.node.name or default_name(),
         tags=tuple(config.node.tags),
         flush_interval_ms=config.node.flush_interval,
+        roaming=config.node.presence == "roaming",
+        back_within_ms=config.node.back_within,
         peers=tuple(map(parse_peer, config.mesh.peers)),
         listen=parse_listen(config.mesh.listen),
         listens=config.mesh.listen != ["none"],

@@ -12,6 +12,7 @@ from demesh import limits
 from demesh.config.values import (
     AllowRequests,
     ApiListen,
+    BackWithin,
     Count,
     Days,
     FileName,
@@ -43,6 +44,8 @@ class NodeTable(Table):
     name: Name | None = None
     tags: Annotated[list[Name], Field(max_length=limits.TAGS_MAX)] = []
     flush_interval: Flush = limits.FLUSH_INTERVAL_MS_DEFAULT
+    presence: Literal["always", "roaming"] = "always"
+    back_within: BackWithin = limits.AWAY_MS_DEFAULT
 
 
 class MeshTable(Table):

@@ -174,6 +174,7 @@ _NO_CONTROL = r"[^\x00-\x1f\x7f]*"
 Interval = Annotated[int, _duration_between(limits.INTERVAL_MS_MIN, limits.INTERVAL_MS_MAX)]
 Timeout = Annotated[int, _duration_between(limits.TIMEOUT_MS_MIN, limits.TIMEOUT_MS_MAX)]
 Flush = Annotated[int, _duration_between(limits.FLUSH_INTERVAL_MS_MIN, limits.FLUSH_INTERVAL_MS_MAX)]
+BackWithin = Annotated[int, _duration_between(10_000, 30 * _DAY_MS)]
 Lifetime = Annotated[int, _duration_between(1_000, 3_650 * _DAY_MS)]
 Days = Annotated[int, Field(ge=1, le=limits.STORE_DAYS_MAX)]
 Size = Annotated[int, BeforeValidator(_size)]

@@ -9,6 +9,7 @@ from typing import Any
 
 from demesh import limits
 from demesh.identity import peer_id
+from demesh.log.hello import PresenceProfile
 from demesh.log.state import LogState
 from demesh.view.checks import CheckView, Vantage
 from demesh.view.fold import View
@@ -49,7 +50,7 @@ def status(
         "nodes": sorted(
             (
                 {
-                    **_node(view, member, names, now_ms, wall_ms),
+                    **_node(view, member, names, own_key, now_ms, wall_ms),
                     "warnings": _warnings(warnings[member.public_key], wall_ms),
                 }
                 for member in view.members()
@@ -112,6 +113,15 @@ def _check(check: CheckView, past: Past, names: dict[bytes, str]) -> Json:
         "severity": check.row.severity,
         "interval_ms": check.row.interval_ms,
         "spread": check.row.spread or None,
+        "votes": {
+            "pass": check.tally.passes,
+            "fail": check.tally.fails,
+            "unseen": check.tally.unseen,
+            "quorum": check.tally.quorum,
+        },
+        "depends_on": list(check.row.depends_on),
+        "runbook": check.row.runbook or None,
+        "notify": check.row.notify,
         "certificate_expires_at": iso(min(expiries) * 1_000) if expiries else None,
         "uptime": {window: _uptime(past.uptime.get(window)) for window in WINDOWS},
         "latency_ms": {label: round(value, 1) for label, value in past.latency_ms.items()},
@@ -138,6 +148,8 @@ def _vantage(vantage: Vantage, names: dict[bytes, str]) -> Json:
         "node": names[vantage.member.public_key],
         "vote": str(vantage.vote),
         "assigned": vantage.assigned,
+        "excluded": vantage.excluded or None,
+        "stalled": vantage.stalled,
         "outcome": last.result.outcome.name.lower() if last else None,
         "detail": last.result.detail if last else "",
         "latency_ms": latency_us / 1_000 if latency_us is not None else None,
@@ -151,13 +163,20 @@ def _warnings(warned: Iterable[Warned], wall_ms: int) -> list[Json]:
     return [{"at": iso(each.wall_ms), "subject": each.subject, "text": each.text} for each in newest(warned, wall_ms)]
 
 
-def _node(view: View, member: Member, names: dict[bytes, str], now_ms: int, wall_ms: int) -> Json:
-    hello = member.current.hello
+def _node(view: View, member: Member, names: dict[bytes, str], own_key: bytes, now_ms: int, wall_ms: int) -> Json:
+    hello, bye = member.current.hello, member.current.bye
+    back_by_ms = wall_ms - (now_ms - member.sign.at_ms) + bye.back_by_ms if bye else None
+    broken = view.broken.get(member.public_key)
     return {
         "name": names[member.public_key],
         "peer_id": peer_id(member.public_key),
         "presence": str(view.presence(member, now_ms)),
         "seen_at": iso(seen_ms(view, member, now_ms, wall_ms)),
+        "roaming": hello is not None and hello.presence == PresenceProfile.ROAMING,
+        "bye": bye.reason if bye else None,
+        "back_by": iso(back_by_ms),
+        "broken": broken.why if broken else None,
+        "cut_off": view.cut_off if member.public_key == own_key else None,
         "version": hello.version if hello else None,
         "tags": list(hello.tags) if hello else [],
         "addresses": list(hello.addresses) if hello else [],

@@ -1,27 +1,21 @@
 """What opens and closes an incident, and what it is called."""
 
-from dataclasses import dataclass, field
-
 import pytest
 
 from demesh import limits
-from demesh.alerts.conclusions import Conclusions
 from demesh.alerts.incident import Closed, Incident, Incidents, Opened, Seen
 from demesh.identity import peer_id
-from demesh.log.entry import Entry
 from demesh.log.evidence import Fork
 from demesh.log.plan import PlanRow
 from demesh.outcome import Outcome
-from demesh.view.fold import View
+from tests.alerts.watch import Watch
 from tests.view.build import (
     ERROR,
     FAIL,
-    OWN,
     PASS,
     WALL_MS,
     MemberLog,
     deliver,
-    new_view,
     presence_of,
     result,
     row,
@@ -31,40 +25,9 @@ from tests.view.build import (
 _CHECK_DOWN, _NODE_SILENT = "DemeshCheckDown", "DemeshNodeSilent"
 
 
-@dataclass
-class _Watch:
-    """A view and the incidents that follow from it. `now_ms` is also every author's up time."""
-
-    view: View = field(default_factory=new_view)
-    extra: tuple[tuple[str, str], ...] = ()
-    now_ms: int = 0
-
-    def __post_init__(self) -> None:
-        self.conclusions = Conclusions(self.view, OWN.key, "0a1b2c3d")
-        self.conclusions.labels = self.extra
-
-    def hear(self, author: MemberLog, *entries: Entry) -> None:
-        deliver(self.view, author, entries, self.now_ms)
-
-    def say(self, outcome: Outcome, *authors: MemberLog, times: int = 2) -> None:
-        for author in authors:
-            self.hear(author, author.outcomes(self.now_ms, *[outcome] * times))
-
-    def look(self, now_ms: int | None = None) -> list[tuple[str, str, str]]:
-        """What opens and closes now, as (opened or closed, name, subject)."""
-        self.now_ms = self.now_ms if now_ms is None else now_ms
-        self.view.tick(self.now_ms)
-        changes = self.conclusions.conclude(self.now_ms, WALL_MS + self.now_ms)
-        return [(type(each).__name__.lower(), each.incident.name, each.incident.subject) for each in changes]
-
-    def open(self) -> Incident:
-        (incident,) = self.conclusions.open()
-        return incident
-
-
-def _down(*rows: PlanRow, extra: tuple[tuple[str, str], ...] = ()) -> tuple[_Watch, list[MemberLog]]:
+def _down(*rows: PlanRow, extra: tuple[tuple[str, str], ...] = ()) -> tuple[Watch, list[MemberLog]]:
     """A watch with members a, b and c, who all said that their first check fails; looked at."""
-    watch = _Watch(extra=extra)
+    watch = Watch(extra=extra)
     members = three_vantages(watch.view, *(rows or (row(),)))
     watch.say(FAIL, *members)
     assert watch.look() == [("opened", _CHECK_DOWN, "web")]
@@ -80,7 +43,7 @@ def test_a_check_that_is_down_opens_one_incident_once() -> None:
 
 
 def test_a_minority_that_fails_opens_nothing() -> None:
-    watch = _Watch()
+    watch = Watch()
     a, b, c = three_vantages(watch.view, row())
     watch.say(PASS, b, c)
     watch.say(FAIL, a)
@@ -211,7 +174,7 @@ def test_every_node_describes_the_same_outage_by_the_same_labels() -> None:
 
 
 def test_a_silent_member_opens_an_incident_that_its_voice_closes() -> None:
-    watch, a = _Watch(), MemberLog("a")
+    watch, a = Watch(), MemberLog("a")
     watch.hear(a, *a.start(0))
     assert watch.look(35_000) == []
     assert watch.look(35_001) == [("opened", _NODE_SILENT, "a")]
@@ -226,7 +189,7 @@ def test_a_silent_member_opens_an_incident_that_its_voice_closes() -> None:
 
 
 def test_taking_leave_closes_the_silence_of_a_member() -> None:
-    watch, a = _Watch(), MemberLog("a")
+    watch, a = Watch(), MemberLog("a")
     watch.hear(a, *a.start(0))
     watch.look(40_000)
     watch.hear(a, a.bye(40_000))
@@ -235,14 +198,14 @@ def test_taking_leave_closes_the_silence_of_a_member() -> None:
 
 
 def test_suspicion_opens_nothing() -> None:
-    watch, a = _Watch(), MemberLog("a")
+    watch, a = Watch(), MemberLog("a")
     watch.hear(a, *a.start(0))
     assert watch.look(30_000) == []
     assert presence_of(watch.view, a, 30_000) == "suspect"
 
 
 def test_a_member_whose_name_another_takes_keeps_its_incident() -> None:
-    watch, old, new = _Watch(), MemberLog("old"), MemberLog("new")
+    watch, old, new = Watch(), MemberLog("old"), MemberLog("new")
     watch.hear(old, old.hello(0, name="vps"))
     assert watch.look(40_000) == [("opened", _NODE_SILENT, "vps")]
     watch.hear(new, new.hello(40_000, name="vps"))
@@ -251,7 +214,7 @@ def test_a_member_whose_name_another_takes_keeps_its_incident() -> None:
 
 
 def test_the_silence_of_one_of_two_members_of_one_name_does_not_flap() -> None:
-    watch, one, other = _Watch(), MemberLog("one"), MemberLog("other")
+    watch, one, other = Watch(), MemberLog("one"), MemberLog("other")
     for author in (one, other):
         watch.hear(author, author.hello(0, name="nas"))
     changes = []
@@ -262,7 +225,7 @@ def test_the_silence_of_one_of_two_members_of_one_name_does_not_flap() -> None:
 
 
 def test_key_that_two_nodes_write_with_is_one_incident_until_one_of_them_stops() -> None:
-    watch, one, copy = _Watch(), MemberLog("vps"), MemberLog("vps", epoch=1)
+    watch, one, copy = Watch(), MemberLog("vps"), MemberLog("vps", epoch=1)
     changes = []
     for at_ms in range(0, 60_000, 10_000):
         for author in (one, copy):
@@ -279,9 +242,9 @@ def test_key_that_two_nodes_write_with_is_one_incident_until_one_of_them_stops()
 _DAY_MS = 86_400_000
 
 
-def _forked(skew_ms: int = 0) -> tuple[_Watch, MemberLog, Fork]:
+def _forked(skew_ms: int = 0) -> tuple[Watch, MemberLog, Fork]:
     """A watch with a member whose log ends in front of a fork at entry 2, found at once."""
-    watch, vps = _Watch(), MemberLog("vps", skew_ms=skew_ms)
+    watch, vps = Watch(), MemberLog("vps", skew_ms=skew_ms)
     entries = [*vps.start(0, row()), vps.results(1)]
     watch.hear(vps, *entries)
     fork = Fork(2, bytes(range(32)), entries[1].hash, WALL_MS + skew_ms)
@@ -323,14 +286,14 @@ def test_old_fork_that_was_answered_is_no_news() -> None:
 
 @pytest.mark.parametrize("skew_ms", [-WALL_MS, 10**15], ids=["1970", "far ahead"])
 def test_a_failing_vantage_with_an_absurd_clock_still_opens(skew_ms: int) -> None:
-    watch, a = _Watch(), MemberLog("a", skew_ms=skew_ms)
+    watch, a = Watch(), MemberLog("a", skew_ms=skew_ms)
     watch.hear(a, *a.start(0, row()), a.results(1, result(FAIL, 0), result(FAIL, 1)))
     watch.look()
     assert watch.look(limits.LONE_PAGE_HELD_MS) == [("opened", _CHECK_DOWN, "web")]
 
 
 def test_opened_and_closed_tell_of_the_same_incident() -> None:
-    watch = _Watch()
+    watch = Watch()
     a, b, c = three_vantages(watch.view, row())
     watch.say(FAIL, a, b, c)
     (opened,) = watch.conclusions.conclude(0, WALL_MS)

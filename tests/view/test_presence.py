@@ -4,7 +4,7 @@ import pytest
 
 from demesh import limits
 from demesh.log.hello import PresenceProfile
-from demesh.view.presence import LastSign, presence
+from demesh.view.presence import LastSign, patience, presence
 from tests.view.build import NEXT_MS, OWN, PASS, MemberLog, deliver, new_view, presence_of, row, votes_of
 
 _SILENT_MS = NEXT_MS + limits.SILENT_AFTER_SUSPECT_MS
@@ -164,3 +164,16 @@ def test_a_new_epoch_carries_the_presence_on() -> None:
     deliver(view, new, new.start(3_000, row()), 100_000)
     assert presence_of(view, new, 100_000) == "alive"
     assert len(view.members()) == 1
+
+
+@pytest.mark.parametrize(("late_p99_ms", "factor"), [(0, 1), (249, 1), (250, 1.5), (999, 1.5), (1_000, 2)])
+def test_an_observer_that_is_late_itself_waits_longer(late_p99_ms: int, factor: float) -> None:
+    assert patience(late_p99_ms) == factor
+    silent_ms = round(25_000 * factor) + limits.SILENT_AFTER_SUSPECT_MS
+    sign = LastSign(0, 25_000)
+    assert presence(sign, silent_ms, patience(late_p99_ms)) == "suspect"
+    assert presence(sign, silent_ms + 1, patience(late_p99_ms)) == "silent"
+
+
+def test_patience_prolongs_no_leave_that_was_taken() -> None:
+    assert presence(LastSign(0, 25_000, back_by_ms=60_000), 60_001, 2) == "silent"

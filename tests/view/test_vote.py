@@ -140,3 +140,22 @@ def test_an_old_failure_is_not_revived_by_a_new_pass() -> None:
     rebooted = replace(_seen(Outcome.PASS, 2), boot8=b"boot0001")
     assert _next(failing, rebooted).vote == Vote.PASS
     assert _next(failing, replace(_seen(Outcome.FAIL, 2), boot8=b"boot0001")).vote == Vote.UNSEEN
+
+
+@pytest.mark.parametrize(
+    ("letters", "flaps"),
+    [
+        ("p" * 21, False),
+        ("p" * 10 + "f" * 11, False),
+        ("pf" * 3, False),  # five changes
+        ("pf" * 3 + "p", True),
+        ("ppff" * 3, False),
+        ("ppff" * 3 + "p", True),
+        ("p" * 10 + "f" * 3 + "p" * 20, False),  # one outage
+        ("pf" * 10 + "p" * 17, True),  # four changes are left of the last twenty
+        ("pf" * 10 + "p" * 18, False),
+        ("pe" * 20, False),  # what could not be run is no result
+    ],
+)
+def test_flapping_is_six_changes_in_twenty_and_ends_below_four(letters: str, flaps: bool) -> None:
+    assert _fold([_LETTERS[letter] for letter in letters]).flapping is flaps
