@@ -425,7 +425,9 @@ class Node:
 
     def _network_told(self, wall_ms: int) -> dict[str, Any]:
         now = self._supervisor.condition
-        return report.network(now.rebuilds, now.problem, now.died_ago_ms, now.down_ms, wall_ms)
+        return report.network(
+            now.rebuilds, now.problem, now.died_ago_ms, now.down_ms, wall_ms, cut_off=self.view.cut_off
+        )
 
     def _hears(self) -> bool:
         return self._supervisor.condition.down_ms is None

@@ -61,7 +61,7 @@ class Stored:
         return {
             **answer,
             "logs": report.logs_told(view, {}, {}, left_off=False),
-            "network": report.network(0, "", None, 0, newest_ms),
+            "network": report.network(0, "", None, 0, newest_ms, cut_off=False),
             "incidents": [],
         }
 

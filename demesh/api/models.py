@@ -193,6 +193,7 @@ class NetworkModel(BaseModel):
     """Whether the answering node is connected with others at all. Its network is built anew whenever it fails."""
 
     running: bool
+    cut_off: bool = Field(description="Whether it looks as if this node, not the others, were cut off.")
     down_since: str | None
     rebuilds: int = Field(description="How often it was built anew since the node started.")
     failed_at: str | None = Field(description="When it failed the last time.")

@@ -50,7 +50,7 @@ def status(
         "nodes": sorted(
             (
                 {
-                    **_node(view, member, names, own_key, now_ms, wall_ms),
+                    **_node(view, member, names, now_ms, wall_ms),
                     "warnings": _warnings(warnings[member.public_key], wall_ms),
                 }
                 for member in view.members()
@@ -60,12 +60,15 @@ def status(
     }
 
 
-def network(rebuilds: int, problem: str, died_ago_ms: int | None, down_ms: int | None, wall_ms: int) -> Json:
+def network(
+    rebuilds: int, problem: str, died_ago_ms: int | None, down_ms: int | None, wall_ms: int, *, cut_off: bool
+) -> Json:
     """How the answering node is connected with the others: `down_ms` is for how long its network does not run, None if it
-    does; `died_ago_ms` when it failed the last time and `problem` why.
+    does; `died_ago_ms` when it failed the last time and `problem` why. `cut_off`: it looks as if this machine had no network.
     """
     return {
         "running": down_ms is None,
+        "cut_off": cut_off,
         "down_since": None if down_ms is None else iso(wall_ms - down_ms),
         "rebuilds": rebuilds,
         "failed_at": None if died_ago_ms is None else iso(wall_ms - died_ago_ms),
@@ -163,7 +166,7 @@ def _warnings(warned: Iterable[Warned], wall_ms: int) -> list[Json]:
     return [{"at": iso(each.wall_ms), "subject": each.subject, "text": each.text} for each in newest(warned, wall_ms)]
 
 
-def _node(view: View, member: Member, names: dict[bytes, str], own_key: bytes, now_ms: int, wall_ms: int) -> Json:
+def _node(view: View, member: Member, names: dict[bytes, str], now_ms: int, wall_ms: int) -> Json:
     hello, bye = member.current.hello, member.current.bye
     back_by_ms = wall_ms - (now_ms - member.sign.at_ms) + bye.back_by_ms if bye else None
     broken = view.broken.get(member.public_key)
@@ -176,7 +179,6 @@ def _node(view: View, member: Member, names: dict[bytes, str], own_key: bytes, n
         "bye": bye.reason if bye else None,
         "back_by": iso(back_by_ms),
         "broken": broken.why if broken else None,
-        "cut_off": view.cut_off if member.public_key == own_key else None,
         "version": hello.version if hello else None,
         "tags": list(hello.tags) if hello else [],
         "addresses": list(hello.addresses) if hello else [],

@@ -83,7 +83,7 @@ class Node:
         return {
             **answer,
             "logs": report.logs_told(self.view, {bytes(16): 40, OWN.log: 1}, {OWN.log: OWN.key}, left_off=False),
-            "network": report.network(1, "A service stopped.", 90_000, 3_000, 1_700_000_002_000),
+            "network": report.network(1, "A service stopped.", 90_000, 3_000, 1_700_000_002_000, cut_off=False),
             "incidents": [{**incident, "labels": {"check": "web"}, "annotations": {}}],
         }
 
