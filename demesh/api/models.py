@@ -118,9 +118,6 @@ class NodeModel(BaseModel):
         description="Until when it is away then, by the answering node's clock.", json_schema_extra=_LOCAL
     )
     broken: str | None = Field(description="Why its votes do not count, or not all of them.")
-    cut_off: bool | None = Field(
-        description="Of the answering node: whether it is cut off from the rest of the world.", json_schema_extra=_LOCAL
-    )
     version: str | None
     tags: list[str]
     addresses: list[str] = Field(description="Where it can be dialled, as multiaddrs.")

@@ -2,6 +2,7 @@
 
 import random
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -11,10 +12,10 @@ from demesh.view.vote import Vote
 from tests.view.build import row
 
 P, F, U = Vote.PASS, Vote.FAIL, Vote.UNSEEN
-_A, _B, _C = b"a", b"b", b"c"
+_A, _B, _C = (bytes([each]) for each in b"abc")
 
 
-def _check(votes: Mapping[bytes, Vote | Said], network: int = 0, **fields: object) -> Asked:
+def _check(votes: Mapping[bytes, Vote | Said], network: int = 0, **fields: Any) -> Asked:
     """A check in network `network`, with what each vantage says of it."""
     said = [each if isinstance(each, Said) else Said(key, each) for key, each in votes.items()]
     return asked(row(**fields), said, [None, f"198.51.{network}.7"])
