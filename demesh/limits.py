@@ -246,6 +246,9 @@ OVERLOADED_LATE_MS = 5_000  # a run that is so late speaks of an overloaded node
 STEADY_MS = (
     600_000  # who was heard for less than this before it vanished is not missed by the rest as a part of the mesh
 )
+KEY_UNSHARED_MS = (
+    60_000  # a member must have been heard for so long before it is believed that its key is in one place only
+)
 UNDECIDED_MS_MAX = 15_000  # a node that sees half of the mesh, or less, and cannot tell why accuses nobody for so long
 PARTITION_VOTES_MS = 120_000  # who vanished with others counts as a vantage that has seen nothing for so long
 CLOCK_SKEW_MS_MAX = 5_000  # more is an incident

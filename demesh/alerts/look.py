@@ -9,7 +9,7 @@ from demesh.alerts.grouping import Group, Grouping
 from demesh.alerts.incident import Incident, Incidents, Seen
 from demesh.alerts.on_checks import DOWN, on_checks, on_groups
 from demesh.alerts.on_keys import on_keys
-from demesh.alerts.on_members import PARTITION, SILENT, idle_vantages, on_members
+from demesh.alerts.on_members import ISOLATED, PARTITION, SILENT, idle_vantages, on_members
 from demesh.alerts.scene import Scene
 
 
@@ -33,5 +33,7 @@ class Rules:
         together = [bytes.fromhex(key) for each in incidents if each.name == PARTITION for key in each.about]
         alone = [bytes.fromhex(each.key) for each in incidents if each.name == SILENT]
         scene.view.seeing.vanished.restore(together, alone, scene.now_ms)
+        if any(each.name == ISOLATED and each.key == scene.own_key.hex() for each in incidents):
+            scene.view.seeing.isolation.restore()
         groups = [each for each in incidents if each.name == DOWN and each.key.startswith("*")]
         self._grouping.restore(Group(bytes.fromhex(each.key[1:]), frozenset(each.about)) for each in groups)

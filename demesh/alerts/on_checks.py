@@ -19,6 +19,7 @@ from demesh.alerts.grouping import Group, Place
 from demesh.alerts.incident import Incident, Seen
 from demesh.alerts.scene import Scene, lasted, listed, pairs
 from demesh.view.checks import CheckView, Vantage
+from demesh.view.presence import HERE
 from demesh.view.verdict import Verdict
 from demesh.view.vote import Vote
 
@@ -121,7 +122,8 @@ def _silent(scene: Scene, check: CheckView, muffled: frozenset[bytes]) -> Seen:
             "vantages": scene.named(stalled),
         }
         wrong = scene.of_check(SILENT, check.row, scene.past(min(dates, default=None)), annotations, severity="warning")
-    return Seen(SILENT, check.row.name, wrong, right=not any(each.stalled for each in check.vantages))
+    here = [each for each in check.vantages if each.presence in HERE]
+    return Seen(SILENT, check.row.name, wrong, right=bool(here) and all(each.told for each in here))
 
 
 def _expiring(scene: Scene, check: CheckView) -> Seen:

@@ -37,7 +37,9 @@ def _shared(scene: Scene, member: Member, *, shared: bool) -> Seen:
             "run. They are one member to the mesh, so neither's silence would be noticed. Stop one of them, move its node.key "
             "and log.db away, and start it again as a node of its own.",
         )
-    return Seen(SHARED, member.public_key.hex(), wrong, not shared)
+    # One of the two may not have been heard yet since we listen.
+    right = member.alive_since_ms is not None and scene.now_ms - member.alive_since_ms >= limits.KEY_UNSHARED_MS
+    return Seen(SHARED, member.public_key.hex(), wrong, not shared and right)
 
 
 def _forked(scene: Scene, member: Member, forks: Mapping[bytes, Fork]) -> Seen:

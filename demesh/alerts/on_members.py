@@ -63,13 +63,9 @@ def _silent(scene: Scene, member: Member, *, blind: bool) -> Seen:
             summary=f"node {subject} is silent",
             description=f"Nothing was heard of {subject} for {quiet_ms // 1_000} s; {_promised(member)}.",
         )
-    return Seen(
-        SILENT,
-        member.public_key.hex(),
-        wrong,
-        state in (Presence.ALIVE, Presence.AWAY),
-        epilogue=_aftermath(scene, member),
-    )
+    heard = member.heard or member.public_key == scene.own_key
+    right = state == Presence.AWAY or (state == Presence.ALIVE and heard)
+    return Seen(SILENT, member.public_key.hex(), wrong, right, epilogue=_aftermath(scene, member))
 
 
 def _promised(member: Member) -> str:

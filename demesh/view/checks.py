@@ -30,7 +30,7 @@ class Vantage:
     """One member's part in a check: its own row of it, its vote now, and the machine behind that.
 
     `excluded` says why its vote does not count; empty if it does. `failing_since_ms` (monotonic) began the run that led to its
-    vote to fail. `stalled`: it is there and runs the check, and no result comes.
+    vote to fail. `told`: its newest result is fresh. `stalled`: it is there and runs the check, and no result comes.
     """
 
     member: Member
@@ -41,6 +41,7 @@ class Vantage:
     excluded: str = ""
     broken: bool = False
     failing_since_ms: int | None = None
+    told: bool = False
     stalled: bool = False
 
     @property
@@ -237,15 +238,25 @@ def _vantage(member: Member, row: PlanRow, standing: Standing, now_ms: int) -> t
     excluded = standing.excluded
     if not excluded and distance and vote == Vote.UNSEEN and state.last and state.last.result.outcome == Outcome.ERROR:
         excluded = "it cannot run this check"
-    expected_ms = max(
-        standing.here_since_ms + fresh_ms(row.interval_ms), _fresh_until_ms(state.last, distance, row.interval_ms)
-    )
-    stalled = standing.presence in HERE and not standing.vanished and now_ms > expected_ms
+    told_until_ms = _fresh_until_ms(state.last, distance, row.interval_ms)
+    expected_ms = max(standing.here_since_ms + fresh_ms(row.interval_ms), told_until_ms)
+    told, here = now_ms <= told_until_ms, standing.presence in HERE and not standing.vanished
     failing_since_ms = None
     if vote == Vote.FAIL and state.since and distance and state.since.boot8 == distance[0]:
         failing_since_ms = state.since.result.up_ms + distance[1]
-    vantage = Vantage(member, row, standing.presence, vote, state, excluded, False, failing_since_ms, stalled)
-    return vantage, min((ms for ms in (counts_until_ms, expected_ms) if ms >= now_ms), default=_FOREVER_MS)
+    vantage = Vantage(
+        member=member,
+        row=row,
+        presence=standing.presence,
+        vote=vote,
+        state=state,
+        excluded=excluded,
+        failing_since_ms=failing_since_ms,
+        told=told,
+        stalled=here and now_ms > expected_ms,
+    )
+    changes_ms = (ms for ms in (counts_until_ms, told_until_ms, expected_ms) if ms >= now_ms)
+    return vantage, min(changes_ms, default=_FOREVER_MS)
 
 
 def _as_broken(vantage: Vantage, reasons: Mapping[bytes, Broken], kind: str) -> Vantage:

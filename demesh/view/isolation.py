@@ -63,10 +63,18 @@ class Isolation:
         self.undecided = False
         """Whether it saw too few to accuse anybody, for a short while."""
         self._since_ms: int | None = None
+        self._restored = False
 
-    def look(self, vanished_ms: int | None, ran: Iterable[Ran], now_ms: int) -> None:
-        """`vanished_ms` as above; `ran` is what this node's checks found since then."""
-        if vanished_ms is None:
+    def restore(self) -> None:
+        """It was cut off before a restart, and is until it has heard of most of the members."""
+        self.cut_off = self._restored = True
+
+    def look(self, vanished_ms: int | None, ran: Iterable[Ran], now_ms: int, *, sees_most: bool = True) -> None:
+        """`vanished_ms` as above; `ran` is what this node's checks found since then. `sees_most`: most of the members have been
+        heard since it listens.
+        """
+        self._restored = self._restored and not sees_most
+        if vanished_ms is None and not self._restored:
             self.cut_off = self.undecided = False
             self._since_ms = None
             return

@@ -39,12 +39,18 @@ class Seeing:
             for each in others
             if presences[each.public_key] in (Presence.SILENT, Presence.SUSPECT)
         }
-        self.vanished.look(gone, now_ms)
+        self.vanished.look(gone, [each.public_key for each in others if not each.heard], now_ms)
         since_ms = vanished_ms(
             Seen(presences[each.public_key], each.sign.at_ms, each.alive_since_ms) for each in others
         )
         own = next((each for each in members if each.public_key == own_key), None)
-        self.isolation.look(since_ms, _ran(own, since_ms) if own and since_ms is not None else (), now_ms)
+        heard = 1 + sum(each.heard for each in others)
+        self.isolation.look(
+            since_ms,
+            _ran(own, since_ms) if own and since_ms is not None else (),
+            now_ms,
+            sees_most=2 * heard > len(members),
+        )
         offsets = {
             each.public_key: ms
             for each in members

@@ -29,17 +29,21 @@ class Vanished:
         self.together: dict[bytes, int] = {}
         """Since when each is known to have vanished with others."""
         self.alone: set[bytes] = set()
+        self._restored: set[bytes] = set()
 
     def restore(self, together: Collection[bytes], alone: Collection[bytes], now_ms: int) -> None:
-        """What was so before a restart stays so, as long as they are silent."""
+        """What was so before a restart stays so until they are heard, though nobody is silent who had no time to speak yet."""
         self.together.update(dict.fromkeys(together, now_ms))
         self.alone.update(alone)
+        self._restored.update(together, alone)
 
-    def look(self, gone: Mapping[bytes, Gone], now_ms: int) -> None:
-        """`gone` are all who are silent or suspect now."""
+    def look(self, gone: Mapping[bytes, Gone], unheard: Collection[bytes], now_ms: int) -> None:
+        """`gone` are all who are silent or suspect now, `unheard` the members that were not heard since this node listens."""
         silent = {key: each for key, each in gone.items() if not each.suspect}
-        self.together = {key: since_ms for key, since_ms in self.together.items() if key in silent}
-        self.alone &= silent.keys()
+        self._restored.intersection_update(unheard)
+        kept = silent.keys() | self._restored
+        self.together = {key: since_ms for key, since_ms in self.together.items() if key in kept}
+        self.alone &= kept
         for key, each in sorted(silent.items()):
             if key in self.together or key in self.alone:
                 continue

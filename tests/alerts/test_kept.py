@@ -8,7 +8,7 @@ from demesh.alerts.conclusions import Conclusions
 from demesh.alerts.incident import Incident, Labels
 from demesh.alerts.kept import decode_incidents, encode_incidents
 from tests.alerts.watch import Watch
-from tests.view.build import FAIL, OWN, PASS, WALL_MS, deliver, new_view, row, three_vantages
+from tests.view.build import FAIL, OWN, PASS, WALL_MS, MemberLog, deliver, new_view, row, three_vantages
 
 _DOWN = "DemeshCheckDown"
 _LABELS: st.SearchStrategy[Labels] = st.dictionaries(st.text(max_size=9), st.text(max_size=9), max_size=3).map(
@@ -86,3 +86,36 @@ def test_a_check_that_is_gone_when_it_starts_takes_its_incident_with_it() -> Non
     watch = _restarted()
     three_vantages(watch.view, row("other"))
     assert watch.look(1_000) == [("closed", _DOWN, "web")]
+
+
+def test_a_silence_ends_with_a_voice_and_not_with_the_restart_of_who_noticed_it() -> None:
+    incident = Incident("DemeshNodeSilent", MemberLog("a").key.hex(), "a", WALL_MS, (), ())
+    watch, a = Watch(), MemberLog("a")
+    watch.view.load(a.key, a.start(0, row()))
+    watch.conclusions.restore([incident], 0, WALL_MS)
+    assert watch.look(1_000) == []
+    assert watch.look(120_000) == []
+    watch.hear(a, a.results(120_000))
+    assert watch.look() == [("closed", "DemeshNodeSilent", "a")]
+
+
+def test_those_that_vanished_together_are_not_told_of_anew_by_who_restarts() -> None:
+    a, b = MemberLog("a"), MemberLog("b")
+    about = (a.key.hex(), b.key.hex())
+    watch = Watch()
+    for member in (a, b):
+        watch.view.load(member.key, member.start(0, row()))
+    watch.conclusions.restore([Incident("DemeshPartition", "mesh", "a, b", WALL_MS, (), (), about)], 0, WALL_MS)
+    assert [watch.look(at_ms) for at_ms in (1_000, 70_000, 200_000)] == [[], [], []]
+    assert watch.named() == [("DemeshPartition", "a, b")]
+
+
+def test_who_was_cut_off_is_until_it_hears_the_others() -> None:
+    own, a = MemberLog("own"), MemberLog("a")
+    watch = Watch()
+    watch.view.load(a.key, a.start(0, row()))
+    watch.hear(own, *own.start(0))
+    watch.conclusions.restore([Incident("DemeshNodeIsolated", own.key.hex(), "own", WALL_MS, (), ())], 0, WALL_MS)
+    assert [watch.look(at_ms) for at_ms in (1_000, 70_000, 200_000)] == [[], [], []]
+    watch.hear(a, a.results(200_000))
+    assert watch.look() == [("closed", "DemeshNodeIsolated", "own")]

@@ -446,7 +446,7 @@ def _forked(machine: Machine) -> set[str]:
 
 def same_everywhere(machine: Machine) -> dict[str, list[Any]]:
     """What `demesh status --json` tells that is not the observer's own: neither dates by its clock (nor warnings and forks, which
-    are told for a day by it) nor what it looks up now and then (uptime, latency)."""
+    are told for a day by it, and clocks that are still off) nor what it looks up now and then (uptime, latency)."""
     said = machine.node.status()
     return {
         "checks": [
@@ -457,7 +457,9 @@ def same_everywhere(machine: Machine) -> dict[str, list[Any]]:
             {key: value for key, value in each.items() if key not in ("seen_at", "warnings")} for each in said["nodes"]
         ],
         "incidents": [
-            (each["name"], each["subject"]) for each in said["incidents"] if each["name"] != "DemeshLogForked"
+            (each["name"], each["subject"])
+            for each in said["incidents"]
+            if each["name"] not in ("DemeshLogForked", "DemeshClockSkew")
         ],
     }
 

@@ -114,7 +114,7 @@ class Alertmanager:
         changed: list[tuple[str, str, bool]] = []
         for each in json.loads(document):
             labels = each["labels"]
-            name, subject = labels["alertname"], labels.get("check") or labels["node"]
+            name, subject = labels["alertname"], labels.get("check") or labels.get("node", "")
             ends_at = (datetime.fromisoformat(each["endsAt"]).timestamp() * 1_000 - self.wall_ms) / 1_000
             alert = self.alerts.setdefault((name, subject), Alert(ends_at))
             alert.ends_at, alert.sent_by[sender] = ends_at, trio.current_time()

@@ -15,52 +15,54 @@ def _gone(heard_ms: int, *, suspect: bool = False) -> Gone:
 
 def test_one_that_is_silent_is_alone() -> None:
     vanished = Vanished()
-    vanished.look({_A: _gone(0)}, 35_000)
+    vanished.look({_A: _gone(0)}, (), 35_000)
     assert (vanished.alone, vanished.together) == ({_A}, {})
 
 
 def test_those_last_heard_at_about_one_time_vanished_together() -> None:
     vanished = Vanished()
-    vanished.look({_A: _gone(0), _B: _gone(12_500), _C: _gone(40_000)}, 80_000)
+    vanished.look({_A: _gone(0), _B: _gone(12_500), _C: _gone(40_000)}, (), 80_000)
     assert vanished.together == {_A: 80_000, _B: 80_000}
     assert vanished.alone == {_C}
 
 
 def test_one_waits_while_another_that_may_follow_is_suspect() -> None:
     vanished = Vanished()
-    vanished.look({_A: _gone(0), _B: _gone(9_000, suspect=True)}, 35_000)
+    vanished.look({_A: _gone(0), _B: _gone(9_000, suspect=True)}, (), 35_000)
     assert (vanished.alone, vanished.together) == (set(), {})
-    vanished.look({_A: _gone(0), _B: _gone(9_000)}, 44_000)
+    vanished.look({_A: _gone(0), _B: _gone(9_000)}, (), 44_000)
     assert vanished.together.keys() == {_A, _B}
 
 
 def test_a_suspicion_that_ends_well_leaves_the_other_alone() -> None:
     vanished = Vanished()
-    vanished.look({_A: _gone(0), _B: _gone(9_000, suspect=True)}, 35_000)
-    vanished.look({_A: _gone(0)}, 36_000)
+    vanished.look({_A: _gone(0), _B: _gone(9_000, suspect=True)}, (), 35_000)
+    vanished.look({_A: _gone(0)}, (), 36_000)
     assert vanished.alone == {_A}
 
 
 def test_the_last_of_those_that_vanished_together_still_belongs_to_that() -> None:
     vanished = Vanished()
-    vanished.look({_A: _gone(0), _B: _gone(0)}, 35_000)
-    vanished.look({_B: _gone(0)}, 60_000)
+    vanished.look({_A: _gone(0), _B: _gone(0)}, (), 35_000)
+    vanished.look({_B: _gone(0)}, (), 60_000)
     assert (vanished.alone, vanished.together) == (set(), {_B: 35_000})
-    vanished.look({}, 70_000)
+    vanished.look({}, (), 70_000)
     assert vanished.together == {}
 
 
 def test_who_was_told_of_alone_stays_so_when_another_follows() -> None:
     vanished = Vanished()
-    vanished.look({_A: _gone(0)}, 35_000)
-    vanished.look({_A: _gone(0), _B: _gone(10_000)}, 46_000)
+    vanished.look({_A: _gone(0)}, (), 35_000)
+    vanished.look({_A: _gone(0), _B: _gone(10_000)}, (), 46_000)
     assert vanished.alone == {_A, _B}
 
 
 def test_after_a_restart_what_was_told_is_not_told_otherwise() -> None:
     vanished = Vanished()
     vanished.restore([_A], [_B], 0)
-    vanished.look({_A: _gone(0), _B: _gone(0), _C: _gone(0)}, 60_000)
+    vanished.look({}, [_A, _B], 10_000)
+    assert (vanished.together.keys(), vanished.alone) == ({_A}, {_B}), "nobody is silent yet, and nobody was heard"
+    vanished.look({_A: _gone(0), _B: _gone(0), _C: _gone(0)}, (), 60_000)
     assert vanished.together.keys() == {_A, _C}
     assert vanished.alone == {_B}
 
@@ -76,7 +78,7 @@ def test_nobody_is_both_and_only_who_is_silent_is_either(events: list[tuple[byte
             gone.pop(key, None)
         else:
             gone[key] = _gone(heard_ms, suspect=suspect)
-        vanished.look(gone, now_ms)
+        vanished.look(gone, (), now_ms)
         silent = {each for each, found in gone.items() if not found.suspect}
         assert vanished.alone.isdisjoint(vanished.together)
         assert vanished.alone | vanished.together.keys() <= silent
