@@ -67,17 +67,20 @@ def get_json(url: str) -> Any:
 
 
 class WebServer:
-    """Answers GET with `status`, and remembers what is posted to it as JSON."""
+    """Answers GET with `status`, or with what `answers` has for who says in `X-From` who it is; remembers what is posted to it
+    as JSON.
+    """
 
     def __init__(self) -> None:
         self.status = 200
+        self.answers: dict[str, int] = {}
         self.posted: list[Any] = []
         outer = self
 
         class Handler(BaseHTTPRequestHandler):
             def do_GET(self) -> None:
                 body = b"Welcome\n"
-                self.send_response(outer.status)
+                self.send_response(outer.answers.get(self.headers.get("X-From", ""), outer.status))
                 self.send_header("Content-Length", str(len(body)))
                 self.end_headers()
                 self.wfile.write(body)
