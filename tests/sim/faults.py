@@ -505,6 +505,28 @@ async def _unreachable(simulation: "Simulation", rng: random.Random) -> None:
     simulation.story.tell("world", f"{target.name} can be reached from {_names(machines)}")
 
 
+@_fault("uplink", 400)
+async def _uplink(simulation: "Simulation", rng: random.Random) -> None:
+    """A node is cut off from everything: the others, the targets, the Alertmanager."""
+    async with _one(simulation, rng) as machine:
+        if machine is None:
+            return
+        alertmanager, times = simulation.world.alertmanager, [trio.current_time(), float("inf")]
+        for target in simulation.world.targets.values():
+            target.unreachable.setdefault(machine.name, []).append(times)
+        alertmanager.unreachable.add(machine.name)
+        simulation.oracle.uplink_lost(machine)
+        links = split(simulation.addresses(), [machine.address])
+        try:
+            async with _weather(simulation, Weather("cut", 1, links), f"{machine.name} is cut off from everything"):
+                await trio.sleep(rng.choice([rng.uniform(5, 60), rng.uniform(60, 300)]))
+        finally:
+            simulation.oracle.uplink_back(machine)
+            times[1] = trio.current_time()
+            alertmanager.unreachable.discard(machine.name)
+            alertmanager.disturbed_at[machine.name] = times[1]
+
+
 @_fault("alertmanager", 500)
 async def _alertmanager(simulation: "Simulation", rng: random.Random) -> None:
     alertmanager = simulation.world.alertmanager

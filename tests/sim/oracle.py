@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 import trio
 
+from demesh import limits
 from demesh.errors import DemeshError, StoreError
 from demesh.log.entry import Entry
 from demesh.log.store import Store
@@ -17,7 +18,7 @@ from demesh.mesh.gossip import read_message
 from demesh.view.presence import Presence
 from tests.sim.machine import Machine
 from tests.sim.virtual import PROCESS
-from tests.sim.world import Spell, State, Target
+from tests.sim.world import Spell, State, Target, names_in
 
 if TYPE_CHECKING:
     from tests.sim.simulation import Simulation
@@ -26,15 +27,15 @@ NOT_BUILT = {
     "a clock that is years off": "What is forgotten is decided by the date. A node that starts with a clock that is years ahead "
     "forgets results at once, and of an author whose clock is years behind everybody forgets the hours that are not signed yet. "
     "So after `wall-years`, `since` of a check may differ where logs were shortened, and history made anew is not compared.",
-    "isolation": "A node that sees no others takes what it sees alone for the truth: nothing notices yet that it is the one that "
-    "is cut off. So a target that only some nodes cannot reach may be called down while anything disturbs the mesh.",
+    "isolation without an anchor": "A node that sees no others, has no anchor and few targets takes what it sees alone for the "
+    "truth, since a false page is better than none. So a target that only some nodes cannot reach may be called down while "
+    "anything disturbs the mesh.",
     "relayed life": "While gossip drops everything, others are heard of through sync alone, which asks one peer every half a "
     "minute and three when somebody is suspect: such a link promises no timely sign of life.",
-    "incidents across a restart": "A node that starts knows no incident: one that ended while it was down it never calls "
-    "resolved; its alerts end by themselves.",
 }
 """What the oracle allows because docs/architecture.md does not promise it yet, and why."""
 
+_ALL_IS_NOT_WELL = ("DemeshNodeIsolated", "DemeshVantageBroken", "DemeshCheckSilent", "DemeshKeyShared")
 _SLACK_SECONDS = 15
 _CLOCK_SECONDS = 5
 _LOSSY_SECONDS = 100  # what sync may add where broadcasts are lost
@@ -83,6 +84,8 @@ class Oracle:
         """Of the entries of machines that were set back, all that they have stored in one place."""
         self._known = _Life()
         self._disk_bad_at: dict[str, float] = {}
+        self._cut_off: dict[str, float] = {}
+        """Since when machines that had been well reach nobody and nothing."""
 
     def violate(self, promise: str, who: str, what: str) -> None:
         if self.violation is None:
@@ -174,13 +177,20 @@ class Oracle:
             self._end_of_silence_told(machine, subject)
         elif fires and name == "DemeshNodeSilent":
             self._silence_told(machine, subject)
+        elif fires and name == "DemeshPartition":
+            summary = self._simulation.world.alertmanager.alerts[name, subject].summaries[machine.name]
+            for each in sorted(names_in(summary)):
+                self._silence_told(machine, each)
         elif fires and name == "DemeshCheckDown":
             self._outage_told(machine, subject)
+        elif fires and name in _ALL_IS_NOT_WELL:
+            self._told_though_all_is_well(machine, name)
 
     # What is looked at again and again
 
     def look_often(self) -> None:
         self._presences()
+        self._cut_off_blame_nobody()
         for machine in self._simulation.machines:
             self._io_error_ends(machine)
 
@@ -272,7 +282,7 @@ class Oracle:
                 if now - since <= self._promise_seconds(observer, subject, since) + slack:
                     continue
                 self.count("silence is told")
-                if not alertmanager.fires("DemeshNodeSilent", subject.name):
+                if not alertmanager.tells_of_silence(subject.name):
                     what = f"nobody has told that {subject.name} is dead for {now - subject.dead_since:.0f} s"
                     self.violate("No missed alarm.", observer.name, what)
 
@@ -282,6 +292,46 @@ class Oracle:
         member = observer.node.view.member(subject.key)
         unheard = member is None or not member.heard or subject.dead_since is None or since > subject.dead_since
         return promise * (2 if unheard else 1)
+
+    def uplink_lost(self, machine: Machine) -> None:
+        """It reaches nobody and nothing from now on."""
+        steady = self._steady(machine, limits.STEADY_MS / 1_000 + 60)
+        if len(steady) == len(self._simulation.machines) > 1 and self._settled(limits.STEADY_MS / 1_000 + 60):
+            self._cut_off[machine.name] = trio.current_time()
+
+    def uplink_back(self, machine: Machine) -> None:
+        self._cut_off.pop(machine.name, None)
+
+    def _cut_off_blame_nobody(self) -> None:
+        """Who was well, and has an anchor, knows that it is itself that is cut off."""
+        scenario = self._simulation.scenario
+        for machine in self._simulation.machines:
+            since = self._cut_off.get(machine.name)
+            if since is None or not machine.live or not any(check.anchor for check in machine.running.checks):
+                continue
+            self.count("cut off")
+            now, incidents = trio.current_time(), machine.node.status()["incidents"]
+            for check in machine.running.checks:
+                target = self._simulation.world.targets[check.probe.target]
+                blamed = ("DemeshCheckDown", check.name) in [(each["name"], each["subject"]) for each in incidents]
+                if blamed and not target.was_bad(since - 1_200, now):
+                    self.violate("Unreachable is not down.", machine.name, f"it is cut off, and blames {check.name}")
+            slack = 60 + 2 * scenario.promise_seconds + max(each.interval_ms for each in scenario.checks) / 1_000
+            if now - since > slack and not any(each["name"] == "DemeshNodeIsolated" for each in incidents):
+                what = f"it is cut off for {now - since:.0f} s and does not know it"
+                self.violate("Unreachable is not down.", machine.name, what)
+
+    def _told_though_all_is_well(self, machine: Machine, name: str) -> None:
+        simulation = self._simulation
+        window = 2 * max(each.interval_ms for each in simulation.scenario.checks) / 1_000 + 120
+        window += 2 * simulation.scenario.promise_seconds
+        now, targets = trio.current_time(), simulation.world.targets.values()
+        unreached = any(
+            target.was_unreachable(each.name, now - window, now) for target in targets for each in simulation.machines
+        )
+        calm = len(self._steady(machine, window)) == len(simulation.machines) and self._settled(window)
+        if calm and not unreached and not simulation.twins:
+            self.violate("No false alarm.", machine.name, f"it tells of {name}, though nothing is wrong")
 
     def _silence_told(self, machine: Machine, subject: str) -> None:
         self.count("silence alarms")

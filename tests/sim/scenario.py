@@ -76,7 +76,13 @@ def scenario(seed: int, nodes: int, minutes: int, only: frozenset[str] | None = 
     """`only` names the kinds of faults that may happen at all; None: any."""
     rng = random.Random(seed)
     flush_seconds = rng.choice([5, 10, 20, 30, 30, 60])
-    targets = tuple(_target(f"t{index}", rng, minutes * 60.0) for index in range(rng.randint(1, 2)))
+    count = rng.choice([1, 2, 2, 4])
+    targets = [_target(f"t{index}", rng, minutes * 60.0, f"198.51.{index}.1") for index in range(count)]
+    if rng.random() < 0.3:
+        targets = _burning(targets, rng, minutes * 60.0)
+    anchor = Target("anchor", (), "203.0.113.1") if rng.random() < 0.5 else None
+    if anchor is not None:
+        targets.append(anchor)
     checks = tuple(
         Check(
             f"check-{target.name}",
@@ -85,6 +91,7 @@ def scenario(seed: int, nodes: int, minutes: int, only: frozenset[str] | None = 
             retry_interval_ms=rng.choice([2_000, 10_000]),
             fail_after=rng.choice([1, 2, 2, 3]),
             recover_after=rng.choice([1, 2]),
+            anchor=target is anchor,
         )
         for target in targets
     )
@@ -102,7 +109,7 @@ def scenario(seed: int, nodes: int, minutes: int, only: frozenset[str] | None = 
         latency_seconds=rng.choice([0.002, 0.02, 0.1]),
         wall_ms=_NOON_MS + rng.randrange(-_DAY_MS, _DAY_MS) // HOUR_MS * HOUR_MS - rng.randrange(0, 900_000),
         checks=checks,
-        targets=targets,
+        targets=tuple(targets),
         faults={kind: mean for kind, mean in faults.items() if only is None or kind in only},
         drifting=rng.random() < 0.5,
         slow_disk=rng.random() < 0.2,
@@ -116,7 +123,26 @@ def _late(rng: random.Random, nodes: int, minutes: int) -> tuple[tuple[str, floa
     return ((f"n{rng.randrange(1, nodes)}", rng.uniform(0.1, 0.4) * minutes * 60),)
 
 
-def _target(name: str, rng: random.Random, seconds: float) -> Target:
+def _burning(targets: list[Target], rng: random.Random, seconds: float) -> list[Target]:
+    """The same, all down at once for a while: their data centre burns."""
+    until = seconds - min(SETTLING_SECONDS, seconds / 2)
+    start = rng.uniform(0, until)
+    end = min(until, start + rng.uniform(60, 400))
+    spell = Spell(start, end, State.DOWN)
+    return [
+        Target(
+            each.name,
+            sorted(
+                [*(other for other in each.spells if other.end <= start or other.start >= end), spell],
+                key=lambda one: one.start,
+            ),
+            each.address,
+        )
+        for each in targets
+    ]
+
+
+def _target(name: str, rng: random.Random, seconds: float, address: str) -> Target:
     """A target that is up most of the time, and at the end."""
     spells: list[Spell] = []
     at = rng.expovariate(1 / 400)
@@ -125,4 +151,4 @@ def _target(name: str, rng: random.Random, seconds: float) -> Target:
         end = min(until, at + rng.uniform(30, 400))
         spells.append(Spell(at, end, rng.choice([State.DOWN, State.DOWN, State.SLOW, State.FLAPPING])))
         at = end + rng.expovariate(1 / 400)
-    return Target(name, spells)
+    return Target(name, spells, address)

@@ -33,9 +33,10 @@ class Spell:
 
 
 class Target:
-    def __init__(self, name: str, spells: Iterable[Spell]) -> None:
+    def __init__(self, name: str, spells: Iterable[Spell], address: str = "198.51.100.1") -> None:
         """`spells` are those in which it is not up, in order."""
         self.name = name
+        self.address = address
         self.spells = tuple(spells)
         self._starts = [spell.start for spell in self.spells]
         self.unreachable: dict[str, list[list[float]]] = {}
@@ -65,15 +66,20 @@ class Target:
         now = trio.current_time()
         if not self.is_reachable(node, now):
             await trio.sleep(timeout_ms / 1_000)
-            return ProbeResult(Outcome.TIMEOUT, detail=f"no answer within {timeout_ms} ms")
+            return ProbeResult(Outcome.TIMEOUT, detail=f"no answer within {timeout_ms} ms", address=self.address)
         state = self.state(now)
         if state == State.SLOW:
             await trio.sleep_forever()
         if state == State.DOWN:
-            return ProbeResult(Outcome.FAIL, detail="connection refused")
+            return ProbeResult(Outcome.FAIL, detail="connection refused", address=self.address)
         if state == State.FLAPPING and rng.random() < 0.5:
             return ProbeResult(Outcome.MISMATCH, detail="status is 503, expected 200-299")
-        return ProbeResult(Outcome.PASS, rng.randrange(1_000, 100_000))
+        return ProbeResult(Outcome.PASS, rng.randrange(1_000, 100_000), address=self.address)
+
+
+def names_in(summary: str) -> set[str]:
+    """The names in what is said of those that vanished together."""
+    return set(summary.removesuffix(" vanished together").split(", "))
 
 
 @dataclass(slots=True)
@@ -81,6 +87,8 @@ class Alert:
     """What an Alertmanager knows of one alert: until when it fires (true time), and who sent it last when."""
 
     ends_at: float
+    summaries: dict[str, str] = field(default_factory=dict[str, str])
+    """What each sender said of it last."""
     sent_by: dict[str, float] = field(default_factory=dict[str, float])
 
 
@@ -101,6 +109,12 @@ class Alertmanager:
         alert = self.alerts.get((name, subject))
         return alert is not None and alert.ends_at > trio.current_time()
 
+    def tells_of_silence(self, subject: str) -> bool:
+        """Whether it is known that a node is silent, by itself or with others."""
+        together = self.alerts.get(("DemeshPartition", ""))
+        named = together is not None and any(subject in names_in(each) for each in together.summaries.values())
+        return self.fires("DemeshNodeSilent", subject) or (named and self.fires("DemeshPartition", ""))
+
     def reached_since(self, node: str) -> float:
         if self.away or node in self.unreachable:
             return float("inf")
@@ -118,6 +132,7 @@ class Alertmanager:
             ends_at = (datetime.fromisoformat(each["endsAt"]).timestamp() * 1_000 - self.wall_ms) / 1_000
             alert = self.alerts.setdefault((name, subject), Alert(ends_at))
             alert.ends_at, alert.sent_by[sender] = ends_at, trio.current_time()
+            alert.summaries[sender] = each["annotations"]["summary"]
             fires, key = ends_at > trio.current_time(), (sender, name, subject)
             if fires != (key in self.firing):
                 changed.append((name, subject, fires))
