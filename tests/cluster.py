@@ -107,6 +107,10 @@ class Member:
                 await self.node.ready.wait()
                 task_status.started()
 
+    def sleep(self, ms: int) -> None:
+        """The machine was suspended for so long: its monotonic clock stood still, the others went on."""
+        self._clock.slept_ms += ms
+
     def snapshot(self) -> bytes:
         """The store as it is on the disk now; the node does not run."""
         return self._file.read_bytes()

@@ -59,10 +59,18 @@ class FakeClock:
 
 
 class TrioClock(FakeClock):
-    """Shows the time of trio's clock, which in tests is virtual."""
+    """Shows the time of trio's clock, which in tests is virtual. `slept_ms`: for how long the machine was suspended."""
+
+    slept_ms = 0
 
     def monotonic_ms(self) -> int:
         return round(trio.current_time() * 1_000)
+
+    def up_ms(self) -> int:
+        return super().up_ms() + self.slept_ms
+
+    def wall_ms(self) -> int:
+        return super().wall_ms() + self.slept_ms
 
 
 def key_of(owner: str) -> SigningKey:

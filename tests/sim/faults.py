@@ -321,7 +321,7 @@ async def _deny(simulation: "Simulation", rng: random.Random) -> None:
 async def _stall(simulation: "Simulation", rng: random.Random) -> None:
     async with _one(simulation, rng) as machine:
         if machine:
-            seconds = rng.choice([rng.uniform(0.5, 5), rng.uniform(5, 90)])
+            seconds = rng.choice([rng.uniform(0.5, 5), rng.uniform(5, 90), rng.uniform(90, 300)])
             simulation.story.tell(machine.name, f"stands still for {seconds:.1f} s")
             machine.hold()
             try:
