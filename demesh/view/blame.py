@@ -101,25 +101,20 @@ def _contradicted(checks: Collection[Asked]) -> Iterable[tuple[bytes, Broken]]:
         if len({each.network for each in failed} - {None}) < limits.INDEPENDENT_NETWORKS_MIN:
             continue
         compared = [each for each in checks if _is_compared(each.said, vantage)]
-        if 2 * len(failed) > len(compared):
+        guilty: dict[str, str] = {}
+        for kind in sorted({each.kind for each in failed}):
+            of_kind = [each for each in failed if each.kind == kind]
+            if _is_guilty(of_kind, like := [each for each in compared if each.kind == kind]):
+                guilty[kind] = f"{kind}: {_sentence(of_kind, like)}"
+        if guilty and guilty.keys() != {each.kind for each in compared}:
+            yield vantage, Broken("; ".join(guilty.values()), frozenset(guilty))
+        elif guilty or _is_guilty(failed, compared):
             yield vantage, Broken(_sentence(failed, compared))
-            continue
-        kinds = {each.kind for each in failed}
-        guilty = {
-            kind: (of_kind, [each for each in compared if each.kind == kind])
-            for kind in kinds
-            if _is_guilty(of_kind := [each for each in failed if each.kind == kind], compared, kind)
-        }
-        if guilty:
-            why = "; ".join(f"{kind}: {_sentence(*guilty[kind])}" for kind in sorted(guilty))
-            yield vantage, Broken(why, frozenset(guilty))
 
 
-def _is_guilty(failed: Sequence[Asked], compared: Sequence[Asked], kind: str) -> bool:
+def _is_guilty(failed: Sequence[Asked], compared: Sequence[Asked]) -> bool:
     networks = {each.network for each in failed} - {None}
-    return len(networks) >= limits.INDEPENDENT_NETWORKS_MIN and 2 * len(failed) > sum(
-        each.kind == kind for each in compared
-    )
+    return len(networks) >= limits.INDEPENDENT_NETWORKS_MIN and 2 * len(failed) > len(compared)
 
 
 def _alone_with(said: Sequence[Said]) -> list[bytes]:
