@@ -63,6 +63,7 @@ class Stored:
             "logs": report.logs_told(view, {}, {}, left_off=False),
             "network": report.network(0, "", None, 0, newest_ms),
             "incidents": [],
+            "sinks": [],
         }
 
     def members(self) -> list[dict[str, Any]]:

@@ -12,6 +12,7 @@ from demesh.identity import peer_id
 from demesh.log.state import LogState
 from demesh.view.checks import CheckView, Vantage
 from demesh.view.fold import View
+from demesh.view.hours import Hours
 from demesh.view.member import Member
 from demesh.view.names import names_of_everyone, shown_names
 from demesh.view.presence import Presence
@@ -115,6 +116,8 @@ def _check(check: CheckView, past: Past, names: dict[bytes, str]) -> Json:
         "certificate_expires_at": iso(min(expiries) * 1_000) if expiries else None,
         "uptime": {window: _uptime(past.uptime.get(window)) for window in WINDOWS},
         "latency_ms": {label: round(value, 1) for label, value in past.latency_ms.items()},
+        "hours": _hours(past.hours),
+        "quorum": check.tally.quorum,
         "vantages": sorted((_vantage(each, names) for each in check.vantages), key=lambda vantage: vantage["node"]),
     }
 
@@ -124,6 +127,13 @@ def _uptime(uptime: Uptime | None) -> Json:
         return {"ratio": None, "coverage": 0.0}
     ratio = None if uptime.ratio is None else _rounded(uptime.ratio, _RATIO_DIGITS)
     return {"ratio": ratio, "coverage": _rounded(uptime.coverage, _COVERAGE_DIGITS)}
+
+
+def _hours(hours: Hours | None) -> Json | None:
+    """As columns: with a thousand checks a key for each hour would be most of the answer."""
+    if hours is None:
+        return None
+    return {"from": iso(hours.first_ms), "up_ratio": hours.up_ratio, "coverage": hours.coverage}
 
 
 def _rounded(share: float, digits: int) -> float:
