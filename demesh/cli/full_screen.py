@@ -14,13 +14,13 @@ from contextlib import contextmanager, suppress
 from types import FrameType
 from typing import Any
 
-from demesh.cli.table import Line, painted, width
+from demesh.cli.table import Line, painted, text_width, width
 from demesh.cli.watching import Woken
 
 _ENTER = "\x1b[?1049h\x1b[?25l\x1b[?7l"  # the alternate screen, no cursor, no wrapping
 _LEAVE = "\x1b[?7h\x1b[?25h\x1b[?1049l"
-_BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[J\x1b[?2026l"  # a terminal that knows 2026 shows all in between at once
-_END_OF_LINE = "\x1b[K"
+_BEGIN, _END = "\x1b[?2026h\x1b[H", "\x1b[?2026l"  # a terminal that knows 2026 shows all in between at once
+_END_OF_LINE, _END_OF_SCREEN = "\x1b[K", "\r\n\x1b[J"
 _QUIT_KEYS = b"qQ\x03\x04"
 
 
@@ -67,8 +67,10 @@ class FullScreen:
     def show(self, lines: Sequence[Line]) -> None:
         """Draw a frame. It should be of no more lines than there are."""
         if self._is_screen:
-            ended = f"{_END_OF_LINE}\r\n".join(map(painted, lines))
-            self._write(f"{_BEGIN}{ended}{_END_OF_LINE}{_END}")
+            columns, lines_max = self.size()
+            drawn = "\r\n".join(_wiped(line, columns) for line in lines)
+            wiped = "" if len(lines) == lines_max else _END_OF_SCREEN
+            self._write(f"{_BEGIN}{drawn}{wiped}{_END}")
         else:
             self._write("".join(f"{painted(line)}\n" for line in (*lines, ())))
 
@@ -105,6 +107,12 @@ class FullScreen:
         data = text.encode(sys.stdout.encoding or "utf-8", "replace")
         while data:
             data = data[os.write(sys.stdout.fileno(), data) :]
+
+
+def _wiped(line: Line, columns: int) -> str:
+    """A line, and what the frame before left behind it; behind a whole one that would be its own last character."""
+    wide = sum(text_width(text) for text, _ in line)
+    return painted(line) + (_END_OF_LINE if wide < columns else "")
 
 
 def _heed(_signal: int, _frame: FrameType | None) -> None:

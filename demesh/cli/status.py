@@ -11,7 +11,7 @@ import click
 from demesh import limits
 from demesh.cli import options
 from demesh.cli.client import ask
-from demesh.cli.status_checks import Wanted, matching, shown, up_shown_max
+from demesh.cli.status_checks import Room, Wanted, matching, shown, up_shown_max
 from demesh.cli.status_screen import Asked, screen
 from demesh.cli.table import Cell, flow, say, width
 from demesh.cli.terminal import ago, printable
@@ -78,7 +78,7 @@ def status(
         checks = shown(answer["checks"], wanted) if names or only_down else answer["checks"]
         click.echo(json.dumps({**answer, "checks": checks}, indent=2))
     else:
-        for line in screen(printable(answer), wanted, asked, width()):
+        for line in screen(printable(answer), wanted, asked, Room(width())):
             say(*line)
     sys.exit(exit_code(answer, names))
 
@@ -105,7 +105,7 @@ def _stored(home: Home) -> tuple[dict[str, Any], Asked]:
 
 
 def exit_code(answer: dict[str, Any], names: Sequence[str] = ()) -> int:
-    """2 if anything is down, else 1 if anything is partial or the like or a node silent, else 3 if anything is unknown, else 0."""
+    """2 if anything is down, else 1 if anything is partial or the like or a node silent, else 3 if anything is unknown."""
     codes = {_EXIT_CODES.get(check["state"], 3) for check in matching(answer["checks"], names)}
     if not names and any(node["presence"] == "silent" for node in answer["nodes"]):
         codes.add(1)
@@ -137,16 +137,19 @@ def frame(
     """A screen of at most `lines_max` lines: checks that are up give way first."""
     if answer is None:
         return flow([(f"No answer yet: {asked.problem} It is asked again and again.", "yellow")], columns)[:lines_max]
-    lines = screen(answer, wanted, asked, columns)
-    if lines_max is None or len(lines) <= lines_max:
-        return lines
-    over = len(lines) - lines_max
-    up_shown = up_shown_max(answer["checks"], wanted)
-    for up_max in (up_shown - over, up_shown - over - 1, 0):  # the line that tells of the others is one more
-        lines = screen(answer, wanted, asked, columns, max(0, up_max))
+    if lines_max is None:
+        return screen(answer, wanted, asked, Room(columns))
+    lines = screen(answer, wanted, asked, Room(columns, None, lines_max))
+    over, up_shown = len(lines) - lines_max, up_shown_max(answer["checks"], wanted)
+    for up_max in (
+        (up_shown - over, up_shown - over - 1, 0) if over > 0 else ()
+    ):  # to tell of the others is one line more
+        lines = screen(answer, wanted, asked, Room(columns, max(0, up_max), lines_max))
         if len(lines) <= lines_max:
-            return lines
-    more = (f"… {len(lines) - lines_max + 1} lines more than fit here: enlarge it, or name checks", "yellow")
+            break
+    if len(lines) <= lines_max:
+        return lines
+    more = ("… more than there is room for: enlarge it, or name checks", "yellow")
     return [*lines[: lines_max - 1], *flow([more], columns)[:1]]
 
 

@@ -7,37 +7,18 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from fnmatch import fnmatchcase
-from itertools import groupby
-from typing import Any
 
 from demesh.cli import bars
+from demesh.cli.status_vantages import INDENT, STATES, WELL, Json, reasons, seen_by
 from demesh.cli.table import Cell, flow, table, text_width
-from demesh.cli.terminal import ago, count
+from demesh.cli.terminal import ago
 from demesh.config.duration import format_duration
 
-Json = dict[str, Any]
-
-STATES = {
-    "down": ("✖", "bold red"),
-    "partial": ("◐", "yellow"),
-    "silent": ("○", "yellow"),
-    "flapping": ("↯", "yellow"),
-    "late": ("◔", "yellow"),
-    "unknown": ("?", "yellow"),
-    "paused": ("‖", "dim"),
-    "up": ("✔", "green"),
-}
-"""The worst first. One that is not known here is taken for unknown."""
-_WELL = ("up", "paused")
-_VOTES = {"pass": "✔", "fail": "✖", "unseen": "·"}
-_NOT_COUNTED = {"away": "☾", "silent": "○"}
-_BROKEN = "⚠"
 _UP_SHOWN_MAX = 10
-_NAMED_MAX = 6
 _SEEN_BY_COLUMNS = 30
 _SEEN_BY_SHARE = 4  # of a narrow terminal it is broken to a fraction of this
 _COVERED = 0.9
-_INDENT = 4
+_DAY_HOURS, _MONTH_HOURS = 24, 720
 _COLUMNS = ("CHECK", "STATE", "SEEN BY", "LAST 24 H", "24 H", "30 D", "LATENCY", "SINCE", "CERT")
 """Those that are empty for all checks are left out."""
 _BAR_CELLS = 24
@@ -53,6 +34,15 @@ _LEFT_OUT: tuple[tuple[str | int, ...], ...] = (
     ("30 D", "LATENCY", "CERT", "24 H", "LAST 24 H", "SEEN BY"),
 )
 """What goes as the terminal gets narrower: columns, and all but so many hours of the bar."""
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """What there is room for: columns, and at most so many checks that are up, and that are not; None: all worth it."""
+
+    columns: int
+    up_max: int | None = None
+    worse_max: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,65 +72,63 @@ def shown(checks: Iterable[Json], wanted: Wanted) -> list[Json]:
     """The checks to show, the worst first, then by name."""
     rank = {state: number for number, state in enumerate(STATES)}
     chosen = [
-        check for check in matching(list(checks), wanted.names) if not (wanted.only_down and check["state"] in _WELL)
+        check for check in matching(list(checks), wanted.names) if not (wanted.only_down and check["state"] in WELL)
     ]
     return sorted(chosen, key=lambda check: (rank.get(check["state"], rank["unknown"]), check["name"]))
 
 
 def up_shown_max(checks: Sequence[Json], wanted: Wanted) -> int:
     """How many of the checks that are up are shown where there is room: all, if there are not many or they are asked for."""
-    up = sum(check["state"] in _WELL for check in checks)
+    up = sum(check["state"] in WELL for check in checks)
     if wanted.everything or wanted.names or up <= _UP_SHOWN_MAX + 1:  # to tell of one more is no shorter
         return up
     return _UP_SHOWN_MAX
 
 
 def check_lines(
-    checks: Sequence[Json], presences: dict[str, str], wanted: Wanted, fits: int, up_max: int | None, now: datetime
+    checks: Sequence[Json], presences: dict[str, str], wanted: Wanted, room: Room, now: datetime
 ) -> list[list[Cell]]:
-    """Lines of at most `fits` columns. Of those that are up at most `up_max`, else as many as are worth it."""
+    """The table, and what it leaves out."""
     chosen = shown(checks, wanted)
-    worse = [check for check in chosen if check["state"] not in _WELL]
-    well = [check for check in chosen if check["state"] in _WELL]
-    most = up_shown_max(well, wanted) if up_max is None else up_max
-    kept = well[:most]
-    lines: list[list[Cell]] = []
-    if worse or kept:
-        lines += _table_lines([*worse, *kept], presences, wanted, fits, now)
-    if len(kept) < len(well):
-        said = f"{'and ' if worse or kept else ''}{len(well) - len(kept)} {'more ' if kept else ''}{_states(well[len(kept) :])}"
-        lines += flow([(f"  {said} ", "green"), ("(demesh status --all shows them)", "dim")], fits, _INDENT)
+    worse = [check for check in chosen if check["state"] not in WELL]
+    well = [check for check in chosen if check["state"] in WELL]
+    kept_worse = worse[: room.worse_max]
+    kept_well = well[: up_shown_max(well, wanted) if room.up_max is None else room.up_max]
+    kept, left_out = [*kept_worse, *kept_well], [*worse[len(kept_worse) :], *well[len(kept_well) :]]
+    lines = _table_lines(kept, presences, wanted, room.columns, now) if kept else []
+    if left_out:
+        said = f"  {'and ' if kept else ''}{_states(left_out, ' more' if kept_well else '')} "
+        hint = ("(demesh status --all shows them)", "dim")
+        lines += flow([(said, "green" if len(kept_worse) == len(worse) else "bold red"), hint], room.columns, INDENT)
     if not chosen:
-        told = "Every check" if not wanted.names else "Every check of these names"
-        lines += flow([(f"{told} is well: {_states(matching(checks, wanted.names))}.", "green")], fits)
+        lines += flow([(f"All is well: {_states(matching(checks, wanted.names))}.", "green")], room.columns)
     return lines
 
 
-def _states(checks: Sequence[Json]) -> str:
-    """`19 up`, or `up` alone if that says it all."""
-    states = sorted({check["state"] for check in checks})
-    if len(states) == 1:
-        return states[0]
-    return ", ".join(f"{sum(check['state'] == state for check in checks)} {state}" for state in states)
+def _states(checks: Sequence[Json], more: str = "") -> str:
+    """`19 up, 1 paused`."""
+    found = [check["state"] for check in checks]
+    return ", ".join(f"{found.count(state)}{more} {state}" for state in reversed(STATES) if state in found)
 
 
 def _table_lines(
     checks: Sequence[Json], presences: dict[str, str], wanted: Wanted, fits: int, now: datetime
 ) -> list[list[Cell]]:
     rows = [_cells(check, presences, wanted, now) for check in checks]
-    names, rows = _fitted(rows, fits)
-    natural = max(text_width(row[0][0]) for row in rows)
-    unbroken = [name for name in names if name != "SEEN BY" and (name != "CHECK" or natural <= fits // 2)]
+    names, rows, is_room = _fitted(rows, fits)
+    unbroken = [name for name in names if name != "SEEN BY"] if is_room else ()
     header, *told = table(names, rows, unbroken, fits)
     lines = header
     for check, row_lines in zip(checks, told, strict=True):
         lines += [[run for cell in line for run in _runs(cell)] for line in row_lines]
-        lines += _reasons(check, presences, wanted, fits)
+        lines += reasons(check, presences, everything=wanted.everything, fits=fits)
     return lines
 
 
-def _fitted(rows: list[list[Cell]], fits: int) -> tuple[list[str], list[list[Cell]]]:
-    """The names of the columns that fit beside each other, and the rows with those alone."""
+def _fitted(rows: list[list[Cell]], fits: int) -> tuple[list[str], list[list[Cell]], bool]:
+    """The names of the columns that fit beside each other, the rows with those alone, and whether they do fit."""
+    names: list[str] = []
+    kept: list[list[Cell]] = []
     for left_out in _LEFT_OUT:
         cells = next((each for each in left_out if isinstance(each, int)), _BAR_CELLS)
         told = [
@@ -155,10 +143,12 @@ def _fitted(rows: list[list[Cell]], fits: int) -> tuple[list[str], list[list[Cel
         ]
         widths = [max(text_width(name), *(text_width(row[i][0]) for row in kept)) for i, name in enumerate(names)]
         seen_by = min(_SEEN_BY_COLUMNS, fits // _SEEN_BY_SHARE)
-        needed = sum(min(wide, seen_by) if name == "SEEN BY" else wide for name, wide in zip(names, widths, strict=True))
+        needed = sum(
+            min(wide, seen_by) if name == "SEEN BY" else wide for name, wide in zip(names, widths, strict=True)
+        )
         if needed + 2 * (len(names) - 1) <= fits:
-            break
-    return names, kept
+            return names, kept, True
+    return names, kept, False
 
 
 def _runs(cell: Cell) -> list[Cell]:
@@ -172,92 +162,22 @@ def _cells(check: Json, presences: dict[str, str], wanted: Wanted, now: datetime
     return [
         (f"{glyph} {check['name']}", style),
         (check["state"], style),
-        (_seen_by(check["vantages"], presences, everything=wanted.everything), ""),
+        (seen_by(check["vantages"], presences, everything=wanted.everything), ""),
         (bars.bar(check.get("hours"), _BAR_CELLS, check["interval_ms"], now), "bar"),
-        *((_uptime(check.get("uptime", {}).get(window), hours), "") for window, hours in (("24h", 24), ("30d", 720))),
+        *((text, "") for text in _uptimes(check.get("uptime", {}))),
         (f"{sorted(latencies)[len(latencies) // 2]:.0f} ms" if latencies else "", ""),
         (ago(check["since"], now), ""),
         (_expiry(datetime.fromisoformat(expires), now) if expires else "", ""),
     ]
 
 
-def _seen_by(vantages: Sequence[Json], presences: dict[str, str], *, everything: bool) -> str:
-    """`fra✔ nyc✖ lab·`; where there are many, those that pass are only counted: `12✔ nyc✖`."""
-    marks = [(each["node"], _mark(each, presences)) for each in vantages]
-    if everything or len(marks) <= _NAMED_MAX:
-        return " ".join(f"{name}{mark}" for name, mark in marks)
-    passes = sum(mark == _VOTES["pass"] for _, mark in marks)
-    others = [f"{name}{mark}" for name, mark in marks if mark != _VOTES["pass"]]
-    return " ".join([*([f"{passes}{_VOTES['pass']}"] if passes else []), *others])
-
-
-def _mark(vantage: Json, presences: dict[str, str]) -> str:
-    if vantage.get("broken"):
-        return _BROKEN
-    if not vantage["assigned"] or vantage.get("excluded"):
-        return _NOT_COUNTED.get(_presence(vantage, presences), _VOTES["unseen"])
-    return _VOTES.get(vantage["vote"], _VOTES["unseen"])
-
-
-def _presence(vantage: Json, presences: dict[str, str]) -> str:
-    return vantage.get("presence") or presences.get(vantage["node"], "")
-
-
-def _reasons(check: Json, presences: dict[str, str], wanted: Wanted, fits: int) -> list[list[Cell]]:
-    """What its vantages found and how many agree; who does not count, and why; from whom they took it over."""
-    counted = [each for each in check["vantages"] if each["assigned"] and not each.get("excluded")]
-    told: list[list[Cell]] = []
-    agree = _agreement(check, counted)
-    found = _by_text((each["detail"], each["node"]) for each in counted)
-    if found:
-        said = "; ".join(f"{', '.join(nodes)}: {detail}" for detail, nodes in found.items())
-        told.append([(f"{said} ", ""), (agree and f"({agree})", "dim")])
-    elif agree:
-        told.append([(agree, "dim")])
-    if check["state"] not in _WELL or wanted.everything:
-        left_out = _by_text(
-            (_why_not_counted(each, presences), each["node"]) for each in check["vantages"] if each not in counted
-        )
-        if left_out:
-            told.append([(f"not counted: {_told(left_out)}", "dim")])
-        origins = _by_text((each.get("from"), each["node"]) for each in check["vantages"])
-        told += [
-            [(f"{', '.join(nodes)} took it over from {origin}", "dim")] for origin, nodes in origins.items()
-        ]
-    margin = (" " * _INDENT, "")
-    return [line for cells in told for line in flow([margin, *cells], fits, _INDENT)]
-
-
-def _agreement(check: Json, counted: Sequence[Json]) -> str:
-    """`1/3 fail < quorum 2`, of what is not well; of one vantage there is nothing to tell."""
-    if len(counted) < 2 or check["state"] in _WELL:
-        return ""
-    fails, unseen = (sum(each["vote"] == vote for each in counted) for vote in ("fail", "unseen"))
-    if not fails:
-        return f"{unseen}/{len(counted)} unseen" if unseen else ""
-    said = f"{fails}/{len(counted)} fail"
-    if quorum := check.get("quorum"):  # an older node does not say
-        said += f" < quorum {quorum}" if fails < quorum else f", quorum {quorum}"
-    return f"{said}, {unseen} unseen" if unseen else said
-
-
-def _why_not_counted(vantage: Json, presences: dict[str, str]) -> str:
-    if said := vantage.get("excluded"):
-        return str(said)
-    return "broken" if vantage.get("broken") else _presence(vantage, presences) or "not heard"
-
-
-def _by_text(said: Iterable[tuple[str | None, str]]) -> dict[str, list[str]]:
-    """Each text once, with the nodes it is of."""
-    found: dict[str, list[str]] = {}
-    for text, node in said:
-        if text:
-            found.setdefault(text, []).append(node)
-    return found
-
-
-def _told(by_text: dict[str, list[str]]) -> str:
-    return "; ".join(f"{', '.join(nodes)} ({text})" for text, nodes in by_text.items())
+def _uptimes(uptime: Json) -> tuple[str, str]:
+    """Of the last 24 hours and 30 days; of the latter only if it was observed for longer."""
+    day, month = uptime.get("24h"), uptime.get("30d")
+    told = _uptime(day, _DAY_HOURS), _uptime(month, _MONTH_HOURS)
+    if day and month and month["coverage"] * _MONTH_HOURS <= day["coverage"] * _DAY_HOURS:
+        return told[0], ""
+    return told
 
 
 def _uptime(uptime: Json | None, hours: int) -> str:

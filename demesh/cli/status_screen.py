@@ -5,9 +5,10 @@ the nodes, the alerts. No line is wider than the terminal, and nothing is cut of
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import Any
+from typing import Any, cast
 
-from demesh.cli.status_checks import STATES, Json, Wanted, check_lines
+from demesh.cli.status_checks import Room, Wanted, check_lines
+from demesh.cli.status_vantages import INDENT, STATES, Json
 from demesh.cli.table import Cell, flow
 from demesh.cli.terminal import ago, count
 from demesh.config.duration import format_duration
@@ -23,7 +24,6 @@ _UNKNOWN = ("?", "dim")
 _LACKS_SHOWN = 8
 _ALIVE_SHOWN_MAX = 12
 _INCIDENTS_SHOWN_MAX = 8
-_INDENT = 4
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,8 +34,9 @@ class Asked:
     problem: str = ""
 
 
-def screen(answer: Json, wanted: Wanted, asked: Asked, fits: int, up_max: int | None = None) -> list[list[Cell]]:
-    """Lines of at most `fits` columns; `up_max` is how many checks to show at most that are up."""
+def screen(answer: Json, wanted: Wanted, asked: Asked, room: Room) -> list[list[Cell]]:
+    """All there is to tell, as far as there is room for checks."""
+    fits = room.columns
     now = datetime.fromisoformat(answer["as_of"])
     presences = {node["name"]: node["presence"] for node in answer["nodes"]}
     lines = flow(_header(answer, asked, now), fits, 2)
@@ -43,7 +44,7 @@ def screen(answer: Json, wanted: Wanted, asked: Asked, fits: int, up_max: int | 
         lines += flow([(told, "yellow")], fits, 2)
     lines.append([])
     if answer["checks"]:
-        lines += check_lines(answer["checks"], presences, wanted, fits, up_max, now)
+        lines += check_lines(answer["checks"], presences, wanted, room, now)
     else:
         hint = "No checks yet. Name targets: demesh node run https://example.org, or add [[check]] to demesh.toml."
         lines += flow([(hint, "")], fits)
@@ -150,7 +151,7 @@ def _node_lines(nodes: Sequence[Json], wanted: Wanted, fits: int, now: datetime)
     for node in nodes:
         for warned in node.get("warnings", ()):  # an older node tells none
             told = f"! {node['name']}, {ago(warned['at'], now)} ago: {warned['text']}"
-            lines += flow([(told, "yellow")], fits, _INDENT)
+            lines += flow([(told, "yellow")], fits, INDENT)
     return lines
 
 
@@ -188,7 +189,7 @@ def _alert_lines(answer: Json, wanted: Wanted, fits: int, now: datetime) -> list
     for each in kept:
         noted = [noted for key in ("muted", "acknowledged") if (noted := _noted(key, each.get(key), now))]
         told = ", ".join([f"! {each['name']} {each['subject']}, since {ago(each['since'], now)}", *noted])
-        lines += flow([(told, "dim" if noted else "bold red")], fits, _INDENT)
+        lines += flow([(told, "dim" if noted else "bold red")], fits, INDENT)
     if len(kept) < len(incidents):
         lines += flow([(f"  and {len(incidents) - len(kept)} more (demesh status --all shows them)", "bold red")], fits)
     return lines
@@ -211,6 +212,7 @@ def _noted(what: str, said: Any, now: datetime) -> str:
         return ""
     if not isinstance(said, dict):
         return what if said is True else f"{what} ({said})"
-    by = f" by {said['by']}" if said.get("by") else ""
-    until = f" until {_clock_time(said['until'], now)}" if said.get("until") else ""
+    told = cast(Json, said)
+    by = f" by {told['by']}" if told.get("by") else ""
+    until = f" until {_clock_time(told['until'], now)}" if told.get("until") else ""
     return f"{what}{by}{until}"

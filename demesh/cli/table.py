@@ -83,7 +83,9 @@ def table(
     names: Sequence[str], rows: Sequence[Sequence[Cell]], unbroken: Collection[str], fits: int | None, gap: int = 2
 ) -> list[list[list[Cell]]]:
     """The lines of the header and of each row of what `say_table` says."""
-    natural = [max(text_width(name), *(text_width(row[index][0]) for row in rows), 0) for index, name in enumerate(names)]
+    natural = [
+        max(text_width(name), *(text_width(row[index][0]) for row in rows), 0) for index, name in enumerate(names)
+    ]
     room = None if fits is None else fits - gap * (len(names) - 1)
     least = [wide if name in unbroken else text_width(name) for name, wide in zip(names, natural, strict=True)]
     widths = _fitted(natural, least, room)

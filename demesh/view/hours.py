@@ -45,7 +45,9 @@ def hours_of(observed: Sequence[Mapping[str, Observation]], first_ms: int, now_m
         found[name] = Hours(
             first_ms,
             tuple(_ratio(each) if each else None for each in of_check),
-            tuple(_told(each.seen_ms / length) if each else 0 for each, length in zip(of_check, lengths_ms, strict=True)),
+            tuple(
+                _told(each.seen_ms / length) if each else 0 for each, length in zip(of_check, lengths_ms, strict=True)
+            ),
         )
     return found
 
