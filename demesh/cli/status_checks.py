@@ -53,6 +53,11 @@ class Wanted:
     only_down: bool = False
     everything: bool = False
 
+    @property
+    def closely(self) -> bool:
+        """Whether each check that is shown is to be told of in full, well or not."""
+        return self.everything or bool(self.names)
+
 
 def matching(checks: Sequence[Json], names: Sequence[str]) -> list[Json]:
     """The checks that `names` mean: each is a pattern like `web*`, a name, or a part of names."""
@@ -80,7 +85,7 @@ def shown(checks: Iterable[Json], wanted: Wanted) -> list[Json]:
 def up_shown_max(checks: Sequence[Json], wanted: Wanted) -> int:
     """How many of the checks that are up are shown where there is room: all, if there are not many or they are asked for."""
     up = sum(check["state"] in WELL for check in checks)
-    if wanted.everything or wanted.names or up <= _UP_SHOWN_MAX + 1:  # to tell of one more is no shorter
+    if wanted.closely or up <= _UP_SHOWN_MAX + 1:  # to tell of one more is no shorter
         return up
     return _UP_SHOWN_MAX
 
@@ -121,7 +126,7 @@ def _table_lines(
     lines = header
     for check, row_lines in zip(checks, told, strict=True):
         lines += [[run for cell in line for run in _runs(cell)] for line in row_lines]
-        lines += reasons(check, presences, everything=wanted.everything, fits=fits)
+        lines += reasons(check, presences, everything=wanted.closely, fits=fits)
     return lines
 
 
@@ -162,7 +167,7 @@ def _cells(check: Json, presences: dict[str, str], wanted: Wanted, now: datetime
     return [
         (f"{glyph} {check['name']}", style),
         (check["state"], style),
-        (seen_by(check["vantages"], presences, everything=wanted.everything), ""),
+        (seen_by(check["vantages"], presences, everything=wanted.closely), ""),
         (bars.bar(check.get("hours"), _BAR_CELLS, check["interval_ms"], now), "bar"),
         *((text, "") for text in _uptimes(check.get("uptime", {}))),
         (f"{sorted(latencies)[len(latencies) // 2]:.0f} ms" if latencies else "", ""),

@@ -134,7 +134,7 @@ def _hours(hours: Hours | None) -> Json | None:
     """As columns: with a thousand checks a key for each hour would be most of the answer."""
     if hours is None:
         return None
-    return {"from": _hour(hours.first_ms), "up_ratio": hours.up_ratio, "coverage": hours.coverage}
+    return {"from": _hour(hours.first_ms), "up_ratio": list(hours.up_ratio), "coverage": list(hours.coverage)}
 
 
 @lru_cache(maxsize=2)
