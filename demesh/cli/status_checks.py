@@ -19,6 +19,7 @@ _SEEN_BY_COLUMNS = 30
 _SEEN_BY_SHARE = 4  # of a narrow terminal it is broken to a fraction of this
 _COVERED = 0.9
 _DAY_HOURS, _MONTH_HOURS = 24, 720
+_LONGER_HOURS = 1
 _COLUMNS = ("CHECK", "STATE", "SEEN BY", "LAST 24 H", "24 H", "30 D", "LATENCY", "SINCE", "CERT")
 """Those that are empty for all checks are left out."""
 _BAR_CELLS = 24
@@ -177,10 +178,10 @@ def _cells(check: Json, presences: dict[str, str], wanted: Wanted, now: datetime
 
 
 def _uptimes(uptime: Json) -> tuple[str, str]:
-    """Of the last 24 hours and 30 days; of the latter only if it was observed for longer."""
+    """Of the last 24 hours and 30 days; of the latter only if clearly more of it was observed."""
     day, month = uptime.get("24h"), uptime.get("30d")
     told = _uptime(day, _DAY_HOURS), _uptime(month, _MONTH_HOURS)
-    if day and month and month["coverage"] * _MONTH_HOURS <= day["coverage"] * _DAY_HOURS:
+    if day and month and month["coverage"] * _MONTH_HOURS < day["coverage"] * _DAY_HOURS + _LONGER_HOURS:
         return told[0], ""
     return told
 
