@@ -259,6 +259,7 @@ async def test_it_tells_whether_alerts_get_through_and_when_the_last_did(autojum
         reached = iso(alertmanager.clock.wall_ms())
         assert sender.told() == {**named, "ok": True, "last_ok_at": reached, "problem": None}
         alertmanager.answer = _away
+        alertmanager.clock.now_ms += 60_000
         sender.poke()
         await trio.sleep(0.3)
         assert sender.told() == {**named, "ok": False, "last_ok_at": reached, "problem": "nobody is there."}

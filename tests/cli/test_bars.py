@@ -43,7 +43,7 @@ def test_an_hour_that_has_only_begun_is_not_called_unobserved(minutes: int, glyp
 
 def test_a_result_that_is_still_to_come_is_no_gap() -> None:
     assert _bar([1, 1], [1, 0.5], into_last=timedelta(minutes=4)) == "▇▇"
-    assert _bar([1, 1], [1, 0.5], into_last=timedelta(minutes=30)) == "▇░"
+    assert _bar([1, 1], [1, 0.5], into_last=timedelta(minutes=8)) == "▇░"
     assert _bar([1, 1], [1, 0.5], into_last=timedelta(minutes=30), interval_ms=10 * _MINUTE) == "▇▇"
 
 

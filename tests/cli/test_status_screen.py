@@ -65,6 +65,20 @@ def test_a_row_holds_who_sees_it_how_it_was_and_since_when() -> None:
     assert "expired" in _line(answer(checks=[expired]), "✔ old")
 
 
+def test_a_narrower_terminal_gets_fewer_columns_and_a_shorter_bar() -> None:
+    uptime = {"24h": {"ratio": 0.99624, "coverage": 1.0}, "30d": {"ratio": 0.9999, "coverage": 1.0}}
+    times = {"uptime": uptime, "hours": hours(*[1] * 24), "certificate_expires_at": "2026-03-15T12:00:00Z"}
+    document = answer(checks=[check("www.example.net", "up", vantage("nas"), vantage("vps"), **times)])
+    told = {fits: _told(document, fits) for fits in (140, 90, 80, 60, 40)}
+    columns = {fits: re.split(r" {2,}", lines[2 if fits > 60 else 3]) for fits, lines in told.items() if fits >= 80}
+    assert columns[140] == ["CHECK", "STATE", "SEEN BY", "LAST 24 H", "24 H", "30 D", "LATENCY", "SINCE", "CERT"]
+    assert columns[90] == ["CHECK", "STATE", "SEEN BY", "LAST 24 H", "24 H", "LATENCY", "SINCE", "CERT"]
+    assert columns[80] == ["CHECK", "STATE", "SEEN BY", "LAST 24 H", "24 H", "LATENCY", "SINCE", "CERT"]
+    bars = {fits: max(line.count("▇") for line in lines) for fits, lines in told.items()}
+    assert bars == {140: 24, 90: 12, 80: 12, 60: 12, 40: 0}
+    assert "2h" in _line(document, "✔ www", 40), "since when is told in any case"
+
+
 @pytest.mark.parametrize("fits", _WIDTHS)
 def test_below_what_is_not_up_stands_who_saw_what_and_how_many_agree(fits: int) -> None:
     said = "status 503, expected 200 to 299; the body does not match the pattern that it should match"
