@@ -92,6 +92,10 @@ class Lookout:
             for each in self._conclusions.open()
         ]
 
+    def sinks(self) -> list[dict[str, Any]]:
+        """Where alerts go, as `demesh status --json` tells it."""
+        return [self._senders[url].told() for url in self._urls if url in self._senders]
+
     async def run(self) -> None:
         """Look and tell, until cancelled. Raises StoreError."""
         async with trio.open_nursery() as self._nursery:

@@ -63,6 +63,7 @@ class Stored:
             "logs": report.logs_told(view, {}, {}, left_off=False),
             "network": report.network(0, "", None, 0, newest_ms, cut_off=False),
             "incidents": [],
+            "sinks": [],
         }
 
     def members(self) -> list[dict[str, Any]]:

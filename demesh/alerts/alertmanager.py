@@ -45,12 +45,27 @@ class AlertmanagerSender:
         self._their_boot_ms: int | None = None
         """What their wall clock showed at our boot; None if they have never told."""
         self._answered = False
+        self._reached_up_ms: int | None = None
+        """When an alert got through last, since boot."""
+        self._problem: str | None = None
+        """Why the newest did not; empty if it did, None before there was any."""
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
 
     def stop(self) -> None:
         """End `run`."""
         self._scope.cancel()
+
+    def told(self) -> dict[str, Any]:
+        """How it stands, as `demesh status --json` tells it."""
+        reached_ms = self._reached_up_ms
+        ago_ms = None if reached_ms is None else self._clock.up_ms() - reached_ms
+        return {
+            "name": self._name,
+            "ok": None if self._problem is None else not self._problem,
+            "last_ok_at": None if ago_ms is None else iso(self._clock.wall_ms() - ago_ms),
+            "problem": self._problem or None,
+        }
 
     def poke(self) -> None:
         """Something changed: post now."""
@@ -80,7 +95,15 @@ class AlertmanagerSender:
     async def _post_all(self) -> str:
         """Post everything; returns a sentence if something did not get through."""
         outgoing = self._outgoing()
-        if outgoing and not self._answered and (problem := await self._post_one([])):
+        if not outgoing:
+            return ""
+        self._problem = await self._post_outgoing(outgoing)
+        if not self._problem:
+            self._reached_up_ms = self._clock.up_ms()
+        return self._problem
+
+    async def _post_outgoing(self, outgoing: Sequence[Outgoing]) -> str:
+        if not self._answered and (problem := await self._post_one([])):
             return problem
         alerts = [_alert(each, self._ahead_ms()) for each in outgoing]
         chunks = range(0, len(alerts), limits.ALERTS_PER_POST_MAX)

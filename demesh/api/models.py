@@ -60,13 +60,12 @@ class UptimeModel(BaseModel):
     coverage: float
 
 
-class VotesModel(BaseModel):
-    """The votes that count, and how many fails make the check down."""
+class HoursModel(BaseModel):
+    """The last 24 hours of a check, a number for each, the oldest first. The last one is not over."""
 
-    pass_: int = Field(alias="pass")
-    fail: int
-    unseen: int
-    quorum: int
+    from_: str = Field(alias="from", description="When the first hour began; the others follow.")
+    up_ratio: list[float | None] = Field(description="Of what was observed; null where nothing was.")
+    coverage: list[float] = Field(description="How much of the hour was observed, so far.")
 
 
 class CheckModel(BaseModel):
@@ -80,7 +79,6 @@ class CheckModel(BaseModel):
     severity: str
     interval_ms: int
     spread: int | None = Field(description="How many nodes are to run it; None: all that are selected.")
-    votes: VotesModel
     depends_on: list[str] = Field(description="While one of these checks is down, nobody is notified of this one.")
     runbook: str | None
     notify: bool = Field(description="Whether anybody is notified of it at all.")
@@ -91,6 +89,10 @@ class CheckModel(BaseModel):
     latency_ms: dict[str, float] = Field(
         description="Quantiles of the last 24 hours: p50, p95, p99. Empty without any.", json_schema_extra=_LOCAL
     )
+    hours: HoursModel | None = Field(
+        description="As of the last look back, as uptime is. Null when nothing was observed.", json_schema_extra=_LOCAL
+    )
+    quorum: int = Field(description="How many of the votes that count must fail for it to be down.")
     vantages: list[VantageModel]
 
 
@@ -163,6 +165,15 @@ class IncidentModel(BaseModel):
     annotations: dict[str, str] = Field(json_schema_extra=_LOCAL)
 
 
+class SinkModel(BaseModel):
+    """Where the answering node sends alerts."""
+
+    name: str = Field(description="Its URL, without user info and query.")
+    ok: bool | None = Field(description="Whether the newest alert got through; null before there was any.")
+    last_ok_at: str | None = Field(description="When an alert got through last, since the node started.")
+    problem: str | None = Field(description="Why the newest did not.")
+
+
 class HistoryModel(BaseModel):
     """How far uptime is worked out. While it is not complete, it is of a part of what the logs say."""
 
@@ -212,6 +223,7 @@ class StatusModel(BaseModel):
     checks: list[CheckModel]
     nodes: list[NodeModel]
     incidents: list[IncidentModel]
+    sinks: list[SinkModel] = Field(json_schema_extra=_LOCAL)
 
 
 class ReachedModel(BaseModel):

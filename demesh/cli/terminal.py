@@ -9,7 +9,7 @@ from demesh.config.duration import format_duration
 def printable(value: Any) -> Any:
     """`value`, a JSON answer, with every control character in its texts replaced."""
     if isinstance(value, str):
-        return "".join(char if char.isprintable() else "\ufffd" for char in value)
+        return value if value.isprintable() else "".join(char if char.isprintable() else "\ufffd" for char in value)
     if isinstance(value, list):
         return [printable(each) for each in cast(list[Any], value)]
     if isinstance(value, dict):

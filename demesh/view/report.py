@@ -5,6 +5,7 @@ Times are ISO 8601 in UTC, durations carry their unit in the key. Pure: `now_ms`
 
 from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Any
 
 from demesh import limits
@@ -13,6 +14,7 @@ from demesh.log.hello import PresenceProfile
 from demesh.log.state import LogState
 from demesh.view.checks import CheckView, Vantage
 from demesh.view.fold import View
+from demesh.view.hours import Hours
 from demesh.view.member import Member
 from demesh.view.names import names_of_everyone, shown_names
 from demesh.view.presence import Presence
@@ -116,18 +118,14 @@ def _check(check: CheckView, past: Past, names: dict[bytes, str]) -> Json:
         "severity": check.row.severity,
         "interval_ms": check.row.interval_ms,
         "spread": check.row.spread or None,
-        "votes": {
-            "pass": check.tally.passes,
-            "fail": check.tally.fails,
-            "unseen": check.tally.unseen,
-            "quorum": check.tally.quorum,
-        },
         "depends_on": list(check.row.depends_on),
         "runbook": check.row.runbook or None,
         "notify": check.row.notify,
         "certificate_expires_at": iso(min(expiries) * 1_000) if expiries else None,
         "uptime": {window: _uptime(past.uptime.get(window)) for window in WINDOWS},
         "latency_ms": {label: round(value, 1) for label, value in past.latency_ms.items()},
+        "hours": _hours(past.hours),
+        "quorum": check.tally.quorum,
         "vantages": sorted((_vantage(each, names) for each in check.vantages), key=lambda vantage: vantage["node"]),
     }
 
@@ -137,6 +135,19 @@ def _uptime(uptime: Uptime | None) -> Json:
         return {"ratio": None, "coverage": 0.0}
     ratio = None if uptime.ratio is None else _rounded(uptime.ratio, _RATIO_DIGITS)
     return {"ratio": ratio, "coverage": _rounded(uptime.coverage, _COVERAGE_DIGITS)}
+
+
+def _hours(hours: Hours | None) -> Json | None:
+    """As columns: with a thousand checks a key for each hour would be most of the answer."""
+    if hours is None:
+        return None
+    return {"from": _hour(hours.first_ms), "up_ratio": list(hours.up_ratio), "coverage": list(hours.coverage)}
+
+
+@lru_cache(maxsize=2)
+def _hour(first_ms: int) -> str | None:
+    """As `iso`; all checks have the same."""
+    return iso(first_ms)
 
 
 def _rounded(share: float, digits: int) -> float:

@@ -13,6 +13,7 @@ from typing import NamedTuple, Protocol, TypeVar
 
 from demesh.log.sums import DAY_MS, HOUR_MS, quantile
 from demesh.view.history import SLOT_MS, LogHistory
+from demesh.view.hours import Hours, hours_of
 
 WINDOWS = {"1h": HOUR_MS, "24h": DAY_MS, "7d": 7 * DAY_MS, "30d": 30 * DAY_MS, "365d": 365 * DAY_MS}
 """By name, in milliseconds."""
@@ -38,10 +39,13 @@ class Uptime:
 
 @dataclass(slots=True)
 class Past:
-    """What is known of a check's past. Uptime by window; quantiles of the latency in the last 24 h, in milliseconds."""
+    """What is known of a check's past. Uptime by window; quantiles of the latency in the last 24 h, in milliseconds; those 24 h
+    by the hour, None if nothing was observed in them.
+    """
 
     uptime: dict[str, Uptime] = field(default_factory=dict[str, Uptime])
     latency_ms: dict[str, float] = field(default_factory=dict[str, float])
+    hours: Hours | None = None
 
 
 class SignedHistory(Protocol):
@@ -108,6 +112,12 @@ def look_back(signed: SignedHistory, open_: OpenHistory, now_ms: int) -> dict[st
         if length_ms == HOUR_MS:
             first_ms = _next_multiple(now_ms - length_ms, SLOT_MS)
             observed = _add_open({}, {}, _since(open_.slots, first_ms, now_ms))
+        elif length_ms == DAY_MS:
+            first_ms = _next_multiple(now_ms - length_ms, HOUR_MS)
+            by_hour = _by_hour(signed, open_, first_ms, now_ms)
+            observed = _summed(by_hour)
+            for name, hours in hours_of(by_hour, first_ms, now_ms).items():
+                past.setdefault(name, Past()).hours = hours
         elif length_ms <= 7 * DAY_MS:
             first_ms = _next_multiple(now_ms - length_ms, HOUR_MS)
             hours = _since(open_.hours, first_ms, now_ms)
@@ -130,6 +140,25 @@ def look_back(signed: SignedHistory, open_: OpenHistory, now_ms: int) -> dict[st
             )
     _add_latencies(past, signed, open_, now_ms)
     return past
+
+
+def _by_hour(signed: SignedHistory, open_: OpenHistory, first_ms: int, now_ms: int) -> list[dict[str, Observed]]:
+    """What was observed in each hour from `first_ms` on, by check."""
+    found: list[dict[str, Observed]] = []
+    for start_ms in range(first_ms, now_ms, HOUR_MS):
+        observed = signed.hours(start_ms, start_ms + HOUR_MS)
+        rows = [each for each in open_.hours if each.start_ms == start_ms]
+        found.append(_add_open(dict(observed), {start_ms: observed}, rows))
+    return found
+
+
+def _summed(hours: Iterable[Mapping[str, Observed]]) -> dict[str, Observed]:
+    found: dict[str, Observed] = {}
+    for hour in hours:
+        for name, each in hour.items():
+            before = found.get(name, Observed())
+            found[name] = Observed(*map(sum, zip(before, each, strict=True)))
+    return found
 
 
 def _add_latencies(past: dict[str, Past], signed: SignedHistory, open_: OpenHistory, now_ms: int) -> None:

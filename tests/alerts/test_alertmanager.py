@@ -17,6 +17,7 @@ from demesh import limits
 from demesh.alerts.alertmanager import AlertmanagerSender
 from demesh.alerts.outbox import Outgoing
 from demesh.errors import NetworkError
+from demesh.view.report import iso
 from tests.alerts.build import WALL_MS, StillClock, incident
 
 _URL = "http://me:sesame@alerts.example.net:9093"
@@ -242,3 +243,31 @@ async def test_neither_a_wall_clock_that_is_set_nor_a_sleep_ends_an_alert(change
         await trio.sleep(1)
     before, after = (datetime.fromisoformat(alerts[0]["endsAt"]) for _, _, alerts in alertmanager.posts)
     assert after - before == timedelta(milliseconds=alertmanager.ahead_ms)
+
+
+@pytest.mark.trio
+async def test_it_tells_whether_alerts_get_through_and_when_the_last_did(autojump_clock: object) -> None:
+    alertmanager = _Alertmanager()
+    sender, named = alertmanager.sender, {"name": _SINK}
+    async with _running(alertmanager):
+        sender.poke()
+        await trio.sleep(0.3)
+        assert sender.told() == {**named, "ok": None, "last_ok_at": None, "problem": None}, "there was nothing to send"
+        alertmanager.fire()
+        sender.poke()
+        await trio.sleep(0.3)
+        reached = iso(alertmanager.clock.wall_ms())
+        assert sender.told() == {**named, "ok": True, "last_ok_at": reached, "problem": None}
+        alertmanager.answer = _away
+        alertmanager.clock.now_ms += 60_000
+        sender.poke()
+        await trio.sleep(0.3)
+        assert sender.told() == {**named, "ok": False, "last_ok_at": reached, "problem": "nobody is there."}
+        alertmanager.outgoing, alertmanager.answer = [], lambda: 200
+        sender.poke()
+        await trio.sleep(0.3)
+        assert not sender.told()["ok"], "that nothing is left to send tells nothing of the way"
+        alertmanager.fire()
+        sender.poke()
+        await trio.sleep(0.3)
+        assert sender.told()["ok"]

@@ -23,9 +23,13 @@ from demesh.probes.base import ProbeSpec
 from demesh.swarm_key_files import SwarmKeys
 from demesh.tokens import TokenCheck
 from demesh.view import report
+from demesh.view.hours import Hours
 from demesh.view.members import Outlook, members_told
+from demesh.view.uptime import Past
 from tests.log.builders import MESH, TrioClock
 from tests.view.build import OWN, PASS, View, deliver, new_view, row, three_vantages
+
+_PAST = {"web": Past(hours=Hours(1_699_999_200_000, (None, 0.5, 1), (0, 0.25, 1)))}
 
 
 def check(name: str = "web", target: str = "https://web.example.net/", type_: str = "http") -> Check:
@@ -79,12 +83,13 @@ class Node:
 
     def status(self) -> dict[str, Any]:
         incident = {"name": "DemeshCheckDown", "subject": "web", "state": "open", "since": "2026-01-01T00:00:00Z"}
-        answer = report.status(self.view, {}, 0, self.mesh, OWN.key, 2_000, 1_700_000_002_000)
+        answer = report.status(self.view, _PAST, 0, self.mesh, OWN.key, 2_000, 1_700_000_002_000)
         return {
             **answer,
             "logs": report.logs_told(self.view, {bytes(16): 40, OWN.log: 1}, {OWN.log: OWN.key}, left_off=False),
             "network": report.network(1, "A service stopped.", 90_000, 3_000, 1_700_000_002_000, cut_off=False),
             "incidents": [{**incident, "labels": {"check": "web"}, "annotations": {}}],
+            "sinks": [{"name": "http://am:9093", "ok": False, "last_ok_at": None, "problem": "refused"}],
         }
 
     def heads(self) -> list[dict[str, Any]]:

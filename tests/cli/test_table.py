@@ -1,10 +1,12 @@
 """Tables for people: they fit the terminal if they can, lose nothing, and are coloured only where that is wanted."""
 
+import sys
 from collections.abc import Sequence
+from io import BytesIO, TextIOWrapper
 
 import pytest
 
-from demesh.cli.table import Cell, flow, say, say_table
+from demesh.cli.table import Cell, flow, painted, say, say_table
 
 _NAMES = ("CHECK", "DETAIL", "CERT")
 _ROWS: list[list[Cell]] = [
@@ -60,9 +62,35 @@ def test_wide_characters_take_two_columns_and_combining_ones_none(capsys: pytest
     assert _lines(capsys) == ["A     B", "日本  1", "e\u0301     2", "abcd  3"]
 
 
-def test_a_flow_breaks_between_its_parts(capsys: pytest.CaptureFixture[str]) -> None:
-    flow([("nodes  ", ""), ("nas ✔ alive   ", "green"), ("vps ✔ alive   ", "green")], 20)
-    assert [line.rstrip() for line in _lines(capsys)] == ["nodes  nas ✔ alive", "vps ✔ alive"]
+def _flowed(*texts: str, fits: int, indent: int = 0) -> list[str]:
+    return ["".join(text for text, _ in line) for line in flow([(text, "") for text in texts], fits, indent)]
+
+
+def test_a_flow_breaks_between_its_parts() -> None:
+    parts = ("nodes  ", "nas ✔ alive   ", "vps ✔ alive   ")
+    assert _flowed(*parts, fits=20) == ["nodes  nas ✔ alive", "vps ✔ alive"]
+    assert _flowed(*parts, fits=20, indent=7) == ["nodes  nas ✔ alive", "       vps ✔ alive"]
+    assert _flowed(*parts, fits=80) == ["nodes  nas ✔ alive   vps ✔ alive"]
+
+
+def test_a_part_that_is_longer_than_a_line_is_broken_at_spaces_and_nothing_of_it_is_lost() -> None:
+    assert _flowed("! ", "one two three four ", "(five)", fits=12, indent=2) == [
+        "! one two",
+        "  three four",
+        "  (five)",
+    ]
+    assert _flowed("x" * 25, fits=10, indent=2) == ["x" * 10, f"  {'x' * 8}", f"  {'x' * 7}"]
+    assert _flowed("a " + "日本" * 4, fits=10, indent=2) == ["a 日本日本", "  日本日本"]
+
+
+def test_a_glyph_that_the_encoding_lacks_is_told_by_a_plain_one_of_the_same_width(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    for encoding, told in (("ascii", "+ ?? ! ?:"), ("latin-1", "+ ?? ! é:"), ("utf-8", "✔ 日 ✖ é░")):
+        with monkeypatch.context() as patch:
+            patch.setattr(sys, "stdout", TextIOWrapper(BytesIO(), encoding=encoding, newline="\n"))
+            text = painted([("✔ 日 ✖ é░", "")])
+        assert text == told
 
 
 @pytest.mark.parametrize(

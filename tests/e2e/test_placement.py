@@ -56,7 +56,7 @@ def test_one_file_for_two_nodes_and_is_it_down_or_is_it_me(tmp_path: Path) -> No
             )
         listed = json.loads(b.run_command("check", "list", "--json").stdout)
         assert [(each["name"], each["from"], each["runs_here"]) for each in listed] == [("web", "a", True)]
-        assert "took it over from a" in b.run_command("status").stdout
+        assert "took it over from a" in b.run_command("status", "--all").stdout
 
         began = time.monotonic()
         ran = b.run_command("check", "run", f"{web.url}/?token=sesame", "--from", "a", "--json")

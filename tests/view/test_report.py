@@ -11,7 +11,9 @@ from demesh.log.entry import Kind
 from demesh.log.event import warning
 from demesh.log.head import Head
 from demesh.log.state import LogState
+from demesh.log.sums import HOUR_MS
 from demesh.view.fold import View
+from demesh.view.hours import Hours
 from demesh.view.report import heads, iso, status
 from demesh.view.uptime import Past, Uptime
 from tests.view.build import FAIL, NEXT_MS, OWN, PASS, WALL_MS, MemberLog, deliver, new_view, result, row
@@ -27,7 +29,8 @@ def _mesh_of_two(**of_peer: Any) -> tuple[View, MemberLog, MemberLog]:
     return view, own, peer
 
 
-_PAST = {"web": Past({"24h": Uptime(0.99965281, 0.5)}, {"p50": 12.34})}
+_HOURS = Hours(WALL_MS - WALL_MS % HOUR_MS, (None, 0.25, 1), (0, 0.5, 1))
+_PAST = {"web": Past({"24h": Uptime(0.99965281, 0.5)}, {"p50": 12.34}, _HOURS)}
 
 
 def _status(view: View, now_ms: int) -> dict[str, Any]:
@@ -56,7 +59,6 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
                 "severity": "critical",
                 "interval_ms": 60_000,
                 "spread": None,
-                "votes": {"pass": 1, "fail": 0, "unseen": 1, "quorum": 2},
                 "depends_on": [],
                 "runbook": None,
                 "notify": True,
@@ -69,6 +71,8 @@ def test_the_answer_has_exactly_these_keys_and_values() -> None:
                     "365d": {"ratio": None, "coverage": 0.0},
                 },
                 "latency_ms": {"p50": 12.3},
+                "hours": {"from": "2023-11-14T22:00:00Z", "up_ratio": [None, 0.25, 1], "coverage": [0, 0.5, 1]},
+                "quorum": 2,
                 "vantages": [
                     {
                         "node": "own",
