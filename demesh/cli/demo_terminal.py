@@ -1,0 +1,155 @@
+"""How the demo shows itself on a terminal, and what ends it.
+
+On a terminal one line counts while something is waited for, and there is time to read; elsewhere lines only follow each other.
+"""
+
+import os
+import select
+import signal
+import subprocess
+import sys
+import termios
+import textwrap
+from contextlib import suppress
+from types import FrameType
+
+import click
+
+from demesh.cli.table import say, width
+from demesh.clock import Clock
+from demesh.demo.nodes import DemoNode
+from demesh.demo.phone import Call, What
+
+_COLUMNS_MAX = 100
+_CLEAR_LINE = "\r\x1b[K"
+_READING_SECONDS = 6
+_STYLES = {
+    **dict.fromkeys(("up", "alive"), "green"),
+    **dict.fromkeys(("down", "silent"), "bold red"),
+    **dict.fromkeys(("partial", "suspect"), "yellow"),
+}
+
+
+class Ended(Exception):
+    """Somebody asked the demo to end."""
+
+
+class Ending:
+    """Takes the signals that ask the demo to end; a rest that is going on, or the next one, then raises Ended.
+
+    Nothing is broken off halfway, so every process that was started is known to whoever ends it.
+    """
+
+    def __init__(self) -> None:
+        self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
+            signal.signal(each, self._take)
+
+    def _take(self, _number: int, _frame: FrameType | None) -> None:
+        with suppress(BlockingIOError):
+            os.write(self._write, b"!")
+
+    def rest(self, seconds: float, *, or_line: bool = False) -> str | None:
+        """Wait so long; with `or_line` until a line comes in, which is returned. At the end of the input it raises Ended."""
+        wanted = [self._read, *([sys.stdin] if or_line else [])]
+        ready, _, _ = select.select(wanted, [], [], seconds)
+        if self._read in ready:
+            raise Ended
+        if not ready:
+            return None
+        line = sys.stdin.readline()
+        if not line:
+            raise Ended
+        return line.strip()
+
+
+class Terminal:
+    """The narrator of `demesh.demo.stage`. `program` is what the person types for demesh."""
+
+    def __init__(self, ending: Ending, clock: Clock, program: str) -> None:
+        self._ending = ending
+        self._clock = clock
+        self.program = program
+        self._live = sys.stdout.isatty()
+        self._reads = self._live and sys.stdin.isatty()
+        self._counting = False
+
+    @property
+    def columns(self) -> int:
+        return min(width(), _COLUMNS_MAX)
+
+    def line(self, text: str = "", style: str = "") -> None:
+        self._clear()
+        say((text, style))
+
+    def tell(self, text: str) -> None:
+        for line in textwrap.wrap(text, self.columns, break_on_hyphens=False):
+            self.line(line)
+
+    def title(self, text: str) -> None:
+        self.line()
+        self.line(f"━━ {text} ".ljust(self.columns, "━"), "bold")
+
+    def happened(self, text: str, seconds: float) -> None:
+        self.line(f"  ✔ {text}  ({seconds:.0f} s)", "green")
+
+    def turned(self, text: str, state: str) -> None:
+        """Something changed in what a node says."""
+        self.line(f"  · {text}", _STYLES.get(state, ""))
+
+    def waiting(self, text: str, seconds: float) -> None:
+        if not self._live:
+            return
+        shown = f"  … {seconds:.0f} s  {text}"[: self.columns - 1]
+        click.echo(f"{_CLEAR_LINE}{shown}", nl=False)
+        self._counting = True
+
+    def phone(self, call: Call) -> None:
+        title, summary = call.alert.title, call.alert.summary
+        if call.what is What.ENDED:
+            self.line(f"  ☎ resolved: {title}  (told {call.told} times, it is one alert)", "cyan")
+        elif call.alert.rings:
+            self.line(f"  ☎ your phone rings: {title}", "bold magenta")
+            self.line(f"    {summary}", "magenta")
+        else:
+            self.line(f"  ☎ noted, without a ring: {title} — {summary}", "dim")
+
+    def look(self, node: DemoNode) -> None:
+        self.line()
+        self.line(f"$ {self.program} status --data-dir {node.home.path}", "bold")
+        color = {"FORCE_COLOR": "1"} if self._live and not os.environ.get("NO_COLOR") else {}
+        ran = subprocess.run(
+            [sys.executable, "-m", "demesh", "status", "--data-dir", str(node.home.path)],
+            cwd=node.home.path,
+            env={**os.environ, **color, "COLUMNS": str(self.columns)},
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            encoding="utf-8",
+            check=False,
+            start_new_session=True,
+        )
+        click.echo((ran.stdout + ran.stderr).rstrip())
+        self.line()
+        self.let_read()
+
+    def let_read(self) -> None:
+        """Time to read, for a person; Enter goes on."""
+        until_ms = self._clock.monotonic_ms() + _READING_SECONDS * 1_000
+        while self._reads and (left_ms := until_ms - self._clock.monotonic_ms()) > 0:
+            click.echo(f"{_CLEAR_LINE}  … goes on in {-(-left_ms // 1_000)} s (Enter: now)", nl=False)
+            self._counting = True
+            if self._ending.rest(min(1, left_ms / 1_000), or_line=True) is not None:
+                click.echo("\x1b[A", nl=False)  # back up to the line that Enter left
+                break
+        self._clear()
+
+    def forget_typed(self) -> None:
+        """What was typed before it was asked for is no answer."""
+        if self._reads:
+            with suppress(termios.error, OSError):
+                termios.tcflush(sys.stdin, termios.TCIFLUSH)
+
+    def _clear(self) -> None:
+        if self._counting:
+            click.echo(_CLEAR_LINE, nl=False)
+            self._counting = False
