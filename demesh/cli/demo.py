@@ -29,6 +29,5 @@ def demo(directory: str | None, wait: bool | None) -> None:
     """
     from demesh.cli.demo_show import show
 
-    if wait is None:
-        wait = sys.stdin.isatty() and sys.stdout.isatty()
-    sys.exit(show(directory, wait=wait))
+    goes_on = sys.stdin.isatty() and sys.stdout.isatty() if wait is None else wait
+    sys.exit(show(directory, wait=goes_on))

@@ -28,7 +28,6 @@ _SUGGESTIONS = (
     Suggestion("check run", "shop", "lab", "is it down, or is it me?"),
     Suggestion("explain", "shop", "fra", "why it is up or down"),
     Suggestion("alerts", "", "fra", "what the phone was told"),
-    Suggestion("log heads", "", "nyc", "each node holds every node's log"),
     Suggestion("log tail", "-f", "lab", "what all of them write, as it comes"),
 )
 

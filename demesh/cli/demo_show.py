@@ -2,7 +2,8 @@
 
 import random
 import secrets
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
+from itertools import zip_longest
 from pathlib import Path
 from typing import Any
 
@@ -20,10 +21,11 @@ from demesh.demo.sight import changes
 from demesh.demo.stage import Stage, Unexpected
 from demesh.demo.story import ACTS, CHOICES, NODES, Choice
 from demesh.demo.targets import Target
-from demesh.errors import NodeNotRunning
+from demesh.errors import DemeshError
 from demesh.identity import new_swarm_key
 
 _WATCH_SECONDS = 1
+_OFFER_COLUMNS = 38
 
 
 def show(directory: str | None, *, wait: bool) -> int:
@@ -67,22 +69,24 @@ def _run(stage: Stage, terminal: Terminal, ending: Ending, place: Place, *, wait
         terminal.tell("This was not to happen. If this machine is not very busy, please report it.")
         return 1
     finally:
-        terminal.line(f"Ending all; {f'it is kept in {place.directory}.' if place.kept else 'nothing is left of it.'}")
+        left = f"it is kept in {place.directory}." if place.kept else "nothing will be left of it."
+        with suppress(OSError):  # the terminal may be gone
+            terminal.line(f"Ending all; {left}")
     return 0
 
 
 def _ask(node: DemoNode) -> dict[str, Any] | None:
     try:
         return printable(ask("/api/v1/status", str(node.home.path), None, dict))
-    except NodeNotRunning:
+    except DemeshError:
         return None
 
 
 def _introduce(terminal: Terminal, place: Place) -> None:
     terminal.line("demesh demo: three nodes, what they watch, and what can go wrong", "bold")
     terminal.tell(
-        f"All of it is on this machine, in {place.directory}, and nothing of yours is touched. It takes about two minutes; "
-        "Ctrl-C ends it at any time."
+        f"All of it is on this machine, in {place.directory}, and nothing of yours is touched. Your phone (☎) is a part of "
+        "this program, too. It takes about two minutes; Ctrl-C ends it at any time."
     )
 
 
@@ -100,13 +104,13 @@ def _let_try(stage: Stage, terminal: Terminal, ending: Ending, directory: Path) 
     terminal.line()
     terminal.line("Now you. It goes on running; in another terminal:", "bold")
     for command, what in suggestions(root, terminal.program, directory):
-        terminal.line(f"  # {what}", "dim")
-        terminal.line(f"  {command}")
+        terminal.suggest(command, what)
     terminal.line()
     terminal.line("Or break something here: a number and Enter. Enter alone, or Ctrl-C, ends all.", "bold")
-    for choice in CHOICES:
-        terminal.line(f"  {choice.key}  {choice.what}")
-    terminal.forget_typed()
+    half = (len(CHOICES) + 1) // 2
+    for left, right in zip_longest(CHOICES[:half], CHOICES[half:]):
+        terminal.line(f"  {_offer(left):{_OFFER_COLUMNS}}{_offer(right)}".rstrip())
+    ending.forget_typed()
     known = None
     while True:
         line = ending.rest(_WATCH_SECONDS, or_line=True)
@@ -120,6 +124,10 @@ def _let_try(stage: Stage, terminal: Terminal, ending: Ending, directory: Path) 
         for sentence, state in changes(known, now):
             terminal.turned(sentence, state)
         known = now or known
+
+
+def _offer(choice: Choice | None) -> str:
+    return f"{choice.key}  {choice.what}" if choice else ""
 
 
 def _choose(stage: Stage, terminal: Terminal, line: str) -> None:

@@ -23,6 +23,9 @@ from demesh.demo.phone import Call, What
 _COLUMNS_MAX = 100
 _CLEAR_LINE = "\r\x1b[K"
 _READING_SECONDS = 6
+_COMMAND_COLUMNS = 70
+_STDIN = 0
+_TYPED_BYTES_MAX = 1_024
 _STYLES = {
     **dict.fromkeys(("up", "alive"), "green"),
     **dict.fromkeys(("down", "silent"), "bold red"),
@@ -42,6 +45,8 @@ class Ending:
 
     def __init__(self) -> None:
         self._read, self._write = os.pipe2(os.O_NONBLOCK | os.O_CLOEXEC)
+        self._typed = b""
+        self._input_over = False
         for each in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
             signal.signal(each, self._take)
 
@@ -50,17 +55,35 @@ class Ending:
             os.write(self._write, b"!")
 
     def rest(self, seconds: float, *, or_line: bool = False) -> str | None:
-        """Wait so long; with `or_line` until a line comes in, which is returned. At the end of the input it raises Ended."""
-        wanted = [self._read, *([sys.stdin] if or_line else [])]
-        ready, _, _ = select.select(wanted, [], [], seconds)
-        if self._read in ready:
-            raise Ended
-        if not ready:
+        """Wait so long; with `or_line` until a line comes in, which is returned.
+
+        Raises Ended, also where a terminal's input ends.
+        """
+        reads = or_line and not self._input_over
+        if b"\n" not in self._typed:
+            ready, _, _ = select.select([self._read, *([_STDIN] if reads else [])], [], [], seconds)
+            if self._read in ready:
+                raise Ended
+            if _STDIN in ready:
+                self._take_typed()
+        if not reads or b"\n" not in self._typed:
             return None
-        line = sys.stdin.readline()
-        if not line:
+        line, _, self._typed = self._typed.partition(b"\n")
+        return line.decode("utf-8", "replace").strip()
+
+    def forget_typed(self) -> None:
+        """What was typed before it was asked for is no answer."""
+        self._typed = b""
+        if os.isatty(_STDIN):
+            with suppress(termios.error):
+                termios.tcflush(_STDIN, termios.TCIFLUSH)
+
+    def _take_typed(self) -> None:
+        data = os.read(_STDIN, _TYPED_BYTES_MAX)
+        self._typed = (self._typed + data)[-_TYPED_BYTES_MAX:]
+        if not data and os.isatty(_STDIN):
             raise Ended
-        return line.strip()
+        self._input_over = not data
 
 
 class Terminal:
@@ -107,12 +130,21 @@ class Terminal:
     def phone(self, call: Call) -> None:
         title, summary = call.alert.title, call.alert.summary
         if call.what is What.ENDED:
-            self.line(f"  ☎ resolved: {title}  (told {call.told} times, it is one alert)", "cyan")
+            rang = ", rang once" if call.alert.rings else ""
+            self.line(f"  ☎ resolved: {title}  (told {call.told} times{rang})", "cyan")
         elif call.alert.rings:
             self.line(f"  ☎ your phone rings: {title}", "bold magenta")
             self.line(f"    {summary}", "magenta")
         else:
             self.line(f"  ☎ noted, without a ring: {title} — {summary}", "dim")
+
+    def suggest(self, command: str, what: str) -> None:
+        """A command to copy."""
+        if len(line := f"  {command:{_COMMAND_COLUMNS}}  # {what}") <= width():
+            self.line(line)
+        else:
+            self.line(f"  # {what}", "dim")
+            self.line(f"  {command}")
 
     def look(self, node: DemoNode) -> None:
         self.line()
@@ -142,12 +174,6 @@ class Terminal:
                 click.echo("\x1b[A", nl=False)  # back up to the line that Enter left
                 break
         self._clear()
-
-    def forget_typed(self) -> None:
-        """What was typed before it was asked for is no answer."""
-        if self._reads:
-            with suppress(termios.error, OSError):
-                termios.tcflush(sys.stdin, termios.TCIFLUSH)
 
     def _clear(self) -> None:
         if self._counting:

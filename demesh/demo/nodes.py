@@ -17,7 +17,7 @@ from time import sleep
 from demesh import limits
 from demesh.clock import Clock
 from demesh.demo.serving import free_port
-from demesh.demo.targets import ASKER_HEADER, Target
+from demesh.demo.targets import Target
 from demesh.home import Home
 from demesh.identity import SwarmKey, write_secret
 
@@ -48,10 +48,11 @@ _CHECK = """
 name = "{name}"
 target = "{target}"
 """
-_ASKER = f"""\
-headers = {{ {ASKER_HEADER} = "${{DEMO_NODE}}" }}  # so that the server can tell the nodes apart
+_LOGIN = """\
+user = "{user}"                     # so that the server can tell who asks
+password = "demo"
 """
-_NOT_OURS = ("DEMESH_", "XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY", "DEMO_NODE")
+_NOT_OURS = ("DEMESH_", "XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY")
 
 
 class DemoNode:
@@ -65,7 +66,6 @@ class DemoNode:
         self._environment = {
             **{key: value for key, value in os.environ.items() if not key.startswith(_NOT_OURS)},
             "XDG_RUNTIME_DIR": str(runtime),
-            "DEMO_NODE": name,
         }
         self._process: subprocess.Popen[bytes] | None = None
         self._meant_to_run = False
@@ -76,7 +76,7 @@ class DemoNode:
         write_secret(self.home.swarm_key, key.text())
         write_secret(self.home.mesh_id, key.first_mesh_id().hex() + "\n")
         listed = ", ".join(f'"127.0.0.1:{port}"' for port in peers)
-        checks = "".join(_check(each) for each in targets)
+        checks = "".join(_check(each, self.name) for each in targets)
         config = _CONFIG.format(name=self.name, port=self.port, peers=listed, alertmanager=alertmanager)
         write_secret(self.home.config, config + checks)
 
@@ -169,5 +169,6 @@ def end(nodes: Iterable[DemoNode], clock: Clock) -> None:
         node.kill()
 
 
-def _check(target: Target) -> str:
-    return _CHECK.format(name=target.name, target=target.url) + (_ASKER if target.knows_askers else "")
+def _check(target: Target, user: str) -> str:
+    login = _LOGIN.format(user=user) if target.knows_askers else ""
+    return _CHECK.format(name=target.name, target=target.url) + login

@@ -104,7 +104,3 @@ class Phone:
                 del self._known[labels]
                 calls.append(Call(What.ENDED, known.alert, known.told))
         return calls
-
-    def open(self) -> list[str]:
-        """The titles of the alerts that have begun and not ended."""
-        return [each.alert.title for each in self._known.values()]

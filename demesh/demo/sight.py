@@ -3,7 +3,7 @@
 An answer is that of `GET /api/v1/status`, or None from a node that does not answer.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -30,26 +30,17 @@ class Sight:
 
 
 def lacking(sight: Sight, answers: Mapping[str, Answer]) -> str:
-    """What is said in place of that: `fra, nyc say lab is suspect; lab does not answer`. Empty if all say it."""
+    """What is said in place of that: `fra, nyc: lab is suspect; lab: no answer yet`. Empty if all say it."""
     said: dict[str, list[str]] = {}
     for node, answer in answers.items():
         if lack := _lack(sight, answer):
             said.setdefault(lack, []).append(node)
-    return "; ".join(_sentence(nodes, lack) for lack, nodes in said.items())
-
-
-def _sentence(nodes: Sequence[str], lack: str) -> str:
-    if lack == _SILENCE:
-        return f"{', '.join(nodes)} {'does' if len(nodes) == 1 else 'do'} not answer yet"
-    return f"{', '.join(nodes)} {'says' if len(nodes) == 1 else 'say'} {lack}"
-
-
-_SILENCE = "nothing"
+    return "; ".join(f"{', '.join(nodes)}: {lack}" for lack, nodes in said.items())
 
 
 def _lack(sight: Sight, answer: Answer) -> str:
     if answer is None:
-        return _SILENCE
+        return "no answer yet"
     presences = presences_of(answer)
     for name, presence in sight.nodes:
         if presences.get(name) != presence:

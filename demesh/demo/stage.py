@@ -55,7 +55,7 @@ class Stage:
         narrator: Narrator,
         clock: Clock,
         ask: Callable[[DemoNode], Said],
-        rest: Callable[[float], None],
+        rest: Callable[[float], object],
     ) -> None:
         self.nodes = nodes
         self._targets = targets
@@ -65,16 +65,18 @@ class Stage:
         self._ask = ask
         self._rest = rest
         self._ended: list[str] = []
+        """The titles of the alerts that have ended in this act."""
+        self._rung_before = 0
 
     def play(self, act: Act, number: str) -> float:
         """Returns how many seconds it took. Raises Unexpected."""
         began_ms = self._clock.monotonic_ms()
-        rung = len(self._rung)
+        self._rung_before = len(self._rung)
         self._ended.clear()
         self._narrator.title(f"{number} {act.title}")
         for step in act.steps:
             self.do(step)
-            self._refuse_other_rings(act, rung)
+            self._refuse_other_rings(act)
         return self._since(began_ms)
 
     def listen(self, seconds: float) -> None:
@@ -92,8 +94,8 @@ class Stage:
     def _rung(self) -> list[str]:
         return self._receiver.phone.rung
 
-    def _refuse_other_rings(self, act: Act, before: int) -> None:
-        rung = self._rung[before:]
+    def _refuse_other_rings(self, act: Act) -> None:
+        rung = self._rung[self._rung_before :]
         if rung != act.rings[: len(rung)]:
             raise Unexpected(f"The phone rang for {', '.join(rung)}; expected: {', '.join(act.rings) or 'nothing'}.")
 
@@ -128,15 +130,24 @@ class Stage:
 
     @do.register
     def _(self, step: See) -> None:
-        self._wait(step.claim, lambda: self._lack(step), step.seconds)
+        took = self._wait(step.claim, lambda: self._lack(step), step.seconds)
+        self._narrator.happened(step.claim, took)
 
     @do.register
     def _(self, step: Rings) -> None:
-        self._wait("", lambda: "" if step.title in self._receiver.phone.open() else "the phone is quiet", step.seconds)
+        self._wait(
+            f"the phone rings for {step.title}",
+            lambda: "" if step.title in self._rung[self._rung_before :] else "the phone is quiet",
+            step.seconds,
+        )
 
     @do.register
     def _(self, step: Ends) -> None:
-        self._wait("", lambda: "" if step.title in self._ended else "the phone has not heard of it", step.seconds)
+        self._wait(
+            f"the phone hears the end of {step.title}",
+            lambda: "" if step.title in self._ended else "the phone waits for the all-clear",
+            step.seconds,
+        )
 
     @do.register
     def _(self, step: Quiet) -> None:
@@ -157,16 +168,16 @@ class Stage:
                 raise Unexpected(f"{node.name} ended by itself. The end of {node.log}:\n{node.last_words()}")
         return lacking(step.sight, {node.name: self._ask(node) for node in asked})
 
-    def _wait(self, claim: str, lack: Callable[[], str], seconds: int) -> None:
+    def _wait(self, claim: str, lack: Callable[[], str], seconds: int) -> float:
+        """Returns how many seconds it took until nothing was lacking."""
         began_ms = self._clock.monotonic_ms()
         while lacks := lack():
             waited = self._since(began_ms)
             if waited > seconds:
-                raise Unexpected(f"Not within {seconds} s: {claim or 'what the phone should say'}. Instead, {lacks}.")
+                raise Unexpected(f"Not within {seconds} s: {claim}. Instead: {lacks}.")
             self._narrator.waiting(lacks, waited)
             self.listen(_POLL_SECONDS)
-        if claim:
-            self._narrator.happened(claim, self._since(began_ms))
+        return self._since(began_ms)
 
     def _since(self, began_ms: int) -> float:
         return (self._clock.monotonic_ms() - began_ms) / 1_000
