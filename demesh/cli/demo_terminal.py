@@ -166,6 +166,7 @@ class Terminal:
 
     def let_read(self) -> None:
         """Time to read, for a person; Enter goes on."""
+        self._ending.forget_typed()
         until_ms = self._clock.monotonic_ms() + _READING_SECONDS * 1_000
         while self._reads and (left_ms := until_ms - self._clock.monotonic_ms()) > 0:
             click.echo(f"{_CLEAR_LINE}  … goes on in {-(-left_ms // 1_000)} s (Enter: now)", nl=False)

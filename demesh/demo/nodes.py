@@ -40,7 +40,7 @@ alertmanager = "{alertmanager}"  # the phone
 
 [defaults]
 interval = "2s"
-timeout = "1s"
+timeout = "2s"
 retry_interval = "1s"
 """
 _CHECK = """

@@ -9,6 +9,7 @@ import threading
 from contextlib import suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
+from socketserver import TCPServer
 from typing import Any
 
 from demesh import limits
@@ -54,6 +55,9 @@ class QuietHandler(BaseHTTPRequestHandler):
 class _Server(ThreadingHTTPServer):
     daemon_threads = True
     block_on_close = False
+
+    def server_bind(self) -> None:
+        TCPServer.server_bind(self)  # an HTTPServer would ask the resolver for its name
 
     def handle_error(self, request: Any, client_address: Any) -> None:
         pass  # who asked has gone

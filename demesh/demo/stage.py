@@ -73,7 +73,7 @@ class Stage:
         began_ms = self._clock.monotonic_ms()
         self._rung_before = len(self._rung)
         self._ended.clear()
-        self._narrator.title(f"{number} {act.title}")
+        self._narrator.title(f"{number} · {act.title}")
         for step in act.steps:
             self.do(step)
             self._refuse_other_rings(act)

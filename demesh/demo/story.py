@@ -113,6 +113,9 @@ ACTS = (
             ),
             *(Start(name) for name in NODES),
             See("all three have found each other, and agree that all is up", ALL_WELL, 90),
+            Tell(
+                "This is what any of them says. SEEN BY tells from where it works (✔), and from where it does not (✖)."
+            ),
             Look("fra"),
         ),
     ),
@@ -128,7 +131,7 @@ ACTS = (
             ),
             Rings("DemeshCheckDown shop"),
             Tell(
-                "Every node told your phone (an Alertmanager, really), in the same words: so it is one alert, and it rang once. "
+                "Every node told your phone (at home: your Alertmanager) in the same words, so it is one alert: it rang once. "
                 "This is how it looks on nyc; on fra and lab it is the same."
             ),
             Look("nyc"),
@@ -151,9 +154,10 @@ ACTS = (
             Quiet(3),
             Tell(
                 "You can see it, but nobody is woken up: it takes a majority for that, unless you say otherwise "
-                '(quorum = "any"). SEEN BY tells who sees what.'
+                '(quorum = "any").'
             ),
             Look("fra"),
+            Tell("Now it works for nyc, too."),
             Answer("api", How.WELL),
             See("api is mended, and all three say so", ALL_WELL, _SLOW_SECONDS),
         ),
