@@ -47,12 +47,13 @@ def suggestions(root: click.Command, program: str, directory: Path) -> list[tupl
 
 
 def _exists(root: click.Command, words: list[str]) -> bool:
+    """Whether that can be run as it stands: not a group that wants one word more."""
     command: click.Command | None = root
     for word in words:
         if not isinstance(command, click.Group):
             return False
         command = command.get_command(click.Context(command), word)
-    return command is not None
+    return command is not None and not (isinstance(command, click.Group) and not command.invoke_without_command)
 
 
 def program() -> str:

@@ -153,7 +153,7 @@ def test_whoever_ends_it_early_is_left_with_nothing(
     demos.append(demo)
     demo.wait_for(moment)
     assert len(demo.nodes()) >= running
-    demo.process.send_signal(sent)
+    os.killpg(demo.process.pid, sent)  # as a terminal does
     assert demo.process.wait(15) == 0, demo.output()
     assert "Traceback" not in demo.output()
     demo.gone_without_a_trace()
