@@ -6,6 +6,7 @@ On a terminal one line counts while something is waited for, and there is time t
 import os
 import select
 import signal
+import stat
 import subprocess
 import sys
 import termios
@@ -57,7 +58,7 @@ class Ending:
     def rest(self, seconds: float, *, or_line: bool = False) -> str | None:
         """Wait so long; with `or_line` until a line comes in, which is returned.
 
-        Raises Ended, also where a terminal's input ends.
+        Raises Ended, also when the input ends because whoever types has gone; a file or /dev/null only has no more lines.
         """
         reads = or_line and not self._input_over
         if b"\n" not in self._typed:
@@ -81,7 +82,7 @@ class Ending:
     def _take_typed(self) -> None:
         data = os.read(_STDIN, _TYPED_BYTES_MAX)
         self._typed = (self._typed + data)[-_TYPED_BYTES_MAX:]
-        if not data and os.isatty(_STDIN):
+        if not data and (os.isatty(_STDIN) or stat.S_ISFIFO(os.fstat(_STDIN).st_mode)):
             raise Ended
         self._input_over = not data
 

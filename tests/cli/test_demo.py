@@ -69,7 +69,7 @@ def test_a_signal_ends_the_rest_that_goes_on_and_every_one_after_it(sent: signal
             ending.rest(60)
 
 
-def test_lines_come_one_by_one_and_the_end_of_a_pipe_ends_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_lines_come_one_by_one_until_whoever_types_has_gone(monkeypatch: pytest.MonkeyPatch) -> None:
     read, write = os.pipe()
     monkeypatch.setattr("demesh.cli.demo_terminal._STDIN", read)
     ending = Ending()
@@ -77,6 +77,15 @@ def test_lines_come_one_by_one_and_the_end_of_a_pipe_ends_nothing(monkeypatch: p
     assert [ending.rest(60, or_line=True) for _ in range(2)] == ["1", ""]
     assert ending.rest(0, or_line=True) is None
     os.close(write)
-    assert ending.rest(60, or_line=True) is None
-    assert ending.rest(0, or_line=True) is None
+    with pytest.raises(Ended):
+        ending.rest(60, or_line=True)
     os.close(read)
+
+
+def test_where_nobody_could_type_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> None:
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    monkeypatch.setattr("demesh.cli.demo_terminal._STDIN", nothing)
+    ending = Ending()
+    for _ in range(2):
+        assert ending.rest(0, or_line=True) is None
+    os.close(nothing)
