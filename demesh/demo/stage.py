@@ -161,12 +161,10 @@ class Stage:
         self._narrator.happened("the phone is quiet", seconds)
 
     def _lack(self, step: See) -> str:
-        # A node that is stopping says things that were never waited for; one that has ended by itself is told of as such.
-        asked = [node for node in self.nodes.values() if node.running]
         for node in self.nodes.values():
             if node.gave_up:
                 raise Unexpected(f"{node.name} ended by itself. The end of {node.log}:\n{node.last_words()}")
-        return lacking(step.sight, {node.name: self._ask(node) for node in asked})
+        return lacking(step.sight, {node.name: self._ask(node) for node in self.nodes.values() if node.running})
 
     def _wait(self, claim: str, lack: Callable[[], str], seconds: int) -> float:
         """Returns how many seconds it took until nothing was lacking."""
