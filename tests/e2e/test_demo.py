@@ -103,8 +103,10 @@ def demos() -> Iterator[list[Demo]]:
     for demo in started:
         assert demo.process.stdin is not None
         demo.process.stdin.close()
-        demo.process.kill()  # its nodes go with it
+        demo.process.kill()
         demo.process.wait()
+        for pid in demo.nodes().values():  # of a test that failed
+            os.kill(pid, signal.SIGKILL)
 
 
 def test_the_story_happens_as_told_and_then_the_person_can_try_things(demos: list[Demo], directory: Path) -> None:
