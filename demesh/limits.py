@@ -294,3 +294,10 @@ LOG_KINDS_MAX = 512
 LOG_MESSAGE_CHARS_MAX = 2_048
 LATENESS_SAMPLES_MAX = 600
 DOCTOR_CHECK_SECONDS_MAX = 3
+
+# Demo
+DEMO_PORT_TRIES_MAX = 100
+DEMO_REQUEST_SECONDS_MAX = 5  # that a target of the demo keeps a client
+DEMO_POST_BYTES_MAX = 1_048_576
+DEMO_STOP_SECONDS_MAX = 6  # for nodes to end in good order, before they are killed
+DEMO_LOG_TAIL_BYTES = 2_000  # of a node's diagnostic log, told when it does not do what it should

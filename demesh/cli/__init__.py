@@ -30,6 +30,7 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     lazy={
         "backup": "demesh.cli.backup:backup",
+        "demo": "demesh.cli.demo:demo",
         "init": "demesh.cli.init:init",
         "invite": "demesh.cli.invite:invite",
         "join": "demesh.cli.join:join",

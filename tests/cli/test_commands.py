@@ -17,6 +17,7 @@ def test_these_are_the_commands() -> None:
     assert {" ".join(path) for path in _ALL} == {
         "",
         "backup",
+        "demo",
         "doctor",
         "check",
         "check add",
