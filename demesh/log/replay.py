@@ -9,7 +9,7 @@ from demesh.log.store import Store
 
 
 def startup_entries(store: Store, state: LogState, since: int = 0) -> tuple[list[Entry], list[Entry]]:
-    """What the newest entries of a log build on (hello, plans, events), and those entries, from `since` on; both in order.
+    """What the newest entries of a log build on (hello, plans, events, notices), and those entries, from `since` on; both in order.
 
     The head is always among them: whether its author has taken leave, and when it was to be heard of again, is told there.
     """
@@ -17,6 +17,7 @@ def startup_entries(store: Store, state: LogState, since: int = 0) -> tuple[list
     tail = store.read_on(state.log, first, bytes_max=2**62)
     before = store.newest(state.log, Kind.HELLO, before=first)
     before += store.newest(state.log, Kind.EVENT, before=first, count=limits.EVENTS_AT_START_MAX)
+    before += store.newest(state.log, Kind.NOTICE, before=first, count=limits.NOTICES_AT_START_MAX)
     for entry in _newest_plans(store, state.log, first):
         before.extend(_whole_plan(store, entry))
     return sorted(before, key=lambda entry: entry.seq), tail
