@@ -6,17 +6,24 @@ takes nothing back meanwhile.
 """
 
 import logging
+from collections import deque
 from collections.abc import Callable, Sequence
 from typing import Any
 
 import trio
 
+from demesh import limits
 from demesh.alerts.alertmanager import AlertmanagerSender, Post
-from demesh.alerts.incident import Closed, Incidents, Labels, Opened, look
+from demesh.alerts.incident import Closed, Incident, Incidents, Labels, Opened, look
+from demesh.alerts.muting import Muting
+from demesh.alerts.on_paths import look_at_paths
 from demesh.alerts.outbox import Outbox, Outgoing
+from demesh.alerts.told import acknowledgement_told, mute_told
+from demesh.alerts.watchdog import watchdog
 from demesh.clock import Clock
 from demesh.metrics import ENTRIES_SKIPPED
 from demesh.view.fold import View
+from demesh.view.names import names_of_everyone
 from demesh.view.presence import Presence
 from demesh.view.report import iso
 
@@ -27,8 +34,8 @@ _STALL_MS = 5_000
 
 
 class Lookout:
-    """`on_suspect` is called once for each time that a member becomes suspect: somebody else may have heard of it. `hears`
-    tells whether others could be heard now.
+    """`on_suspect` is called once for each time that a member becomes suspect: somebody else may have heard of it.
+    `hears` tells whether others could be heard now, `own_name` what this node is called.
     """
 
     def __init__(
@@ -39,6 +46,7 @@ class Lookout:
         post: Post,
         on_suspect: Callable[[], None],
         hears: Callable[[], bool] = lambda: True,
+        own_name: Callable[[], str] = lambda: "",
     ) -> None:
         self._view = view
         self._mesh = mesh
@@ -46,18 +54,25 @@ class Lookout:
         self._post = post
         self._on_suspect = on_suspect
         self._hears = hears
+        self._own_name = own_name
+        self._watchdog = False
         self._labels: Labels = ()
         self._urls: Sequence[str] = ()
         self._senders: dict[str, AlertmanagerSender] = {}
         self._nursery: trio.Nursery | None = None
         self._incidents = Incidents()
+        self._closed: deque[Closed] = deque(maxlen=limits.INCIDENTS_CLOSED_KEPT_MAX)
+        self._started_ms = clock.wall_ms()
+        self._muting = Muting(self._started_ms)
         self._outbox = Outbox()
         self._changed = trio.Event()
         self._asked_about: dict[bytes, int] = {}
 
-    def set_sinks(self, urls: Sequence[str], labels: Labels) -> None:
-        """Tell these Alertmanagers from now on, with these labels on every alert."""
-        self._urls, self._labels = urls, labels
+    def set_sinks(self, urls: Sequence[str], labels: Labels, *, watchdog: bool = False) -> None:
+        """Tell these Alertmanagers from now on, with these labels on every alert; and that this node can, if
+        `watchdog`.
+        """
+        self._urls, self._labels, self._watchdog = urls, labels, watchdog
         if self._nursery is None:
             return
         for url in self._senders.keys() - set(urls):
@@ -71,18 +86,25 @@ class Lookout:
         """Something has arrived."""
         self._changed.set()
 
+    def open(self) -> list[Incident]:
+        return self._incidents.open()
+
     def incidents(self) -> list[dict[str, Any]]:
         """The open ones, as `demesh status --json` tells them."""
+        names = names_of_everyone(self._view)
         return [
             {
-                "name": each.name,
-                "subject": each.subject,
-                "state": "open",
-                "since": iso(each.onset_ms),
-                "labels": dict(each.labels),
-                "annotations": dict(each.annotations),
+                **_told(each, "open"),
+                "muted": mute_told(self._muting.mute_of(each), names),
+                "acknowledged": acknowledgement_told(self._muting.acknowledged(each), names),
             }
             for each in self._incidents.open()
+        ]
+
+    def closed(self) -> list[dict[str, Any]]:
+        """Those that closed lately while this node ran, the newest first."""
+        return [
+            {**_told(each.incident, "closed"), "closed_at": iso(each.resolved_ms)} for each in reversed(self._closed)
         ]
 
     async def run(self) -> None:
@@ -113,11 +135,18 @@ class Lookout:
     def _conclude(self, now_ms: int, wall_ms: int) -> None:
         self._view.tick(now_ms, listening=self._hears())
         ENTRIES_SKIPPED.set(self._view.skipped)
-        changes = self._incidents.update(look(self._view, self._mesh, self._labels, now_ms, wall_ms), wall_ms)
-        self._outbox.update(self._incidents.open(), changes, now_ms)
+        told = self._view, self._mesh, self._labels, now_ms, wall_ms
+        changes = self._incidents.update([*look(*told), *look_at_paths(*told)], wall_ms)
+        held = self._muting.look(self._view, self._incidents.open(), changes, now_ms, wall_ms)
+        let_out = self._outbox.update(self._incidents.open(), changes, now_ms, held)
+        self._outbox.watchdog = (
+            watchdog(self._own_name(), self._mesh, self._labels, self._started_ms) if self._watchdog else None
+        )
         for change in changes:
-            _tell(change)
-        if changes:
+            _log(change)
+            if isinstance(change, Closed):
+                self._closed.append(change)
+        if changes or let_out:
             for sender in self._senders.values():
                 sender.poke()
         for member in self._view.members():
@@ -127,6 +156,17 @@ class Lookout:
                 self._on_suspect()
 
 
-def _tell(change: Opened | Closed) -> None:
+def _told(each: Incident, state: str) -> dict[str, Any]:
+    return {
+        "name": each.name,
+        "subject": each.subject,
+        "state": state,
+        "since": iso(each.onset_ms),
+        "labels": dict(each.labels),
+        "annotations": dict(each.annotations),
+    }
+
+
+def _log(change: Opened | Closed) -> None:
     what = "opened" if isinstance(change, Opened) else "closed"
     log.warning("Incident %s: %s %s", what, change.incident.name, change.incident.subject)

@@ -24,6 +24,7 @@ from demesh.checks.runner import Run, Runner
 from demesh.clock import Clock
 from demesh.config.asked import check_asked
 from demesh.config.load import Settings
+from demesh.deciding import Deciding
 from demesh.display import Display
 from demesh.duty import Duty
 from demesh.edges import Edges
@@ -150,8 +151,27 @@ class Node:
         self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, edges.probes)
         probers = Probers(edges.probes, edges.public_probes)
         self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, lambda: self.settings)
-        self._lookout = Lookout(self.view, self.mesh, edges.clock, edges.post, self._syncer.pull_from_some, self._hears)
-        self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
+        self._lookout = Lookout(
+            self.view,
+            self.mesh,
+            edges.clock,
+            edges.post,
+            self._syncer.pull_from_some,
+            self._hears,
+            lambda: self.deciding.own_name,
+        )
+        self.deciding = Deciding(
+            self.view,
+            self.mesh,
+            self.key,
+            edges.clock,
+            self._own_log.tell,
+            self._own_log.tell_news,
+            self._lookout,
+            lambda: self.settings,
+        )
+        self.view.heeds = self.deciding.heeds
+        self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels, watchdog=settings.watchdog)
         self._housekeeper = Housekeeper(
             Retention(settings.raw_ms, settings.hour_ms, settings.size_max_bytes),
             edges.storage,
@@ -179,7 +199,7 @@ class Node:
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()
                 return
-            for task in (self._own_log.run, self._membership.run, self._keep_addresses):
+            for task in (self._own_log.run, self._membership.run, self._keep_addresses, self.deciding.run):
                 nursery.start_soon(task)
             for service in services:
                 await nursery.start(service, self)
@@ -262,7 +282,8 @@ class Node:
             await self._go_over(settings, self.duty.rows_of(settings))
             self._edges.network.admit(self._admission.allows)
             self._lookout.look_soon()
-            self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
+            self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels, watchdog=settings.watchdog)
+            self.deciding.look_soon()
             return changed
 
     @property

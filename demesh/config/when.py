@@ -1,12 +1,13 @@
 """When maintenance is: `Sun 02:00-04:00 Europe/Berlin`, `Mon-Fri 22:00-23:30 UTC`, `daily 03:00-03:15 UTC`. Pure.
 
-A window is told in the time of a zone: on each of its days it lasts from the moment at which a clock there first shows the begin to
-the moment at which one first shows the end, which is on the next day unless it is later than the begin. So where clocks change
+A window is told in the time of a zone: on each of its days it lasts from the moment at which a clock there first shows
+the begin to the moment at which one first shows the end, which is on the next day unless it is later than the begin. So
+where clocks change
 
-- an hour that comes twice is in the window twice if both begin and end lie outside of it: `01:00-04:00` lasts four hours that day.
+- an hour that comes twice is in the window twice if both begin and end lie outside of it: `01:00-04:00` lasts four hours then.
   A begin or an end in that hour is the first of the two: `02:30-04:00` begins at the first 02:30;
-- an hour that is left out is not there to be in a window: `01:00-04:00` lasts two hours. A begin or an end in that hour is the moment of
-  the change: `02:30-04:00` begins at 03:00, and `02:00-02:30` is not at all.
+- an hour that is left out is not there to be in a window: `01:00-04:00` lasts two hours. A begin or an end in that hour is the
+  moment of the change: `02:30-04:00` begins at 03:00, and `02:00-02:30` is not at all.
 
 Two windows that follow each other therefore leave no gap and do not overlap, whatever clocks do.
 """
@@ -34,7 +35,9 @@ _WALL_MS_MIN, _WALL_MS_MAX = 86_400_000 * 7, 253_370_000_000_000  # days beside 
 
 @dataclass(frozen=True, slots=True)
 class Window:
-    """`days` count from Monday, which is 0; `ends` is more than a day where it lies on the next one. Minutes since midnight."""
+    """`days` count from Monday, which is 0; `ends` is more than a day where it lies on the next one. Minutes since
+    midnight.
+    """
 
     days: frozenset[int]
     begins: int
@@ -83,7 +86,11 @@ def span(window: Window, wall_ms: int) -> tuple[int, int] | None:
     if not _WALL_MS_MIN <= wall_ms <= _WALL_MS_MAX:
         return None
     today = (_EPOCH + timedelta(milliseconds=wall_ms)).astimezone(window.zone).date()
-    for day in (today - timedelta(1), today, today + timedelta(1)):  # a clock set back at midnight shows the day before again
+    for day in (
+        today - timedelta(1),
+        today,
+        today + timedelta(1),
+    ):  # a clock set back at midnight shows the day before again
         if day.weekday() in window.days:
             begins_ms, ends_ms = _moment(day, window.begins, window.zone), _moment(day, window.ends, window.zone)
             if begins_ms <= wall_ms < ends_ms:

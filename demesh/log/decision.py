@@ -1,17 +1,17 @@
 """What people decide about alerts, as events: silences, maintenance, acknowledgements, and the end of each.
 
-    silence          subject: empty; `matcher1` … are what must match of an incident's labels (`demesh.log.matcher`), `starts_ms` and
-                     `ends_ms` Unix time
+    silence          subject: empty; `matcher1` … are what must match of an incident's labels (`demesh.log.matcher`), `starts_ms`
+                     and `ends_ms` Unix time
     maintenance      subject: its name; `matcher1` …, or `checks` and `nodes`: names, separated by commas; without any it is of
-                     everything. Either `when` (`demesh.config.when`), or `starts_ms` and `ends_ms`. `configured` is `1` if it stands in
-                     its author's configuration
+                     everything. Either `when` (`demesh.config.when`), or `starts_ms` and `ends_ms`. `configured` is `1` if it
+                     stands in its author's configuration
     acknowledgement  subject: the incident's name; `key` is what it is about, `onset_ms` when it began
     unsilence, maintenance_end, unacknowledge
                      subject: which one ends
 
-All of the first three may have a `comment` and `by`, who said so. A decision has no number of its own: it is named by its place, the
-log and the sequence number of its entry, which nobody else can use. What ended does not come back, so the order in which events of
-different logs arrive changes nothing.
+All of the first three may have a `comment` and `by`, who said so. A decision has no number of its own: it is named by
+its place, the log and the sequence number of its entry, which nobody else can use. What ended does not come back, so
+the order in which events of different logs arrive changes nothing.
 """
 
 import re
@@ -135,7 +135,9 @@ def read_decision(event: Event) -> Decision | End | None:
     starts_ms, ends_ms = (0, 0) if when else (_ms(details, "starts_ms"), _ms(details, "ends_ms"))
     names = {key: tuple(filter(None, details.get(key, "").split(","))) for key in ("checks", "nodes")}
     configured = details.get("configured") == "1"
-    return Maintenance(event.subject, when, starts_ms, ends_ms, matchers, **names, configured=configured, comment=comment, by=by)
+    return Maintenance(
+        event.subject, when, starts_ms, ends_ms, matchers, **names, configured=configured, comment=comment, by=by
+    )
 
 
 def read_place(text: str) -> Place:

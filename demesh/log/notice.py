@@ -1,10 +1,11 @@
-"""The payload `notice`: news that is of no use once it is old, and so forgotten as results are. The same shape as an `event`.
+"""The payload `notice`: news that is of no use once it is old, and so forgotten as results are. The same shape as an
+`event`.
 
-    alert           subject: the fingerprint of an alert that an Alertmanager told the author of; `status` is `firing` or `resolved`,
-                    `starts_ms` when it began, `label.NAME` its labels, cut short
-    alert_path      subject: the receiver, as Alertmanager calls it; `node1` … are the names of the nodes whose watchdog came back by it
-    alert_path_end  subject: the name of a node whose watchdog is not sent any more; `log` (hex) and `seq`: what that log says up to there
-                    of its path is over
+alert           subject: the fingerprint of an alert that an Alertmanager told the author of; `status` is `firing` or `resolved`,
+                `starts_ms` when it began, `label.NAME` its labels, cut short
+alert_path      subject: the receiver, as Alertmanager calls it; `node1` … are the names of the nodes whose watchdog came back by it
+alert_path_end  subject: the name of a node whose watchdog is not sent any more; `log` (hex) and `seq`: what that log says up to there
+                of its path is over
 """
 
 import re
@@ -59,7 +60,9 @@ def alert_notice(alert: ForeignAlert) -> Event:
 def bounded_labels(labels: Sequence[tuple[str, str]]) -> tuple[tuple[str, str], ...]:
     """As many, and as much of each, as one notice holds; `alertname` first."""
     first = sorted(labels, key=lambda pair: (pair[0] != "alertname", pair))[: limits.NOTICE_LABELS_MAX]
-    return tuple(sorted((name[: limits.NAME_CHARS_MAX], value[: limits.NOTICE_LABEL_CHARS_MAX]) for name, value in first))
+    return tuple(
+        sorted((name[: limits.NAME_CHARS_MAX], value[: limits.NOTICE_LABEL_CHARS_MAX]) for name, value in first)
+    )
 
 
 def path_notice(path: PathAlive) -> Event:

@@ -1,9 +1,10 @@
-"""Whether what a node tells its Alertmanager reaches anybody: its watchdog comes back by a webhook to some member, or not. Pure.
+"""Whether what a node tells its Alertmanager reaches anybody: its watchdog comes back by a webhook to some member, or
+not. Pure.
 
-A path *stopped* when it worked before and nothing of it came for ALERT_PATH_STOPPED_MS, though its sender is alive, and so is
-every member that it came back to and that has not left. One of these that is silent or away may be the one that it comes back to now:
-then nobody can say. Times are the observer's monotonic clock, and the silence of a path counts only from when the observer heard the
-member that it comes back to: neither a wall clock nor a start makes a path stop.
+A path *stopped* when it worked before and nothing of it came for ALERT_PATH_STOPPED_MS, though its sender is alive, and
+so is every member that it came back to and that has not left. One of these that is silent or away may be the one that
+it comes back to now: then nobody can say. Times are the observer's monotonic clock, and the silence of a path counts
+only from when the observer heard the member that it comes back to: neither a wall clock nor a start makes a path stop.
 """
 
 from collections.abc import Iterator
@@ -19,8 +20,9 @@ from demesh.view.presence import Presence
 
 @dataclass(frozen=True, slots=True)
 class AlertPath:
-    """The path of one sending node. `came_back_ms` is monotonic, None when that is not known; `told_ms` is by the wall clock of who told
-    it. `quiet_ms` is for how long nothing came, as far as was observed. `receivers` are those that it came back to, by name.
+    """The path of one sending node. `came_back_ms` is monotonic, None when that is not known; `told_ms` is by the wall
+    clock of who told it. `quiet_ms` is for how long nothing came, as far as was observed. `receivers` are those that it
+    came back to, by name.
     """
 
     node: str

@@ -1,9 +1,9 @@
 """What is decided about alerts: the decisions of each log, and what those of all logs come to. Pure.
 
-Guarantees: what `decided` gives depends on the logs and on whom one heeds, not on the order in which anything arrived. A decision is
-in force from when its entry is held until an end of it is; an end counts whoever of those that are heeded says so. Of each log the
-newest DECISIONS_PER_LOG_MAX decisions and ends count, and none that lie before its newest EVENTS_AT_START_MAX events: a start reads
-no more, so a node that has just started knows the same.
+Guarantees: what `decided` gives depends on the logs and on whom one heeds, not on the order in which anything arrived.
+A decision is in force from when its entry is held until an end of it is; an end counts whoever of those that are heeded
+says so. Of each log the newest DECISIONS_PER_LOG_MAX decisions and ends count, and none that lie before its newest
+EVENTS_AT_START_MAX events: a start reads no more, so a node that has just started knows the same.
 """
 
 from bisect import bisect_left

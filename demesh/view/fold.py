@@ -275,6 +275,11 @@ class View:
             self._decisions = stamp, decided(logs, heeded.__contains__)
         return self._decisions[1]
 
+    def decisions_of(self, public_key: bytes) -> Decisions:
+        """What the logs of one member decide by themselves, whoever else ends it, and whether that counts here or not."""
+        logs = self._logs.values()
+        return decided([(log.log, log.public_key, log.decided) for log in logs], lambda key: key == public_key)
+
     def settled(self, now_ms: int) -> bool:
         """Whether every live vantage has reported since this node listens, or its time to do so is over."""
         waited_ms = now_ms - self._listening_since_ms

@@ -1,7 +1,7 @@
 """What members are told by Alertmanagers: the newest of each log. Pure.
 
-As with decisions (`demesh.view.decisions`), nothing here depends on the order in which logs arrived, and a start knows what a node
-that runs does: of each log no more than its newest NOTICES_AT_START_MAX notices count.
+As with decisions (`demesh.view.decisions`), nothing here depends on the order in which logs arrived, and a start knows
+what a node that runs does: of each log no more than its newest NOTICES_AT_START_MAX notices count.
 """
 
 from collections.abc import Iterable

@@ -125,7 +125,9 @@ _HALF_HOURS = st.integers(0, 47).map(lambda number: 30 * number)
 def test_over_a_year_a_daily_window_lasts_as_long_as_it_says_but_for_one_hour(
     begins: int, ends: int, zone: str, year: int
 ) -> None:
-    """The hour that is left out lacks, the one that comes twice is more; a window that has none of the night has all its hours."""
+    """The hour that is left out lacks, the one that comes twice is more; a window that has none of the night has all
+    its hours.
+    """
     assume(begins != ends)
     window = parse_when(f"daily {_time(begins)}-{_time(ends)} {zone}")
     first, last = _at(f"{year}-01-01T00:00", zone), _at(f"{year + 1}-01-01T00:00", zone)
