@@ -23,9 +23,9 @@ def _broken(path: AlertPath, mesh: str, extra: Labels, wall_ms: int) -> Incident
     labels = {**dict(extra), "alertname": NAME, "mesh": mesh, "node": path.node, "severity": "critical"}
     annotations = {
         "summary": f"alerts of {path.node} may reach nobody",
-        "description": f"The watchdog of {path.node} came back from its Alertmanager to {', '.join(path.receivers)}, and has not "
-        f"for {path.quiet_ms // 1_000} s, though both nodes are alive. Look at the Alertmanager, at its way to {path.node}, and at "
-        f"its receiver {path.receiver!r}.",
+        "description": f"The watchdog of {path.node} came back from its Alertmanager to {', '.join(path.receivers)}, and has "
+        f"not for {path.quiet_ms // 1_000} s, though both nodes are alive. Look at the Alertmanager, the way to it, and its "
+        f"receiver {path.receiver!r}.",
     }
     pairs = tuple(sorted(labels.items())), tuple(sorted(annotations.items()))
     return Incident(NAME, path.node, path.node, wall_ms - path.quiet_ms, *pairs)

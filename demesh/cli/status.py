@@ -96,7 +96,9 @@ def _print(answer: dict[str, Any]) -> None:
         for warned in node.get("warnings", ()):  # an older node tells none
             say((f"! {node['name']}, {ago(warned['at'], now)} ago: {warned['text']}", "yellow"))
     for incident in answer["incidents"]:
-        say((f"! {incident['name']} {incident['subject']}, since {ago(incident['since'], now)}", "bold red"))
+        known = "muted" if incident.get("muted") else "acknowledged" if incident.get("acknowledged") else ""
+        text = f"! {incident['name']} {incident['subject']}, since {ago(incident['since'], now)}"
+        say((f"{text} ({known})" if known else text, "yellow" if known else "bold red"))
 
 
 def _print_checks(checks: list[dict[str, Any]], now: datetime) -> None:

@@ -1,11 +1,12 @@
-"""The payload `notice`: news that is of no use once it is old, and so forgotten as results are. The same shape as an
-`event`.
+"""The payload `notice`: news that is of no use once it is old, and so forgotten as results are. The same shape as an `event`.
 
-alert           subject: the fingerprint of an alert that an Alertmanager told the author of; `status` is `firing` or `resolved`,
-                `starts_ms` when it began, `label.NAME` its labels, cut short
-alert_path      subject: the receiver, as Alertmanager calls it; `node1` … are the names of the nodes whose watchdog came back by it
-alert_path_end  subject: the name of a node whose watchdog is not sent any more; `log` (hex) and `seq`: what that log says up to there
-                of its path is over
+    alert           subject: the fingerprint of an alert that an Alertmanager told the author of; `status` is `firing` or
+                    `resolved`, `starts_ms` when it began, `label.NAME` its labels, cut short
+    alert_path      subject: the receiver, as Alertmanager calls it; `node1` … are the names of the nodes whose watchdog came back
+    alert_path_end  subject: the name of a node whose watchdog is not sent any more; what the log `log` (hex) says of its path up
+                    to entry `seq` is over
+
+A notice of a type that is not known is passed over.
 """
 
 import re

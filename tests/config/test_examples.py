@@ -45,10 +45,8 @@ def test_a_company(tmp_path: Path) -> None:
     assert (lb.name, lb.probe.type, lb.interval_ms) == ("lb", "tcp", 30_000)
     assert (shop.severity, shop.nodes, shop.labels) == ("critical", ("tag:eu", "tag:us"), (("team", "web"),))
     assert _lines(found.not_yet) == [
-        "15: alerts.watchdog",
         "33: check[2].runbook",
         "34: check[2].depends_on",
-        "36: maintenance[1]",
     ]
 
 
