@@ -143,11 +143,13 @@ def test_a_matcher_matches_as_in_alertmanager(matcher: str, value: str | None, *
     assert parse_matcher(matcher).matches({} if value is None else {"a": value}) == matches
 
 
-@pytest.mark.parametrize("operator", ["=~", "!~"])
-def test_an_expression_that_takes_for_ever_or_is_none_matches_nothing_either_way_round(operator: str) -> None:
-    assert not Matcher("a", operator, "(x+x+)+y").matches({"a": "x" * 40})
-    assert not Matcher("a", operator, "(x+x+)+y").matches({"a": "xxy"}), "it is given up for good"
-    assert not Matcher("a", operator, "(").matches({"a": "x"})
+def test_an_expression_that_takes_for_ever_or_is_none_matches_nothing_either_way_round() -> None:
+    slow, none = "(a|b|ab)*(?=c)d?", "("
+    assert Matcher("a", "!~", slow).matches({"a": "x"})
+    for value in ("ab" * 40, "x"):
+        assert not Matcher("a", "=~", slow).matches({"a": value})
+        assert not Matcher("a", "!~", slow).matches({"a": value}), "it is given up for good"
+        assert not Matcher("a", "!~", none).matches({"a": value})
 
 
 _ALERT = ForeignAlert(
