@@ -110,7 +110,7 @@ class Lookout:
     async def run(self) -> None:
         """Look and tell, until cancelled."""
         async with trio.open_nursery() as self._nursery:
-            self.set_sinks(self._urls, self._labels)
+            self.set_sinks(self._urls, self._labels, watchdog=self._watchdog)
             looked_ms = heard_ms = self._clock.monotonic_ms()
             while True:
                 with trio.move_on_after(_LOOK_SECONDS):
