@@ -139,6 +139,7 @@ class Lookout:
         changes = self._incidents.update([*look(*told), *look_at_paths(*told)], wall_ms)
         held = self._muting.look(self._view, self._incidents.open(), changes, now_ms, wall_ms)
         let_out = self._outbox.update(self._incidents.open(), changes, now_ms, held)
+        began = self._watchdog and self._outbox.watchdog is None
         self._outbox.watchdog = (
             watchdog(self._own_name(), self._mesh, self._labels, self._started_ms) if self._watchdog else None
         )
@@ -146,7 +147,7 @@ class Lookout:
             _log(change)
             if isinstance(change, Closed):
                 self._closed.append(change)
-        if changes or let_out:
+        if changes or let_out or began:
             for sender in self._senders.values():
                 sender.poke()
         for member in self._view.members():

@@ -37,11 +37,19 @@ def _silence(text: str = "check=api", from_ms: int = 0, to_ms: int = _HOUR_MS) -
 
 
 def _decided(*decisions: Decision, wall_ms: int = WALL_MS) -> Decisions:
-    made = [Made((b"log", seq), b"ann", wall_ms, each) for seq, each in enumerate(decisions)]
-    kinds = (
-        [each for each in made if isinstance(each.decision, kind)] for kind in (Silence, Maintenance, Acknowledgement)
-    )
-    return Decisions(*map(tuple, kinds))  # pyright: ignore[reportArgumentType] each of its kind
+    silences: list[Made[Silence]] = []
+    maintenance: list[Made[Maintenance]] = []
+    acknowledgements: list[Made[Acknowledgement]] = []
+    for seq, each in enumerate(decisions):
+        place = (b"log", seq)
+        match each:
+            case Silence():
+                silences.append(Made(place, b"ann", wall_ms, each))
+            case Maintenance():
+                maintenance.append(Made(place, b"ann", wall_ms, each))
+            case Acknowledgement():
+                acknowledgements.append(Made(place, b"ann", wall_ms, each))
+    return Decisions(tuple(silences), tuple(maintenance), tuple(acknowledgements))
 
 
 def _kind(decisions: Decisions, at_ms: int = 0, what: Incident = _DOWN) -> str | None:

@@ -169,6 +169,7 @@ class OneIncident:
 def deciding(view: View, clock: TrioClock, settings: Settings) -> Deciding:
     """A real one, whose events are in the view's own log at once."""
     own = MemberLog("own")
+    own.boot8 = clock.boot8
 
     async def tell(kind: Kind, events: Sequence[Event]) -> None:
         await trio.lowlevel.checkpoint()
