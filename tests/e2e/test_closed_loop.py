@@ -1,6 +1,8 @@
 """Nodes and a real Alertmanager that tells one of them what it is told: the loop closes, and a silence keeps alerts out of it."""
 
 import json
+import re
+import subprocess
 import urllib.request
 from pathlib import Path
 from typing import Any
@@ -8,7 +10,7 @@ from typing import Any
 import pytest
 
 from demesh.identity import new_swarm_key, write_secret
-from tests.e2e.harness import Alertmanager, NodeProcess, WebServer, eventually
+from tests.e2e.harness import Alertmanager, NodeProcess, WebServer, eventually, require
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -44,6 +46,21 @@ def _names(alertmanager: Alertmanager) -> set[str]:
 
 def _alerts(node: NodeProcess) -> dict[str, Any]:
     return json.loads(node.run_command("alerts", "--json").stdout)
+
+
+def test_the_configuration_in_the_docs_is_one_and_routes_as_it_says(tmp_path: Path) -> None:
+    text = (Path(__file__).parents[2] / "docs/operations.md").read_text()
+    (snippet,) = re.findall(r"```yaml\n(route:.*?)```", text, re.DOTALL)
+    config = tmp_path / "alertmanager.yml"
+    config.write_text(snippet.replace("/etc/alertmanager", str(tmp_path)))
+
+    def routed(*labels: str) -> str:
+        command = [require("amtool"), "config", "routes", "test", f"--config.file={config}", *labels]
+        return subprocess.run(command, capture_output=True, text=True, check=True, timeout=20).stdout.strip()
+
+    subprocess.run([require("amtool"), "check-config", str(config)], capture_output=True, check=True, timeout=20)
+    assert routed("alertname=DemeshWatchdog", "mesh=a", "node=nas") == "demesh"
+    assert routed("alertname=DemeshCheckDown", "check=web") == "demesh,people"
 
 
 def test_what_a_node_sends_comes_back_by_alertmanager_and_a_silence_keeps_it_in(tmp_path: Path) -> None:
