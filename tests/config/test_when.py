@@ -84,6 +84,15 @@ def test_a_window_that_lies_in_the_hour_that_is_left_out_is_not_there() -> None:
     assert active(window, _at("2026-03-30T02:10", _BERLIN))
 
 
+def test_a_window_goes_on_where_a_clock_that_is_set_back_shows_the_day_before_again() -> None:
+    """In Newfoundland one minute after midnight became one minute after eleven."""
+    window = parse_when("Sun 00:00-00:30 America/St_Johns")
+    second_ms = _at("2010-11-06T23:30", "America/St_Johns", fold=1)
+    found = span(window, second_ms)
+    assert found is not None
+    assert (found[1] - found[0]) / _HOUR_MS == 1.5
+
+
 def test_a_window_ends_when_it_says() -> None:
     window = parse_when(f"Sun 23:00-01:00 {_BERLIN}")
     ends_ms = _at("2026-01-12T01:00", _BERLIN)

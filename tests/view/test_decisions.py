@@ -4,6 +4,7 @@ import random
 from collections.abc import Iterator
 from unittest.mock import patch
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -97,13 +98,17 @@ def _kinds(decisions: Decisions) -> tuple[tuple[object, ...], ...]:
     return decisions.silences, decisions.maintenance, decisions.acknowledgements
 
 
+@pytest.mark.parametrize(("decisions", "events"), [(8, 16), (16, 8)])
 @generated
 @given(st.integers(0, 40), st.randoms(use_true_random=False))
-def test_of_one_log_the_newest_count_in_whatever_order_they_are_read(length: int, chance: random.Random) -> None:
+def test_of_one_log_the_newest_count_in_whatever_order_they_are_read(
+    decisions: int, events: int, length: int, chance: random.Random
+) -> None:
     author = MemberLog("ann")
     silences = [Silence(_SILENCE.matchers, number, 10**9) for number in range(length)]
     entries = _said(author, *map(silence_event, silences))
-    with patch.object(limits, "DECISIONS_PER_LOG_MAX", 8), patch.object(limits, "EVENTS_AT_START_MAX", 16):
+    bounds = {"DECISIONS_PER_LOG_MAX": decisions, "EVENTS_AT_START_MAX": events}
+    with patch.multiple(limits, **bounds):
         in_order, mixed = Decided(), Decided()
         for entry in entries:
             fold_decision(in_order, entry)
