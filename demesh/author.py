@@ -131,9 +131,11 @@ class Author:
         """Tell the mesh that something about this node has changed. Raises StoreError."""
         await self._append([(Kind.HELLO, hello.payload())])
 
-    async def say_event(self, event: Event) -> None:
-        """Tell the mesh of something that happened or was decided. Raises StoreError."""
-        await self._append([(Kind.EVENT, event.payload())])
+    async def say(self, kind: Kind, events: Sequence[Event]) -> None:
+        """Tell the mesh of things that happened or were decided (events), or that are news (notices). Raises
+        StoreError.
+        """
+        await self._append([(kind, event.payload()) for event in events])
 
     async def begin(
         self, hello: Hello, known_hello: Hello | None, rows: Sequence[PlanRow], known_plan: int | None

@@ -33,7 +33,7 @@ _VANTAGES_KEPT_MS = 10_000
 _LIVE = frozenset(
     (
         *("tags", "advertise", "policy", "alertmanagers", "alert_labels", "alert_token_file", "checks", "not_yet"),
-        *("adopt_checks", "allow_requests", "roaming", "back_within_ms"),
+        *("adopt_checks", "allow_requests", "roaming", "back_within_ms", "operators", "maintenance", "watchdog"),
     )
 )
 """The settings that change while a node runs; for the others it must be started anew."""

@@ -70,7 +70,8 @@ NEW_MEMBERS_PER_HOUR = 10  # after those
 DENIED_MAX = 4_096  # keys in the configuration
 TURNED_AWAY_MAX = 4_096  # logs of whose owners it is remembered that they are not admitted
 FORGETS_MAX = 4_096  # members and logs that events have forgotten
-EVENTS_AT_START_MAX = 256  # per log, read at start
+EVENTS_AT_START_MAX = 4_096  # per log, read at start; of those before nothing is known that was decided
+NOTICES_AT_START_MAX = 2_048  # the same of notices
 LEFT_AFTER_MS = 7 * 86_400_000  # of silence that this node itself observed
 EPOCHS_DROPPED_MAX = 4_096  # logs given up for newer ones of their member, that are not taken again
 SYNC_VECTOR_ROWS_MAX = 4_096  # wire; more than LOGS_MAX, so that no own epoch makes a vector too long
@@ -253,6 +254,31 @@ UNDECIDED_MS_MAX = 15_000  # a node that sees half of the mesh, or less, and can
 PARTITION_VOTES_MS = 120_000  # who vanished with others counts as a vantage that has seen nothing for so long
 CLOCK_SKEW_MS_MAX = 5_000  # more is an incident
 AWAY_MS_DEFAULT = 600_000  # what a bye without a date means
+
+DECISIONS_PER_LOG_MAX = 512  # the newest
+ALERTS_PER_LOG_MAX = 256  # of an Alertmanager, by fingerprint; the newest
+ALERT_PATHS_PER_LOG_MAX = 1_024  # by sending node; no fewer than LOGS_MAX
+
+# Decisions and notices
+MATCHERS_MAX = 12  # wire: of one decision
+MATCHER_CHARS_MAX = 256  # wire: its name, operator and value
+DECISION_COMMENT_CHARS_MAX = 512  # wire
+DECISION_BYTES_MAX = 12_288  # of the payload of one
+DECISION_MS_MAX = 366 * 86_400_000  # a silence, or maintenance that is not configured
+DECISIONS_LOOK_SECONDS = 30  # how often a node looks whether its log tells of its configured maintenance
+MAINTENANCE_MAX = 64  # in one configuration
+ACKNOWLEDGED_SLACK_MS = 60_000  # by so much nodes may differ in when an incident began
+ACKNOWLEDGEMENTS_OVER_MAX = 4_096  # that are remembered to be over, as their incident has closed
+INCIDENTS_CLOSED_KEPT_MAX = 50  # that closed lately, to be shown
+NOTICE_LABELS_MAX = 20  # wire: of an alert
+NOTICE_LABEL_CHARS_MAX = 200  # wire: the value of one; longer ones are cut
+HOOK_ALERTS_MAX = 1_024  # in one webhook; more are left out and counted
+HOOK_NOTICES_BURST = 256  # written at once
+HOOK_NOTICES_PER_HOUR = 512
+ALERT_RETOLD_MS = 86_400_000  # an alert that goes on is told again this often
+ALERT_SHOWN_MS = 2 * 86_400_000  # one of which nothing was told for so long is shown no more
+ALERT_PATH_TOLD_MS = 240_000  # that a watchdog came back is told no more often
+ALERT_PATH_STOPPED_MS = 900_000  # without a watchdog
 
 # Alerts
 UNJUDGED_HELD_MS = (

@@ -13,12 +13,14 @@ import trio
 
 from demesh.alerts.alertmanager import AlertmanagerSender, Post
 from demesh.alerts.conclusions import Conclusions
-from demesh.alerts.incident import Closed, Labels, Opened
+from demesh.alerts.incident import Closed, Incident, Labels, Opened
 from demesh.alerts.kept import decode_incidents
 from demesh.alerts.outbox import Outgoing
+from demesh.alerts.told import acknowledgement_told, mute_told
 from demesh.clock import Clock
 from demesh.metrics import ENTRIES_SKIPPED
 from demesh.view.fold import View
+from demesh.view.names import names_of_everyone
 from demesh.view.presence import Presence, patience
 from demesh.view.report import iso
 
@@ -45,10 +47,13 @@ class Lookout:
         late_ms: Callable[[], int],
         keep: Callable[[bytes], Awaitable[None]],
         kept: bytes,
+        own_name: Callable[[], str] = lambda: "",
     ) -> None:
         self._view = view
         self._conclusions = conclusions
         self._late_ms = late_ms
+        self._own_name = own_name
+        self._watchdog = False
         self._keep = keep
         conclusions.restore(decode_incidents(kept), clock.monotonic_ms(), clock.wall_ms())
         self._kept = conclusions.identity()
@@ -62,9 +67,9 @@ class Lookout:
         self._changed = trio.Event()
         self._asked_about: dict[bytes, int] = {}
 
-    def set_sinks(self, urls: Sequence[str], labels: Labels) -> None:
-        """Tell these Alertmanagers from now on, with these labels on every alert."""
-        self._urls, self._conclusions.labels = urls, labels
+    def set_sinks(self, urls: Sequence[str], labels: Labels, *, watchdog: bool = False) -> None:
+        """Tell these Alertmanagers from now on, with these labels on every alert; and that this node can, if `watchdog`."""
+        self._urls, self._conclusions.labels, self._watchdog = urls, labels, watchdog
         if self._nursery is None:
             return
         for url in self._senders.keys() - set(urls):
@@ -78,18 +83,26 @@ class Lookout:
         """Something has arrived."""
         self._changed.set()
 
+    def open(self) -> list[Incident]:
+        return self._conclusions.open()
+
     def incidents(self) -> list[dict[str, Any]]:
         """The open ones, as `demesh status --json` tells them."""
+        names, muting = names_of_everyone(self._view), self._conclusions.muting
         return [
             {
-                "name": each.name,
-                "subject": each.subject,
-                "state": "open",
-                "since": iso(each.onset_ms),
-                "labels": dict(each.labels),
-                "annotations": dict(each.annotations),
+                **_told(each, "open"),
+                "muted": mute_told(muting.mute_of(each), names),
+                "acknowledged": acknowledgement_told(muting.acknowledged(each), names),
             }
-            for each in self._conclusions.open()
+            for each in self.open()
+        ]
+
+    def closed(self) -> list[dict[str, Any]]:
+        """Those that closed lately while this node ran, the newest first."""
+        return [
+            {**_told(each.incident, "closed"), "closed_at": iso(each.resolved_ms)}
+            for each in reversed(self._conclusions.closed)
         ]
 
     def sinks(self) -> list[dict[str, Any]]:
@@ -99,7 +112,7 @@ class Lookout:
     async def run(self) -> None:
         """Look and tell, until cancelled. Raises StoreError."""
         async with trio.open_nursery() as self._nursery:
-            self.set_sinks(self._urls, self._conclusions.labels)
+            self.set_sinks(self._urls, self._conclusions.labels, watchdog=self._watchdog)
             looked_ms = heard_ms = self._clock.monotonic_ms()
             slept_ms = self._slept_ms()
             while True:
@@ -134,10 +147,10 @@ class Lookout:
         self._view.patience = patience(self._late_ms())
         self._view.tick(now_ms, listening=self._hears())
         ENTRIES_SKIPPED.set(self._view.skipped)
-        changes = self._conclusions.conclude(now_ms, wall_ms)
-        for change in changes:
-            _tell(change)
-        if changes:
+        self._conclusions.watched = self._own_name() if self._watchdog else ""
+        for change in self._conclusions.conclude(now_ms, wall_ms):
+            _log(change)
+        if self._conclusions.has_news:
             for sender in self._senders.values():
                 sender.poke()
         for member in self._view.members():
@@ -147,6 +160,17 @@ class Lookout:
                 self._on_suspect()
 
 
-def _tell(change: Opened | Closed) -> None:
+def _log(change: Opened | Closed) -> None:
     what = "opened" if isinstance(change, Opened) else "closed"
     log.warning("Incident %s: %s %s", what, change.incident.name, change.incident.subject)
+
+
+def _told(incident: Incident, state: str) -> dict[str, Any]:
+    return {
+        "name": incident.name,
+        "subject": incident.subject,
+        "state": state,
+        "since": iso(incident.onset_ms),
+        "labels": dict(incident.labels),
+        "annotations": dict(incident.annotations),
+    }

@@ -27,6 +27,7 @@ from demesh.checks.runner import Run, Runner
 from demesh.clock import Clock
 from demesh.config.asked import check_asked
 from demesh.config.load import Settings
+from demesh.deciding import Deciding
 from demesh.display import Display
 from demesh.duty import Duty
 from demesh.edges import Edges
@@ -158,7 +159,7 @@ class Node:
         self.lateness = Lateness(edges.clock)
         self._lookout = Lookout(
             self.view,
-            Conclusions(self.view, self.key, self.mesh),
+            Conclusions(self.view, self.key, self.mesh, edges.clock.wall_ms()),
             edges.clock,
             edges.post,
             self._syncer.pull_from_some,
@@ -166,8 +167,20 @@ class Node:
             self.lateness.p99_ms,
             self._keep_incidents,
             edges.store.note(INCIDENTS),
+            lambda: self.deciding.own_name,
         )
-        self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
+        self.deciding = Deciding(
+            self.view,
+            self.mesh,
+            self.key,
+            edges.clock,
+            self._own_log.tell,
+            self._own_log.tell_news,
+            self._lookout,
+            lambda: self.settings,
+        )
+        self.view.heeds = self.deciding.heeds
+        self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels, watchdog=settings.watchdog)
         self._housekeeper = Housekeeper(
             Retention(settings.raw_ms, settings.hour_ms, settings.size_max_bytes),
             edges.storage,
@@ -195,7 +208,7 @@ class Node:
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()
                 return
-            for task in (self._own_log.run, self._membership.run, self._keep_addresses):
+            for task in (self._own_log.run, self._membership.run, self._keep_addresses, self.deciding.run):
                 nursery.start_soon(task)
             for service in services:
                 await nursery.start(service, self)
@@ -280,7 +293,8 @@ class Node:
             await self._go_over(settings, self.duty.rows_of(settings))
             self._edges.network.admit(self._admission.allows)
             self._lookout.look_soon()
-            self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels)
+            self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels, watchdog=settings.watchdog)
+            self.deciding.look_soon()
             return changed
 
     @property

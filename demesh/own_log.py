@@ -149,10 +149,15 @@ class OwnLog:
         async with self._changing:
             return await self._greet_anew()
 
-    async def tell(self, event: Event) -> None:
-        """Tell the mesh of something that happened or was decided. Raises StoreError."""
+    async def tell(self, *events: Event) -> None:
+        """Tell the mesh of things that happened or were decided. Raises StoreError."""
         await self._begun.wait()
-        await self._author.say_event(event)
+        await self._author.say(Kind.EVENT, events)
+
+    async def tell_news(self, *notices: Event) -> None:
+        """Tell the mesh of what is forgotten again as results are. Raises StoreError."""
+        await self._begun.wait()
+        await self._author.say(Kind.NOTICE, notices)
 
     async def warn(self, subject: str, text: str) -> None:
         """Warn the mesh, at most once an hour of each subject. Raises StoreError."""

@@ -38,3 +38,10 @@ class Pattern:
             return self._compiled.search(text, timeout=PATTERN_SECONDS_MAX) is not None
         except TimeoutError:
             raise PatternTooSlow from None
+
+    def matches(self, text: str) -> bool:
+        """Whether the expression matches all of `text`. Raises PatternTooSlow."""
+        try:
+            return self._compiled.fullmatch(text, timeout=PATTERN_SECONDS_MAX) is not None
+        except TimeoutError:
+            raise PatternTooSlow from None

@@ -4,20 +4,34 @@ Guarantees: what it concludes depends on what the view said, in that order, and 
 notified of is in `open`, and in nothing that is told.
 """
 
+from collections import deque
 from collections.abc import Sequence
 
+from demesh import limits
 from demesh.alerts.incident import Closed, Incident, Incidents, Labels, Opened
 from demesh.alerts.kept import encode_incidents
 from demesh.alerts.look import Rules
+from demesh.alerts.muting import Muting
+from demesh.alerts.on_paths import look_at_paths
 from demesh.alerts.outbox import Outbox, Outgoing
 from demesh.alerts.scene import Scene
+from demesh.alerts.watchdog import watchdog
 from demesh.view.fold import View
 
 
 class Conclusions:
-    """`mesh` is what the mesh is called in labels."""
+    """`mesh` is what the mesh is called in labels; `started_ms` (Unix) is when this node began."""
 
-    def __init__(self, view: View, own_key: bytes, mesh: str) -> None:
+    def __init__(self, view: View, own_key: bytes, mesh: str, started_ms: int = 0) -> None:
+        self.watched = ""
+        """The name under which this node always tells that it can; empty: it does not."""
+        self.closed: deque[Closed] = deque(maxlen=limits.INCIDENTS_CLOSED_KEPT_MAX)
+        """Those that closed last."""
+        self.muting = Muting(started_ms)
+        self._started_ms = started_ms
+        self._restored: list[Opened] = []
+        self.has_news = False
+        """Whether the last look found something that is to be told at once."""
         self.labels: Labels = ()
         """More labels for every alert."""
         self._view = view
@@ -30,15 +44,32 @@ class Conclusions:
     def restore(self, incidents: Sequence[Incident], now_ms: int, wall_ms: int) -> None:
         """Go on with what was open when this node ended the last time."""
         self._incidents.restore(incidents, now_ms)
+        self._restored = list(map(Opened, incidents))
         self._rules.restore(self._scene(now_ms, wall_ms), incidents)
 
     def conclude(self, now_ms: int, wall_ms: int) -> Sequence[Opened | Closed]:
         """Look at the view, which was ticked; returns what that changed."""
-        seen = self._rules.look(self._scene(now_ms, wall_ms), self._incidents)
+        scene = self._scene(now_ms, wall_ms)
+        seen = [
+            *self._rules.look(scene, self._incidents),
+            *look_at_paths(self._view, self._mesh, self.labels, now_ms, wall_ms),
+        ]
         changes = self._incidents.update(seen, now_ms, wall_ms)
-        told = [each for each in self._incidents.told(now_ms) if each.notify]
-        self._outbox.update(told, [each for each in changes if each.incident.notify], now_ms)
+        self.closed.extend(each for each in changes if isinstance(each, Closed))
+        self._tell([*self._restored, *changes], now_ms, wall_ms)
+        self._restored = []
         return changes
+
+    def _tell(self, changes: Sequence[Opened | Closed], now_ms: int, wall_ms: int) -> None:
+        """Put into the outbox what is to be told; `changes` are those since the last time."""
+        began = bool(self.watched) and self._outbox.watchdog is None
+        self._outbox.watchdog = (
+            watchdog(self.watched, self._mesh, self.labels, self._started_ms) if self.watched else None
+        )
+        held = self.muting.look(self._view, self._incidents.open(), changes, now_ms, wall_ms)
+        told = [each for each in self._incidents.told(now_ms) if each.notify]
+        let_out = self._outbox.update(told, [each for each in changes if each.incident.notify], now_ms, held)
+        self.has_news = bool(changes) or let_out or began
 
     def open(self) -> list[Incident]:
         return self._incidents.open()

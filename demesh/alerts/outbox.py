@@ -2,14 +2,18 @@
 
 Open incidents are sent at once and then every ALERT_RESEND_MS; closed ones are sent as resolved for another
 ALERT_RESOLVED_RESEND_MS, so that a sink that was away hears of both. The whole set is sent each time: nothing has to be
-remembered of what got through.
+remembered of what got through. What is muted from when it opened is not sent, nor that it closed, until that ends; what
+was sent before goes on, so that nobody takes it for resolved.
 """
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from demesh import limits
 from demesh.alerts.incident import Closed, Incident, Opened
+
+Key = tuple[str, str]
+"""An incident's name and key."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,24 +30,45 @@ class Outbox:
 
     def __init__(self) -> None:
         self._open: tuple[Incident, ...] = ()
-        self._resolved: dict[tuple[str, str], tuple[Closed, int]] = {}
+        self._resolved: dict[Key, tuple[Closed, int]] = {}
+        self._untold: set[Key] = set()
+        self.watchdog: Incident | None = None
+        """What is sent besides, always."""
 
-    def update(self, open_incidents: Iterable[Incident], changes: Sequence[Opened | Closed], now_ms: int) -> None:
+    def update(
+        self,
+        open_incidents: Iterable[Incident],
+        changes: Sequence[Opened | Closed],
+        now_ms: int,
+        held: Collection[Key] = (),
+    ) -> bool:
+        """`held` are the open incidents, by name and key, that are not to be notified now. Returns whether one is no
+        more that was.
+        """
         self._open = tuple(open_incidents)
         for change in changes:
             key = (change.incident.name, change.incident.key)
-            if isinstance(change, Closed):
-                self._resolved[key] = (change, now_ms)
-            else:
+            if isinstance(change, Opened):
                 self._resolved.pop(key, None)
+                if key in held:
+                    self._untold.add(key)
+            elif key in self._untold:
+                self._untold.discard(key)
+            else:
+                self._resolved[key] = (change, now_ms)
+        let_out = not self._untold.issubset(held)
+        self._untold.intersection_update(held)
+        return let_out
 
     def outgoing(self, now_ms: int, wall_ms: int) -> list[Outgoing]:
         """Everything to send now."""
         for key, (_, closed_ms) in list(self._resolved.items()):
             if now_ms - closed_ms > limits.ALERT_RESOLVED_RESEND_MS:
                 del self._resolved[key]
+        open_ = [each for each in self._open if (each.name, each.key) not in self._untold]
         firing = [
-            Outgoing(each, min(each.onset_ms, wall_ms), wall_ms + 4 * limits.ALERT_RESEND_MS) for each in self._open
+            Outgoing(each, min(each.onset_ms, wall_ms), wall_ms + 4 * limits.ALERT_RESEND_MS)
+            for each in (*open_, *([self.watchdog] if self.watchdog else ()))
         ]
         # By how long ago that was: a date of a wall clock that was set back since would still lie ahead, and fire.
         ended = [(each.incident, wall_ms - (now_ms - closed_ms)) for each, closed_ms in self._resolved.values()]

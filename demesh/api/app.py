@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from demesh import __version__
+from demesh.api.deciding import Decider, add_deciding_routes
 from demesh.api.guard import Access, Asgi, guarded
 from demesh.api.joining import JoiningNode, KeyRotation, add_joining_routes
 from demesh.api.lines import Lines
@@ -66,6 +67,9 @@ class ApiNode(JoiningNode, Protocol):
     @property
     def historian(self) -> Books: ...
 
+    @property
+    def deciding(self) -> Decider: ...
+
     def status(self) -> dict[str, Any]: ...
 
     def heads(self) -> list[dict[str, Any]]: ...
@@ -107,6 +111,7 @@ def make_app(node: ApiNode, access: Access, rotation: KeyRotation) -> Asgi:
     )
     _add_routes(app, node)
     add_joining_routes(app, node, rotation)
+    add_deciding_routes(app, node.deciding)
     _say_errors_in_json(app)
     return guarded(app, access)
 

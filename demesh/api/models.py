@@ -152,6 +152,25 @@ class Done(BaseModel):
     status: str
 
 
+class MutedModel(BaseModel):
+    """Why an incident is not notified."""
+
+    kind: str = Field(description="silence, maintenance or depends_on")
+    by: str = Field(description="Who said so, the maintenance's name, or the check that it depends on.")
+    until: str | None
+    comment: str
+
+
+class AcknowledgedModel(BaseModel):
+    """That somebody looks after an incident."""
+
+    id: str
+    by: str
+    node: str = Field(description="The member in whose log that stands.")
+    comment: str
+    at: str | None
+
+
 class IncidentModel(BaseModel):
     """Something that was opened and is not closed."""
 
@@ -163,6 +182,8 @@ class IncidentModel(BaseModel):
         description="Those of the node's own configuration are among them.", json_schema_extra=_LOCAL
     )
     annotations: dict[str, str] = Field(json_schema_extra=_LOCAL)
+    muted: MutedModel | None = Field(json_schema_extra=_LOCAL)
+    acknowledged: AcknowledgedModel | None = Field(json_schema_extra=_LOCAL)
 
 
 class SinkModel(BaseModel):

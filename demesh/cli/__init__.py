@@ -29,6 +29,8 @@ class LazyGroup(click.Group):
 @click.group(
     cls=LazyGroup,
     lazy={
+        "ack": "demesh.cli.ack:ack",
+        "alerts": "demesh.cli.alerts_list:show",
         "backup": "demesh.cli.backup:backup",
         "demo": "demesh.cli.demo:demo",
         "init": "demesh.cli.init:init",
@@ -37,7 +39,9 @@ class LazyGroup(click.Group):
         "restore": "demesh.cli.backup:restore",
         "node": "demesh.cli.node:node",
         "status": "demesh.cli.status:status",
+        "maintenance": "demesh.cli.maintenance:maintenance",
         "members": "demesh.cli.members:members",
+        "silence": "demesh.cli.silence:silence",
         "check": "demesh.cli.check:check",
         "log": "demesh.cli.log:log",
         "swarm-key": "demesh.cli.swarm_key:swarm_key",

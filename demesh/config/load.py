@@ -21,11 +21,13 @@ from demesh.config.check_tables import RUNNABLE
 from demesh.config.not_yet import not_yet
 from demesh.config.outside import Files, Unfilled
 from demesh.config.read import Configuration, Document, ReadCheck, read
-from demesh.config.tables import ConfigFile, DefaultsTable, MeshTable
+from demesh.config.tables import ConfigFile, DefaultsTable, MaintenanceTable, MeshTable
 from demesh.config.values import AllowRequests, Name, NotifyUrl
 from demesh.errors import ConfigError, UsageError
 from demesh.identity import public_key_of
 from demesh.log.admission import Policy
+from demesh.log.decision import Maintenance, maintenance_event
+from demesh.log.matcher import parse_matcher
 
 _DAY_MS = 86_400_000
 
@@ -64,6 +66,10 @@ class Settings:
     checks: tuple[Check, ...] = ()
     adopt_checks: tuple[str, ...] = ()
     allow_requests: AllowRequests = "public"
+    operators: frozenset[str] | None = None
+    """The members, by name or peer id, whose decisions about alerts count here; None: everybody's."""
+    maintenance: tuple[Maintenance, ...] = ()
+    watchdog: bool = False
     not_yet: tuple[str, ...] = ()
 
 
@@ -137,6 +143,9 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         checks=checks,
         adopt_checks=tuple(config.mesh.adopt_checks),
         allow_requests=config.mesh.allow_requests,
+        operators=None if config.mesh.operators is None else frozenset(config.mesh.operators),
+        maintenance=tuple(map(_maintenance, config.maintenance)),
+        watchdog=config.alerts.watchdog,
         not_yet=tuple(said),
     )
 
@@ -158,6 +167,11 @@ def _look_at_files(config: ConfigFile, files: Files, main: Document) -> None:
     for index, table in enumerate(config.notify):
         if (table.url is None) == (table.url_file is None):
             main.add(("notify", index), "needs either url or url_file.")
+    for index, table in enumerate(config.maintenance):
+        try:
+            maintenance_event(_maintenance(table))
+        except UsageError as problem:
+            main.add(("maintenance", index), str(problem))
     for name, member in config.mesh.members.items():
         if member in config.mesh.deny:
             main.add(("mesh", "members", name), "is in mesh.deny too; it cannot be both.")
@@ -175,6 +189,17 @@ def _secret_files(config: ConfigFile) -> Iterator[tuple[tuple[str | int, ...], s
     for index, table in enumerate(config.notify):
         if table.url_file is not None:
             yield ("notify", index, "url_file"), table.url_file
+
+
+def _maintenance(table: MaintenanceTable) -> Maintenance:
+    return Maintenance(
+        table.name,
+        table.when,
+        matchers=tuple(map(parse_matcher, table.matchers)),
+        checks=tuple(table.checks or ()),
+        nodes=tuple(table.nodes or ()),
+        configured=True,
+    )
 
 
 def _policy(mesh: MeshTable) -> Policy:

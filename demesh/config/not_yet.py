@@ -23,15 +23,11 @@ def not_yet(configuration: Configuration) -> list[str]:
 
 
 def _of_node(config: ConfigFile) -> Iterator[Problem]:
-    alerts, api = config.alerts, config.api
-    if alerts.watchdog:
-        yield Problem(("alerts", "watchdog"), "this version sends no watchdog alert.")
+    api = config.api
     for index, _ in enumerate(config.notify):
         yield Problem(("notify", index), "this version tells Alertmanagers only.")
     if api.public_listen is not None:
         yield Problem(("api", "public_listen"), "this version has no public listener.")
-    for index, _ in enumerate(config.maintenance):
-        yield Problem(("maintenance", index), "this version notifies at all times.")
     for index, _ in enumerate(config.server_list):
         yield Problem(("server_list", index), "this version reads no server lists.")
 

@@ -20,6 +20,7 @@ from demesh.config.values import (
     HostPort,
     HttpUrl,
     Interval,
+    LabelMatcher,
     Labels,
     Name,
     NotifyUrl,
@@ -59,6 +60,7 @@ class MeshTable(Table):
     deny: Annotated[list[PeerId], Field(max_length=limits.DENIED_MAX)] = []
     adopt_checks: Annotated[list[Name], BeforeValidator(one_or_many)] = []
     allow_requests: AllowRequests = "public"
+    operators: Annotated[list[Name], BeforeValidator(one_or_many), Field(min_length=1)] | None = None
 
 
 class AlertsTable(Table):
@@ -90,6 +92,8 @@ class MaintenanceTable(Table):
     name: Name
     when: When
     checks: Annotated[list[Name], Field(min_length=1)] | None = None
+    nodes: Annotated[list[Name], Field(min_length=1), BeforeValidator(one_or_many)] | None = None
+    matchers: Annotated[list[LabelMatcher], BeforeValidator(one_or_many)] = []
 
 
 class ServerListTable(Table):
@@ -126,7 +130,7 @@ class ConfigFile(Table):
     api: ApiTable = ApiTable()
     store: StoreTable = StoreTable()
     defaults: DefaultsTable = DefaultsTable()
-    maintenance: list[MaintenanceTable] = []
+    maintenance: Annotated[list[MaintenanceTable], Field(max_length=limits.MAINTENANCE_MAX)] = []
     server_list: list[ServerListTable] = []
     check: Tables = []
 

@@ -18,6 +18,7 @@ from demesh.config.size import format_size, parse_size
 from demesh.config.when import check_when
 from demesh.errors import UsageError
 from demesh.identity import public_key_of
+from demesh.log.matcher import parse_matcher
 from demesh.log.plan import QUORUM_ALL, QUORUM_MAJORITY
 from demesh.pattern import Pattern
 
@@ -196,6 +197,7 @@ HttpUrl = Annotated[str, _sentence(check_http_url)]
 ProxyUrl = Annotated[str, _sentence(_proxy)]
 NotifyUrl = Annotated[str, _sentence(_notify_url)]
 Regex = Annotated[str, _sentence(Pattern.compile)]
+LabelMatcher = Annotated[str, _sentence(parse_matcher)]
 When = Annotated[str, _sentence(check_when)]
 FileName = Annotated[str, Field(min_length=1), _text_like(r"[^\x00]*", "not the name of a file")]
 Status = Annotated[int, Field(ge=100, le=599)]

@@ -51,6 +51,7 @@ class Kind(IntEnum):
     EVENT = 6
     BYE = 7
     CARRY = 8
+    NOTICE = 9
 
 
 KINDS_UNDERSTOOD = tuple(Kind)

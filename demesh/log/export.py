@@ -123,7 +123,7 @@ class Reader:
                 return read_checkpoint_part(entry.payload)
             case Kind.CARRY:
                 return read_carry_part(entry.payload)
-            case Kind.EVENT:
+            case Kind.EVENT | Kind.NOTICE:
                 return read_event(entry.payload)
             case _:
                 return None

@@ -9,14 +9,17 @@ from demesh.log.store import Store
 
 
 def startup_entries(store: Store, state: LogState, since: int = 0) -> tuple[list[Entry], list[Entry]]:
-    """What the newest entries of a log build on (hello, plans, events), and those entries, from `since` on; both in order.
+    """What the newest entries of a log build on (hello, plans, events, notices), and those entries, from `since` on;
+    both in order.
 
-    The head is always among them: whether its author has taken leave, and when it was to be heard of again, is told there.
+    The head is always among them: whether its author has taken leave, and when it was to be heard of again, is told
+    there.
     """
     first = max(state.pruned_to, state.head.seq + 1 - limits.STARTUP_TAIL_ENTRIES_MAX, min(since, state.head.seq))
     tail = store.read_on(state.log, first, bytes_max=2**62)
     before = store.newest(state.log, Kind.HELLO, before=first)
     before += store.newest(state.log, Kind.EVENT, before=first, count=limits.EVENTS_AT_START_MAX)
+    before += store.newest(state.log, Kind.NOTICE, before=first, count=limits.NOTICES_AT_START_MAX)
     for entry in _newest_plans(store, state.log, first):
         before.extend(_whole_plan(store, entry))
     return sorted(before, key=lambda entry: entry.seq), tail

@@ -1,6 +1,6 @@
 """What of a log is forgotten, and what is kept for ever. Pure but for the store it is handed.
 
-    results, byes, unknown kinds     until their time is over (`raw_before_ms`)
+    results, byes, notices, others   until their time is over (`raw_before_ms`)
     rollups                          until theirs is (`hours_before_ms`)
     plans                            the two that results which are left may still name
     hellos                           the newest, and what is not forgotten yet

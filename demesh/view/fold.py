@@ -19,6 +19,7 @@ from demesh.log.hello import PresenceProfile
 from demesh.view.blame import Broken
 from demesh.view.checks import Checks, CheckView
 from demesh.view.checks import Standing as CheckStanding
+from demesh.view.decisions import Decisions, decided
 from demesh.view.fold_entry import fold_entry, forget_old_definitions
 from demesh.view.forgets import Forgets
 from demesh.view.member import Absence, LogView, Member, Pause
@@ -48,8 +49,12 @@ class View:
         self.seeing = Seeing()
         self.patience = 1.0
         """By how much longer than promised others may be silent (`demesh.view.presence`)."""
+        self._events = 0
         self.bars: Callable[[bytes], bool] = lambda public_key: False
         """Whether a key is no member's by this node's own configuration. May be replaced at any time."""
+        self.heeds: Callable[[bytes], bool] = lambda public_key: True
+        """Whether what the owner of a key decides about alerts counts here. May be replaced at any time."""
+        self._decisions: tuple[object, Decisions] = ((), Decisions())
 
     def log(self, log: bytes) -> LogView | None:
         return self._logs.get(log)
@@ -273,6 +278,24 @@ class View:
             found.setdefault(log.public_key, []).extend(log.warnings)
         return found
 
+    def logs(self) -> Iterator[LogView]:
+        """All that is shown of the logs of members, and of those that have left."""
+        return (log for log in self._logs.values() if not self.bars(log.public_key))
+
+    def decisions(self) -> Decisions:
+        """What is decided about alerts by those whom this node heeds, wherever they are."""
+        logs = [(log.log, log.public_key, log.decided) for log in self.logs() if log.decided.said]
+        heeded = {key for key in {key for _, key, _ in logs} if self.heeds(key)}
+        stamp = heeded, [(log, each.version) for log, _, each in logs]
+        if self._decisions[0] != stamp:
+            self._decisions = stamp, decided(logs, heeded.__contains__)
+        return self._decisions[1]
+
+    def decisions_of(self, public_key: bytes) -> Decisions:
+        """What the logs of one member decide by themselves, whoever else ends it, and whether that counts here or not."""
+        logs = self._logs.values()
+        return decided([(log.log, log.public_key, log.decided) for log in logs], lambda key: key == public_key)
+
     def settled(self, now_ms: int) -> bool:
         """Whether every live vantage has reported since this node listens, or its time to do so is over."""
         waited_ms = now_ms - self._listening_since_ms
@@ -318,6 +341,9 @@ class View:
             fold_entry(view, entry)
         except EntryError:
             self.skipped += 1
+        if entry.kind == Kind.EVENT:
+            self._events += 1
+            view.decided.version = self._events
         member = self._members[public_key]
         if entry.kind == Kind.HELLO and (member.current.bye is not None or not member.current.clock.live):
             member.current = self._latest_epoch(public_key)

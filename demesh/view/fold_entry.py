@@ -1,4 +1,5 @@
-"""What one entry changes in what is known of its log: its hello, its plans, the votes of its checks, a leave it took. Pure.
+"""What one entry changes in what is known of its log: its hello, its plans, the votes of its checks, a leave it took, what it
+decides and warns of. Pure.
 
 An entry of a kind that is not known changes nothing.
 """
@@ -8,7 +9,9 @@ from demesh.log.bye import read_bye
 from demesh.log.entry import Entry, Kind
 from demesh.log.hello import read_hello
 from demesh.log.results import read_results
+from demesh.view.decisions import fold_decision
 from demesh.view.member import LogView
+from demesh.view.notices import fold_notice
 from demesh.view.vote import Observation, VoteState, advance
 from demesh.view.warnings import fold_warning
 
@@ -34,6 +37,9 @@ def fold_entry(view: LogView, entry: Entry) -> None:
             _fold_results(view, entry)
         case Kind.EVENT:
             fold_warning(view.warnings, entry)
+            fold_decision(view.decided, entry)
+        case Kind.NOTICE:
+            fold_notice(view.notices, entry)
         case Kind.BYE:
             view.bye = read_bye(entry.payload)
         case _:

@@ -7,7 +7,9 @@ from demesh.log.entry import Entry
 from demesh.log.evidence import Fork
 from demesh.log.hello import Hello
 from demesh.log.plan import Plan, PlanReader
+from demesh.view.decisions import Decided
 from demesh.view.freshness import LogClock
+from demesh.view.notices import Notices
 from demesh.view.presence import LastSign
 from demesh.view.sharing import Span
 from demesh.view.vote import VoteState
@@ -59,6 +61,8 @@ class LogView:
     plan_reader: PlanReader = field(default_factory=PlanReader)
     warnings: list[Warned] = field(default_factory=list[Warned])
     """The newest, oldest first."""
+    decided: Decided = field(default_factory=Decided)
+    notices: Notices = field(default_factory=Notices)
     fork: Fork | None = None
     """Where its owner is proven to have signed two histories: there it ends."""
     voted_seq: int = -1

@@ -8,14 +8,18 @@ from typing import Any, cast
 
 import trio
 
+from demesh.alerts.incident import Incident
 from demesh.api.app import make_app
 from demesh.api.guard import Access
 from demesh.checks.check import Check
 from demesh.checks.latest import LatestRuns
 from demesh.checks.runner import Run
 from demesh.config.load import Settings
+from demesh.deciding import Deciding
 from demesh.identity import SwarmKey
 from demesh.log.chain import Logs
+from demesh.log.entry import Kind
+from demesh.log.event import Event
 from demesh.mesh.key_change import Change
 from demesh.mesh.network import Usage
 from demesh.outcome import Outcome, ProbeResult
@@ -26,8 +30,9 @@ from demesh.view import report
 from demesh.view.hours import Hours
 from demesh.view.members import Outlook, members_told
 from demesh.view.uptime import Past
+from tests.alerts.build import incident
 from tests.log.builders import MESH, TrioClock
-from tests.view.build import OWN, PASS, View, deliver, new_view, row, three_vantages
+from tests.view.build import OWN, PASS, MemberLog, View, deliver, new_view, row, three_vantages
 
 _PAST = {"web": Past(hours=Hours(1_699_999_200_000, (None, 0.5, 1), (0, 0.25, 1)))}
 
@@ -78,6 +83,7 @@ class Node:
         self.settings = Settings("a", checks=tuple(self.checks))
         self.clock = TrioClock()
         self.view: View = new_view()
+        self.deciding = deciding(self.view, self.clock, self.settings)
         for member in three_vantages(self.view, row("web")):
             deliver(self.view, member, member.outcomes(1_000, PASS), 1_000)
 
@@ -88,7 +94,9 @@ class Node:
             **answer,
             "logs": report.logs_told(self.view, {bytes(16): 40, OWN.log: 1}, {OWN.log: OWN.key}, left_off=False),
             "network": report.network(1, "A service stopped.", 90_000, 3_000, 1_700_000_002_000, cut_off=False),
-            "incidents": [{**incident, "labels": {"check": "web"}, "annotations": {}}],
+            "incidents": [
+                {**incident, "labels": {"check": "web"}, "annotations": {}, "muted": None, "acknowledged": None}
+            ],
             "sinks": [{"name": "http://am:9093", "ok": False, "last_ok_at": None, "problem": "refused"}],
         }
 
@@ -141,6 +149,48 @@ class Node:
         if self.error:
             raise self.error
         self.reloads += 1
+
+
+class OneIncident:
+    """A lookout that has found `web` down."""
+
+    def open(self) -> list[Incident]:
+        return [incident("web", 1_700_000_000_000)]
+
+    def incidents(self) -> list[dict[str, Any]]:
+        told = {"name": "DemeshCheckDown", "subject": "web", "state": "open", "since": "2026-01-01T00:00:00Z"}
+        muted = {"kind": "silence", "by": "ann", "until": None, "comment": ""}
+        said = {"id": "ab-1", "by": "ann", "node": "a", "comment": "", "at": None}
+        return [{**told, "labels": {}, "annotations": {}, "muted": muted, "acknowledged": said}]
+
+    def closed(self) -> list[dict[str, Any]]:
+        told = {"name": "DemeshCheckDown", "subject": "api", "state": "closed", "since": None, "closed_at": None}
+        return [{**told, "labels": {}, "annotations": {}}]
+
+    def look_soon(self) -> None:
+        pass
+
+
+def deciding(view: View, clock: TrioClock, settings: Settings) -> Deciding:
+    """A real one, whose events are in the view's own log at once."""
+    own = MemberLog("own")
+    own.boot8 = clock.boot8
+
+    async def tell(kind: Kind, events: Sequence[Event]) -> None:
+        await trio.lowlevel.checkpoint()
+        for event in events:
+            deliver(view, own, own.entry(kind, event.payload(), clock.up_ms()), clock.monotonic_ms())
+
+    return Deciding(
+        view,
+        "0a1b2c3d",
+        own.key,
+        clock,
+        lambda *events: tell(Kind.EVENT, events),
+        lambda *events: tell(Kind.NOTICE, events),
+        OneIncident(),
+        lambda: settings,
+    )
 
 
 class Rotation:

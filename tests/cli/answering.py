@@ -15,6 +15,7 @@ from demesh.home import Home, HomeLock, Running
 def _handler(answers: dict[str, Any], status: int) -> type[BaseHTTPRequestHandler]:
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self) -> None:
+            self.rfile.read(int(self.headers.get("Content-Length", 0)))  # what is left unread resets the connection
             found = answers.get(self.path)
             if callable(found):
                 found = found(self.headers)

@@ -398,8 +398,8 @@ def test_validate_names_every_problem(home: Path) -> None:
 
 def test_node_run_says_what_has_no_effect_yet(tmp_path: Path) -> None:
     """In `tests/e2e` a node runs; here only that what it greets with is there."""
-    (tmp_path / "demesh.toml").write_text("[alerts]\nwatchdog = true\n")
+    (tmp_path / "demesh.toml").write_text('[api]\npublic_listen = "0.0.0.0:1"\n')
     found = ConfigSource(tmp_path / "demesh.toml", CommandLine()).load()
     assert found.not_yet == (
-        f"{tmp_path}/demesh.toml:2: alerts.watchdog: has no effect yet: this version sends no watchdog alert.",
+        f"{tmp_path}/demesh.toml:2: api.public_listen: has no effect yet: this version has no public listener.",
     )

@@ -44,10 +44,7 @@ def test_a_company(tmp_path: Path) -> None:
     lb, shop = found.checks
     assert (lb.name, lb.probe.type, lb.interval_ms) == ("lb", "tcp", 30_000)
     assert (shop.severity, shop.nodes, shop.labels) == ("critical", ("tag:eu", "tag:us"), (("team", "web"),))
-    assert _lines(found.not_yet) == [
-        "15: alerts.watchdog",
-        "36: maintenance[1]",
-    ]
+    assert _lines(found.not_yet) == []
 
 
 def test_a_home(tmp_path: Path) -> None:

@@ -5,16 +5,16 @@ from pathlib import Path
 import pytest
 
 from demesh.config.tables import ConfigFile
+from demesh.log.decision import Maintenance
+from demesh.log.matcher import Matcher
 from tests.config.files import settings
 
 _ID = "12D3KooWQYV9dGMFoRzNStwpXztXaBUjtPqi6aU76ZgUriHhKust"
 _CHECK = '[[check]]\nname = "a"\ntarget = "https://a"\n'
 
 _LATER = {
-    "alerts.watchdog = true": "alerts.watchdog",
     'api.public_listen = "0.0.0.0:1"': "api.public_listen",
     '[[notify]]\nurl = "ntfy://a"': "notify[1]",
-    '[[maintenance]]\nname = "a"\nwhen = "daily 01:00-02:00"': "maintenance[1]",
     '[[server_list]]\nfile = "a.csv"': "server_list[1]",
     _CHECK.replace("https:", "stun:"): "check[1]",
     _CHECK.replace("https:", "turns:") + "relay = true": "check[1]",
@@ -46,10 +46,11 @@ members = {{ a = "{_ID}" }}
 deny = []
 adopt_checks = ["a"]
 allow_requests = "any"
+operators = ["nas"]
 [alerts]
 alertmanager = "http://a"
 labels = {{ a = "b" }}
-watchdog = false
+watchdog = true
 [api]
 listen = "127.0.0.1:1"
 [store]
@@ -58,12 +59,21 @@ hour_days = 20
 size_max = "1GB"
 [defaults]
 interval = "1m"
+[[maintenance]]
+name = "weekly"
+when = "Sun 01:00-02:00"
+nodes = "nas"
+matchers = ["severity!=critical"]
 """
 
 
 def test_what_has_an_effect_is_not(tmp_path: Path) -> None:
     found = settings(tmp_path, _NOW + _CHECK + "enabled = false\nspread = 2")
     assert found.not_yet == ()
+    weekly = Maintenance(
+        "weekly", "Sun 01:00-02:00", matchers=(Matcher("severity", "!=", "critical"),), nodes=("nas",), configured=True
+    )
+    assert (found.maintenance, found.operators, found.watchdog) == ((weekly,), {"nas"}, True)
     assert (found.raw_ms, found.hour_ms, found.size_max_bytes) == (10 * 86_400_000, 20 * 86_400_000, 10**9)
 
 

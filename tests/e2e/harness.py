@@ -118,14 +118,15 @@ class HttpsServer(WebServer):
 
 
 class Alertmanager:
-    """A real one, which tells `hook` of everything as soon as it can."""
+    """A real one, which tells `hook` of everything as soon as it can, with the token in a file if there is one."""
 
-    def __init__(self, directory: Path, hook: str) -> None:
+    def __init__(self, directory: Path, hook: str, token_file: Path | None = None) -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         config = directory / "alertmanager.yml"
+        bearer = f", http_config: {{authorization: {{credentials_file: '{token_file}'}}}}" if token_file else ""
         config.write_text(
             "route: {receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}\n"
-            f"receivers: [{{name: hook, webhook_configs: [{{url: '{hook}', send_resolved: true}}]}}]\n"
+            f"receivers: [{{name: hook, webhook_configs: [{{url: '{hook}', send_resolved: true{bearer}}}]}}]\n"
         )
         self._command = [
             require("prometheus-alertmanager"),

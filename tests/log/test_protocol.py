@@ -152,3 +152,22 @@ def test_carry_is_laid_out_as_the_protocol_says() -> None:
 
 def test_event_is_laid_out_as_the_protocol_says() -> None:
     assert _body("event")[8:] == [6, ["warning", "retention", ["size", "2000000001", "text", "Über 2 GB"]]]
+
+
+def test_decisions_and_notices_are_laid_out_as_the_protocol_says() -> None:
+    log = bytes(range(16)).hex()
+    at, until = "1767225600000", "1767232800000"
+    silence = ["by", "ann", "comment", "Umzug", "ends_ms", until, "matcher1", "check=web"]
+    assert _body("silence")[8:] == [
+        6,
+        ["silence", "", [*silence, "matcher2", "severity!~info|warnung…", "starts_ms", at]],
+    ]
+    assert _body("unsilence")[8:] == [6, ["unsilence", f"{log}-17", []]]
+    named = ["checks", "web,api", "configured", "1", "nodes", "fra", "when", "Sun 02:00-04:00 Europe/Berlin"]
+    assert _body("maintenance")[8:] == [6, ["maintenance", "weekly", named]]
+    said = ["by", "ann", "comment", "on it", "key", "web", "onset_ms", "1767225540000"]
+    assert _body("acknowledgement")[8:] == [6, ["acknowledgement", "DemeshCheckDown", said]]
+    alert = ["label.alertname", "DiskFull", "label.host", "nas", "starts_ms", at, "status", "resolved"]
+    assert _body("alert")[8:] == [9, ["alert", "0123456789abcdef", alert]]
+    assert _body("alert_path")[8:] == [9, ["alert_path", "demesh", ["node1", "fra", "node2", "nas"]]]
+    assert _body("alert_path_end")[8:] == [9, ["alert_path_end", "fra", ["log", log, "seq", "17"]]]

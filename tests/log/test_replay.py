@@ -34,13 +34,16 @@ def test_long_log_is_read_from_its_hello_and_plan_and_then_its_tail(monkeypatch:
     assert _at_start(pen.entries) == [3, 4, 5, 6, 15, 16, 17, 18, 19]
 
 
-def test_the_newest_events_are_read_too_since_they_may_still_be_news(monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize(
+    ("kind", "bound"), [(Kind.EVENT, "EVENTS_AT_START_MAX"), (Kind.NOTICE, "NOTICES_AT_START_MAX")]
+)
+def test_the_newest_events_and_notices_are_read_too(kind: Kind, bound: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "STARTUP_TAIL_ENTRIES_MAX", 5)
-    monkeypatch.setattr(limits, "EVENTS_AT_START_MAX", 2)
+    monkeypatch.setattr(limits, bound, 2)
     pen = Pen("ann")
     pen.hello()
     for _ in range(3):
-        pen.write(Kind.EVENT, warning("retention", "full").payload())
+        pen.write(kind, warning("retention", "full").payload())
     pen.fill(20)
     assert _at_start(pen.entries) == [0, 2, 3, 15, 16, 17, 18, 19]
 

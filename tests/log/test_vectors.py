@@ -39,6 +39,8 @@ def test_frozen_vectors_are_read_as_what_was_written() -> None:
     assert (checkpoint.previous, checkpoint.rows) == (vectors.PREVIOUS, vectors.sums())
     assert [each.seq for each in checkpoint.vector] == [70_000, 9]
     assert read_event(_read("event").payload) == vectors.EVENT
+    for name, event in {**vectors.DECISIONS, **vectors.NOTICES}.items():
+        assert read_event(_read(name).payload) == event
 
 
 def test_frozen_proof_holds_for_the_key_and_mesh_of_the_vectors() -> None:

@@ -16,11 +16,22 @@ from demesh.log.bye import Bye
 from demesh.log.carry import carry_payloads
 from demesh.log.checkpoint import checkpoint_payloads
 from demesh.log.codec import Value, encode
+from demesh.log.decision import (
+    Acknowledgement,
+    Maintenance,
+    Silence,
+    acknowledgement_event,
+    end_event,
+    maintenance_event,
+    silence_event,
+)
 from demesh.log.entry import Entry, Kind, encode_envelope, log_id
 from demesh.log.event import Event
 from demesh.log.evidence import proof_of
 from demesh.log.head import Head
 from demesh.log.hello import Hello, PresenceProfile
+from demesh.log.matcher import Matcher
+from demesh.log.notice import ForeignAlert, PathAlive, PathEnd, alert_notice, path_end_notice, path_notice
 from demesh.log.plan import QUORUM_ALL, PlanPart, PlanRow, split_plan
 from demesh.log.results import Result, Results
 from demesh.log.rollup import rollup_payloads
@@ -54,6 +65,31 @@ HELD = (
 )
 CARRIED = (bytes(range(8, 16)), bytes(range(16, 24)))
 EVENT = Event("warning", "retention", {"text": "Über 2 GB", "size": "2000000001"})
+_SILENCE = Silence(
+    (Matcher("check", "=", "web"), Matcher("severity", "!~", "info|warnung…")),
+    _WALL_MS,
+    _WALL_MS + 7_200_000,
+    "Umzug",
+    "ann",
+)
+_PLACE = (bytes(range(16)), 17)
+DECISIONS = {
+    "silence": silence_event(_SILENCE),
+    "unsilence": end_event(_SILENCE, _PLACE),
+    "maintenance": maintenance_event(
+        Maintenance("weekly", "Sun 02:00-04:00 Europe/Berlin", checks=("web", "api"), nodes=("fra",), configured=True)
+    ),
+    "acknowledgement": acknowledgement_event(
+        Acknowledgement("DemeshCheckDown", "web", _WALL_MS - 60_000, "on it", "ann")
+    ),
+}
+NOTICES = {
+    "alert": alert_notice(
+        ForeignAlert("0123456789abcdef", True, _WALL_MS, (("alertname", "DiskFull"), ("host", "nas")))
+    ),
+    "alert_path": path_notice(PathAlive("demesh", ("fra", "nas"))),
+    "alert_path_end": path_end_notice(PathEnd("fra", _PLACE)),
+}
 
 
 def sums() -> dict[str, Sums]:
@@ -180,6 +216,10 @@ def entries() -> list[tuple[str, Entry]]:
     write("carry", Kind.CARRY, carry)
     write("placement", Kind.PLAN, placement().payload())
     write("told", Kind.PLAN, told().payload())
+    for name, event in DECISIONS.items():
+        write(name, Kind.EVENT, event.payload())
+    for name, notice in NOTICES.items():
+        write(name, Kind.NOTICE, notice.payload())
     return found
 
 

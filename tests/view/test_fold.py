@@ -99,7 +99,7 @@ def test_an_unknown_kind_changes_nothing_and_is_not_counted() -> None:
     assert view.skipped == 0
 
 
-@pytest.mark.parametrize("kind", [Kind.HELLO, Kind.PLAN, Kind.RESULTS, Kind.BYE, Kind.EVENT])
+@pytest.mark.parametrize("kind", [Kind.HELLO, Kind.PLAN, Kind.RESULTS, Kind.BYE, Kind.EVENT, Kind.NOTICE])
 @pytest.mark.parametrize("payload", [[], [1, 2, 3], ["text"], [0, [[]], [0], b"\0", [0], []]], ids=repr)
 def test_a_payload_that_is_not_of_its_kind_is_skipped_and_counted(kind: Kind, payload: list[object]) -> None:
     view = new_view()
