@@ -238,6 +238,16 @@ RESULT_FRESH_EXTRA_MS = 30_000  # a result counts for 2 x interval + this
 SILENT_AFTER_SUSPECT_MS = 10_000
 AWAY_MS_DEFAULT = 600_000  # what a bye without a date means
 
+# Explaining
+EXPLAIN_ENTRIES_MAX = 200_000  # of all logs; with more in the window, each log's newest are told of
+EXPLAIN_STEPS_MAX = 5_000  # the newest
+EXPLAIN_WINDOW_MS_DEFAULT = 86_400_000
+EXPLAIN_LEAD_MS_MIN = 3_600_000  # read before the window, to know the votes at its beginning
+EXPLAIN_LEAD_MS_MAX = 7 * 86_400_000
+EXPLAIN_PAGE_BYTES = 131_072  # read in one go
+EXPLAIN_SECONDS_MAX = 120  # a command waits so long for a node's explanation
+EXPORT_ENTRIES_MAX = 1_000_000  # read back from an export
+
 # Alerts
 ALERT_RESEND_MS = 30_000
 ALERT_RESOLVED_RESEND_MS = 300_000

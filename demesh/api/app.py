@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from demesh import __version__
+from demesh.api.explaining import ExplainingNode, add_explaining_route
 from demesh.api.guard import Access, Asgi, guarded
 from demesh.api.joining import JoiningNode, KeyRotation, add_joining_routes
 from demesh.api.lines import Lines
@@ -53,7 +54,7 @@ class Books(Protocol):
     def behind(self) -> int: ...
 
 
-class ApiNode(JoiningNode, Protocol):
+class ApiNode(JoiningNode, ExplainingNode, Protocol):
     """What the API needs of a node."""
 
     mesh: str
@@ -107,6 +108,7 @@ def make_app(node: ApiNode, access: Access, rotation: KeyRotation) -> Asgi:
     )
     _add_routes(app, node)
     add_joining_routes(app, node, rotation)
+    add_explaining_route(app, node)
     _say_errors_in_json(app)
     return guarded(app, access)
 
