@@ -6,6 +6,7 @@ import sys
 from contextlib import ExitStack
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
+from textwrap import wrap
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlencode
 
@@ -14,7 +15,7 @@ import click
 from demesh import limits
 from demesh.cli import options
 from demesh.cli.client import ask
-from demesh.cli.table import Cell, say, say_table, width
+from demesh.cli.table import Cell, say, width
 from demesh.cli.terminal import count, printable
 from demesh.clock import SystemClock
 from demesh.config.moment import parse_moment
@@ -45,6 +46,7 @@ _STYLES = {
 }
 _PLAIN: Cell = (" ", "")
 _SHOWN = 200
+_TEXT_WIDTH_MIN = 40
 
 
 @click.command()
@@ -205,7 +207,8 @@ def _print(answer: dict[str, Any], everything: bool) -> None:
         say((f"… {count(answer['steps_left_off'] + hidden, 'step')} before these; --all shows more", "dim"))
     _print_steps(steps[hidden:], since)
     say()
-    say((_in_local_time(answer["conclusion"], since), "bold"))
+    for line in _folded(_in_local_time(answer["conclusion"], until), width(), ""):
+        say((line, "bold"))
 
 
 def _opening(answer: dict[str, Any]) -> list[list[Cell]]:
@@ -213,41 +216,58 @@ def _opening(answer: dict[str, Any]) -> list[list[Cell]]:
     if isinstance(opening, dict):
         glyph, style = _STYLES.get(opening["verdict"], _PLAIN)
         return [[("at the beginning: ", "dim"), (f"{glyph} {opening['verdict']}", style), (f", {opening['rule']}", "")]]
-    glyph, style = _STYLES.get(opening or "", _PLAIN)
+    glyph, style = _STYLES.get(str(opening), _PLAIN)
     return [[("at the beginning: ", "dim"), (f"{glyph} {opening}" if opening else "not known", style)]]
 
 
 def _print_steps(steps: list[dict[str, Any]], since: datetime | None) -> None:
-    rows: list[list[Cell]] = []
+    """A line a step: what it came to stands beside what it says, or below it where the terminal is too narrow for both."""
+    places = [_place(step) for step in steps]
+    node_width = max((len(step["node"]) for step in steps), default=0)
+    place_width = max(map(len, places), default=0)
+    indent = 8 + 2 + node_width + 2 + place_width + 2
+    room = max(_TEXT_WIDTH_MIN, width() - indent)
     day = since.date() if since else None
-    for step in steps:
+    for step, place in zip(steps, places, strict=True):
         at = _local(step["at"])
-        if at and day and at.date() != day:
+        if at and at.date() != day:
             day = at.date()
-            rows.append([(day.isoformat(), "dim"), ("", ""), ("", ""), ("", ""), ("", "")])
-        rows.append(_cells(step, at))
-    if rows:
-        say_table(("TIME", "NODE", "ENTRY", "WHAT", ""), rows, ("TIME", "NODE", "ENTRY"), width())
+            say((day.isoformat(), "dim"))
+        clock = at.strftime("%H:%M:%S") if at else "?"
+        begin: list[Cell] = [
+            (f"{clock:<8}  ", ""),
+            (f"{step['node']:<{node_width}}  ", ""),
+            (f"{place:<{place_width}}  ", "dim"),
+        ]
+        glyph, style = ("…", "dim") if step["what"] == "repeated" else _style(step)
+        said, came_to = _folded(f"{glyph} {step['text']}", room, "  "), _conclusion(step)
+        if came_to and len(said) == 1 and len(said[0]) + 2 + len(came_to[0]) <= room:
+            say(*begin, (f"{said[0]}  ", style), came_to)
+            continue
+        say(*begin, (said[0], style))
+        for line in said[1:]:
+            say((" " * indent + line, style))
+        for line in _folded(came_to[0], room - 2, "  ") if came_to else ():
+            say((" " * (indent + 2) + line, came_to[1] if came_to else ""))
 
 
-def _cells(step: dict[str, Any], at: datetime | None) -> list[Cell]:
-    glyph, style = _STYLES.get(step.get("outcome") or step["what"], _PLAIN)
-    if step["what"] == "repeated":
-        glyph, style = "…", "dim"
-    seq = f"#{step['seq']}" if step.get("first_seq") in (None, step["seq"]) else f"#{step['first_seq']}–{step['seq']}"
-    return [
-        (at.strftime("%H:%M:%S") if at else "?", ""),
-        (step["node"], ""),
-        (seq, "dim"),
-        (f"{glyph} {step['text']}", style),
-        _conclusion(step),
-    ]
+def _style(step: dict[str, Any]) -> Cell:
+    return _STYLES.get(step.get("outcome") or step["what"], _PLAIN)
 
 
-def _conclusion(step: dict[str, Any]) -> Cell:
+def _place(step: dict[str, Any]) -> str:
+    first = step.get("first_seq")
+    return f"#{step['seq']}" if first in (None, step["seq"]) else f"#{first}–{step['seq']}"
+
+
+def _folded(text: str, room: int, indent: str) -> list[str]:
+    return wrap(text, room, subsequent_indent=indent, break_on_hyphens=False) or [""]
+
+
+def _conclusion(step: dict[str, Any]) -> Cell | None:
     found = step.get("leads_to")
     if found is None:
-        return (f"→ {step['presence']}", _STYLES.get(step["presence"], _PLAIN)[1]) if step.get("presence") else ("", "")
+        return (f"→ {step['presence']}", _STYLES.get(step["presence"], _PLAIN)[1]) if step.get("presence") else None
     if found["before"] == found["verdict"]:
         return f"→ {found['rule']}", "dim"
     return f"→ {found['rule']} → {found['verdict'].upper()}", _STYLES.get(found["verdict"], _PLAIN)[1]
@@ -261,11 +281,11 @@ def _day(when: datetime | None) -> str:
     return when.strftime("%Y-%m-%d %H:%M:%S") if when else "?"
 
 
-def _in_local_time(text: str, since: datetime | None) -> str:
+def _in_local_time(text: str, until: datetime | None) -> str:
     """A sentence with its times as this machine's clock shows them."""
 
     def shown(match: re.Match[str]) -> str:
         when = datetime.fromisoformat(match[0]).astimezone()
-        return when.strftime("%H:%M:%S" if since and when.date() == since.date() else "%Y-%m-%d %H:%M:%S")
+        return when.strftime("%H:%M:%S" if until and when.date() == until.date() else "%Y-%m-%d %H:%M:%S")
 
     return _ISO.sub(shown, text)

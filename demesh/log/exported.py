@@ -117,7 +117,7 @@ class Exported:
                 return  # perhaps another hello tells
 
     def _verified(self, log: bytes, held: _Log) -> LogState:
-        """The state of a log all of whose entries are vouched for. From the last to the first, as later ones vouch for earlier."""
+        """The state of a log all of whose entries are vouched for: read from the last to the first, as later ones vouch."""
         if held.public_key is None:
             raise UsageError(f"log {log.hex()[:8]}: its hello is not in the export.")
         held.seqs = sorted(held.kept)

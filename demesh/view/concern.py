@@ -16,6 +16,8 @@ _WORD = re.compile(r"[^\s,;=/(){}\"']+")
 _SENTENCES = ("text", "comment", "reason")
 """Details in which a word may be anything."""
 _IDS = ("key", "incident", "id")
+WITNESSED = ("notifying", "notified")
+"""Types of events by which a node notes that it tells somebody, or has told."""
 
 
 @dataclass(frozen=True, slots=True)

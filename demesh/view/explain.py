@@ -16,7 +16,7 @@ from demesh.identity import peer_id
 from demesh.log.bye import LEFT
 from demesh.log.event import FORGET
 from demesh.log.plan import PlanRow
-from demesh.view.concern import Concern
+from demesh.view.concern import WITNESSED, Concern
 from demesh.view.presence import Presence
 from demesh.view.story import Began, Fact, Greeted, Heard, Lapsed, Planned, Ran, Repeated, Stood, Told
 from demesh.view.verdict import Tally, Verdict, tally
@@ -178,12 +178,8 @@ class Replay:
                 return runs
             case Lapsed():
                 held = vantage.runs.pop(said.row.definition, None)
-                return (
-                    runs
-                    and held is not None
-                    and vantage.row is not None
-                    and vantage.row.definition == said.row.definition
-                )
+                is_current = vantage.row is not None and vantage.row.definition == said.row.definition
+                return held is not None and is_current and runs and vantage.presence in _ASSIGNED
             case Planned():
                 vantage.row = said.row
                 return True
@@ -238,14 +234,19 @@ def count(ballots: Sequence[Ballot], quorum: int) -> Tally:
 
 
 def told(trace: Trace, spell: Spell) -> list[Fact]:
-    """The `notifying` and `notified` events about the check from the onset of a spell until the next spell of that verdict."""
-    same = [each for each in trace.spells if each.verdict == spell.verdict and each.from_ms > spell.from_ms]
-    end_ms = same[0].onset_ms if same else None
+    """The `notifying` and `notified` events about the check that may be of a spell.
+
+    Of one in which it was down: all from its onset to the onset of the next; of another: those that are dated in it.
+    """
+    from_ms, until_ms = spell.from_ms, spell.until_ms
+    if spell.verdict == Verdict.DOWN:
+        later = [each.onset_ms for each in trace.spells if each.verdict == Verdict.DOWN and each.from_ms > from_ms]
+        from_ms, until_ms = spell.onset_ms, later[0] if later else None
     return [
         step.fact
         for step in trace.steps
         if isinstance(step.fact.said, Told)
-        and step.fact.said.event.type in ("notifying", "notified")
-        and spell.onset_ms <= step.fact.wall_ms
-        and (end_ms is None or step.fact.wall_ms < end_ms)
+        and step.fact.said.event.type in WITNESSED
+        and from_ms <= step.fact.wall_ms
+        and (until_ms is None or step.fact.wall_ms < until_ms)
     ]

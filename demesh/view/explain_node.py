@@ -8,11 +8,12 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 from demesh.log.bye import LEFT
-from demesh.view.concern import Concern
+from demesh.log.event import Event
+from demesh.view.concern import WITNESSED, Concern
 from demesh.view.presence import Presence
 from demesh.view.story import Began, Fact, Greeted, Heard, Planned, Ran, Repeated, Stood, Told
 
-_WITNESSED = ("notifying", "notified")
+SILENT = "DemeshNodeSilent"
 
 
 @dataclass(frozen=True, slots=True)
@@ -63,8 +64,14 @@ def trace_node(public_key: bytes, facts: Iterable[Fact], concern: Concern, since
             presence, last = Presence.LEFT if is_gone else fact.said.presence, fact
         elif isinstance(fact.said, Heard | Repeated | Greeted | Planned):
             presence, last = Presence.ALIVE, fact
-        witnessed = isinstance(fact.said, Told) and not own and fact.said.event.type in _WITNESSED
+        witnessed = isinstance(fact.said, Told) and not own and _is_missed(fact.said.event)
         if fact.wall_ms >= since_ms:
             was_writing = presence == Presence.ALIVE if witnessed else None
             steps.append(NodeStep(fact, presence if presence != before else None, was_writing))
     return NodeTrace(opening if opened else presence, tuple(steps), presence, last)
+
+
+def _is_missed(event: Event) -> bool:
+    """Whether somebody is told that a member is not heard of."""
+    is_over = event.details.get("state") in ("resolved", "closed")
+    return event.type in WITNESSED and event.details.get("name", SILENT) == SILENT and not is_over

@@ -7,8 +7,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from demesh import limits
+from demesh.config.duration import format_duration
 from demesh.identity import peer_id
 from demesh.log.dates import iso_ms
+from demesh.view.concern import WITNESSED
 from demesh.view.explain import Ballot, Spell, Standing, Step, Trace, told
 from demesh.view.explain_node import NodeStep, NodeTrace
 from demesh.view.explain_words import author, of_telling, rule, what, when, words
@@ -18,7 +20,7 @@ from demesh.view.verdict import Verdict
 
 Json = dict[str, Any]
 Names = Mapping[bytes, str]
-_SPELLS_SAID = 3
+_SAID_MAX = 3
 
 
 def check_told(check: str, trace: Trace, names: Names) -> Json:
@@ -161,21 +163,35 @@ def _check_sentence(check: str, trace: Trace, names: Names) -> str:
     now = trace.closing
     if now.row is None and not trace.steps:
         return f"No log says anything of {check} in this time."
-    downs = [each for each in trace.spells if each.verdict == Verdict.DOWN]
     current = trace.spells[-1] if trace.spells else None
     said = [f"{check} is {now.verdict}{_since(current)}: {rule(now.tally, now.row)}{_excluded(now, names)}."]
     if now.verdict in (Verdict.DOWN, Verdict.PARTIAL):
         said.append(_agreeing(now, names))
-    for spell in downs[-_SPELLS_SAID:]:
+    downs = [each for each in trace.spells if each.verdict == Verdict.DOWN]
+    for spell in downs[-_SAID_MAX:]:
         if spell is not current:
             began = when(spell.from_ms) if spell.known else f"{when(spell.from_ms)} or before"
             said.append(f"It was down from {began} to {when(spell.until_ms or spell.from_ms)}.")
         said.append(_who_told(told(trace, spell), names))
-    if len(downs) > _SPELLS_SAID:
-        said.append(f"It was down {len(downs) - _SPELLS_SAID} more times before that; the steps tell of each.")
+    if len(downs) > _SAID_MAX:
+        said.append(f"It was down {len(downs) - _SAID_MAX} more times before that; the steps tell of each.")
     if not downs:
-        said.append("It was not down in this time, so there was nothing to tell as such.")
+        partial = sum(each.verdict == Verdict.PARTIAL for each in trace.spells)
+        minority = f"; {partial} {'time' if partial == 1 else 'times'} a minority saw it fail" if partial else ""
+        said.append(f"It was not down in this time{minority}.")
+    if others := _others_said(trace, names):
+        said.append(f"Said of it: {others}.")
     return " ".join(said)
+
+
+def _others_said(trace: Trace, names: Names) -> str:
+    """What people or nodes said besides: silences and such, which may be why nobody was told."""
+    found: list[str] = []
+    for step in trace.steps:
+        if isinstance(step.fact.said, Told) and step.fact.said.event.type not in WITNESSED:
+            by = author(step.fact.public_key, names)
+            found.append(f"{step.fact.said.event.type} by {by} at {when(step.fact.wall_ms)}")
+    return "; ".join(found[-_SAID_MAX:])
 
 
 def _since(spell: Spell | None) -> str:
@@ -189,7 +205,7 @@ def _since(spell: Spell | None) -> str:
 
 def _excluded(standing: Standing, names: Names) -> str:
     found = [f"{author(each.public_key, names)} is {each.excluded}" for each in standing.ballots if each.excluded]
-    return f"; not counted: {', '.join(found)}" if found else ""
+    return f"; not counted: {', '.join(sorted(found))}" if found else ""
 
 
 def _agreeing(standing: Standing, names: Names) -> str:
@@ -201,7 +217,7 @@ def _agreeing(standing: Standing, names: Names) -> str:
         ran = each.because.said if each.because is not None else None
         detail = f" ({ran.result.detail})" if isinstance(ran, Ran) and each.vote == "fail" and ran.result.detail else ""
         found.setdefault(f"{each.vote}{detail}", []).append(author(each.public_key, names))
-    return "; ".join(f"{', '.join(nodes)}: {vote}" for vote, nodes in sorted(found.items())) + "."
+    return "; ".join(f"{', '.join(sorted(nodes))}: {vote}" for vote, nodes in sorted(found.items())) + "."
 
 
 def _who_told(facts: Sequence[Fact], names: Names) -> str:
@@ -213,9 +229,10 @@ def _who_told(facts: Sequence[Fact], names: Names) -> str:
             line = f"{author(fact.public_key, names)} told {of_telling(event)} at {when(fact.wall_ms)}"
             (notified if event.type == "notified" else tried).append(line)
     if notified:
-        return "; ".join(notified[:_SPELLS_SAID]) + "."
+        return "; ".join(notified[:_SAID_MAX]) + "."
     if tried:
-        return f"Nobody is known to have been told: {len(tried)} tries were begun, and none is noted as done."
+        begun = "1 try was begun" if len(tried) == 1 else f"{len(tried)} tries were begun"
+        return f"Nobody is known to have been told: {begun}, and none is noted as done."
     return "Nobody was told, as far as the logs say: none has a `notified` of it."
 
 
@@ -223,32 +240,24 @@ def _node_sentence(node: str, trace: NodeTrace, names: Names) -> str:
     last = trace.last
     if trace.closing is None or last is None:
         return f"No log says anything of {node} in this time."
-    said = [f"{node} is {trace.closing}"]
     if isinstance(last.said, Stood):
-        said = [f"{node} is {trace.closing} since {when(last.wall_ms)}: {words(last)}."]
+        why = words(last).removeprefix("went silent: ")
+        said = [f"{node} is {trace.closing} since {when(last.wall_ms)}: {why}."]
     else:
         began = [each for each in trace.steps if each.presence == Presence.ALIVE]
-        said = [
-            f"{node} is {trace.closing}"
-            + (f" since {when(began[-1].fact.wall_ms)}" if began else " all the time")
-            + "."
-        ]
-    silences = [each.fact for each in trace.steps if each.presence == Presence.SILENT]
-    quiet = [
-        each.fact.said
-        for each in trace.steps
-        if isinstance(each.fact.said, Heard) and each.fact.said.before == "silent"
-    ]
-    if silences:
-        said.append(f"It was silent {len(silences)} {'time' if len(silences) == 1 else 'times'} by its own promises.")
+        since = f" since {when(began[-1].fact.wall_ms)}" if began else " all the time"
+        said = [f"{node} is {trace.closing}{since}."]
+    heard = [each.fact.said for each in trace.steps if isinstance(each.fact.said, Heard)]
+    quiet = [each.quiet_ms for each in heard if each.before == Presence.SILENT]
     if quiet:
+        times = "once" if len(quiet) == 1 else f"{len(quiet)} times"
         said.append(
-            "In no log is there an entry of it from those gaps: it did not write, so it was not merely cut off."
+            f"It was silent {times} before, for {format_duration(max(quiet))} at most: in no log is there an entry of it from "
+            "then, so it did not write, and was not merely cut off."
         )
     missed = [each for each in trace.steps if each.was_writing is not None]
     if any(each.was_writing for each in missed):
         said.append("Others missed it while it was writing: the network between them was cut.")
-    tellings = [each.fact for each in missed if isinstance(each.fact.said, Told)]
-    if tellings or silences:
-        said.append(_who_told(tellings, names))
+    if missed or quiet or trace.closing == Presence.SILENT:
+        said.append(_who_told([each.fact for each in missed], names))
     return " ".join(said)

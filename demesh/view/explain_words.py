@@ -90,9 +90,9 @@ def of_event(event: Event) -> str:
 
 
 def of_telling(event: Event) -> str:
-    """Of a `notified` event: `the sink alertmanager (firing)`."""
-    state = event.details.get("state", "")
-    return event.details.get("sink", "a sink") + (f" ({state})" if state else "")
+    """Of a `notified` event: `ops of DemeshCheckDown (firing)`."""
+    name, state = event.details.get("name", ""), event.details.get("state", "")
+    return event.details.get("sink", "a sink") + (f" of {name}" if name else "") + (f" ({state})" if state else "")
 
 
 def _share(number: int, counted: int, verb: str) -> str:
@@ -107,7 +107,7 @@ def _of_result(ran: Ran) -> str:
     blames = result.outcome.blames_target
     if after.vote != before.vote:
         run = f", {after.run_length} in a row" if after.run_length > 1 else ""
-        return f"{said}{run}: it votes {after.vote}"
+        return f"{said}{run}: votes {after.vote}"
     if blames and after.vote != Vote.FAIL:
         return f"{said}, {after.run_length} of {ran.row.fail_after}"
     if not blames and after.vote == Vote.FAIL:

@@ -229,6 +229,7 @@ class Story:
             self._states.clear()
             self._counted.clear()
         if rebooted or last.bye or at.up_ms - last.at.up_ms > last.next_ms + limits.SILENT_AFTER_SUSPECT_MS:
+            self._note_counts()
             self._breaks.append((last, sign))
 
     def _take_plan(self, seq: int, at: Moment, before: Plan | None) -> None:
@@ -268,6 +269,7 @@ class Story:
         before = self._states.get(row.definition, VoteState())
         counted = self._counted.get(row.definition)
         if counted is not None and at.up_ms - counted.at.up_ms > fresh_ms(row.interval_ms):
+            self._note_counts()
             self._pauses.append((counted, (entry.seq, at)))
             del self._counted[row.definition]
             before = VoteState()
