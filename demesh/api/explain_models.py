@@ -22,14 +22,14 @@ class StepModel(BaseModel):
     node: str
     log: str
     seq: int = Field(description="The entry behind it.")
-    what: str = Field(description="result, repeated, lapsed, plan, heard, hello, began, event, or a presence.")
+    what: str = Field(description="result, repeated, lapsed, missing, plan, heard, hello, began, event, or a presence.")
     text: str
     leads_to: TallyModel | None = Field(default=None, description="Where the count of votes changed.")
     outcome: str | None = Field(default=None, description="Of a result, as all up to `vote`.")
     detail: str | None = None
     run: int | None = Field(default=None, description="How many in a row blame the target, or do not.")
     vote: str | None = None
-    first_seq: int | None = Field(default=None, description="Of what is only counted: where it begins.")
+    first_seq: int | None = Field(default=None, description="Of what is only counted, or not held: where it begins.")
     counts: dict[str, int] | None = None
     promise_ms: int | None = Field(default=None, description="Of who fell silent: when the next entry was to be there.")
     quiet_ms: int | None = Field(default=None, description="Of who writes again: for how long nothing was written.")

@@ -41,6 +41,7 @@ _STYLES = {
     "away": ("☾", "dim"),
     "left": ("☾", "dim"),
     "lapsed": ("·", "yellow"),
+    "missing": ("?", "yellow"),
     "heard": ("✔", "green"),
     "event": ("!", "cyan"),
 }
@@ -155,7 +156,7 @@ def _mesh_id(text: str | None, data_dir: str | None) -> bytes:
         if home.mesh_id.exists():
             return read_mesh_id(home)
         raise UsageError(
-            f"Entries are signed for their mesh, and {home.path} belongs to none; say --mesh ID, as a member's file mesh_id "
+            f"Entries are signed for their mesh, and {home.path} belongs to none; say --mesh ID, as a member's file mesh.id "
             "has it."
         )
     try:

@@ -18,7 +18,7 @@ from demesh.log.event import FORGET
 from demesh.log.plan import PlanRow
 from demesh.view.concern import WITNESSED, Concern
 from demesh.view.presence import Presence
-from demesh.view.story import Began, Fact, Greeted, Heard, Lapsed, Planned, Ran, Repeated, Stood, Told
+from demesh.view.story import Began, Fact, Greeted, Heard, Lapsed, Missing, Planned, Ran, Repeated, Stood, Told
 from demesh.view.verdict import Tally, Verdict, tally
 from demesh.view.vote import Vote
 
@@ -188,6 +188,10 @@ class Replay:
                 vantage.presence = Presence.LEFT if is_gone else said.presence
                 return runs
             case Heard():
+                vantage.presence = Presence.ALIVE
+                return runs
+            case Missing():
+                vantage.runs.clear()
                 vantage.presence = Presence.ALIVE
                 return runs
             case Greeted() | Began() | Told():

@@ -11,7 +11,7 @@ from demesh.log.bye import LEFT
 from demesh.log.event import Event
 from demesh.view.concern import WITNESSED, Concern
 from demesh.view.presence import Presence
-from demesh.view.story import Began, Fact, Greeted, Heard, Planned, Ran, Repeated, Stood, Told
+from demesh.view.story import Began, Fact, Greeted, Heard, Missing, Planned, Ran, Repeated, Stood, Told
 
 SILENT = "DemeshNodeSilent"
 
@@ -62,7 +62,7 @@ def trace_node(public_key: bytes, facts: Iterable[Fact], concern: Concern, since
         elif isinstance(fact.said, Stood):
             is_gone = fact.said.bye is not None and fact.said.bye.reason == LEFT
             presence, last = Presence.LEFT if is_gone else fact.said.presence, fact
-        elif isinstance(fact.said, Heard | Repeated | Greeted | Planned):
+        elif isinstance(fact.said, Heard | Repeated | Greeted | Planned | Missing):
             presence, last = Presence.ALIVE, fact
         witnessed = isinstance(fact.said, Told) and not own and _is_missed(fact.said.event)
         if fact.wall_ms >= since_ms:

@@ -15,7 +15,7 @@ from demesh.view.explain import Ballot, Spell, Standing, Step, Trace, told
 from demesh.view.explain_node import NodeStep, NodeTrace
 from demesh.view.explain_words import author, of_telling, rule, what, when, words
 from demesh.view.presence import Presence
-from demesh.view.story import Fact, Heard, Ran, Repeated, Stood, Told
+from demesh.view.story import Fact, Heard, Missing, Ran, Repeated, Stood, Told
 from demesh.view.verdict import Verdict
 
 Json = dict[str, Any]
@@ -99,6 +99,8 @@ def _fact(fact: Fact, names: Names) -> Json:
             }
         case Repeated() as repeated:
             said |= {"first_seq": repeated.first_seq, "counts": dict(repeated.counts)}
+        case Missing(first_seq):
+            said |= {"first_seq": first_seq}
         case Stood() as stood:
             said |= {"promise_ms": stood.next_ms}
         case Heard() as heard:

@@ -9,7 +9,7 @@ from demesh.log.event import Event
 from demesh.log.plan import QUORUM_ALL, QUORUM_MAJORITY, PlanRow
 from demesh.outcome import Outcome
 from demesh.view.presence import Presence
-from demesh.view.story import Began, Fact, Greeted, Heard, Lapsed, Planned, Ran, Repeated, Said, Stood, Told
+from demesh.view.story import Began, Fact, Greeted, Heard, Lapsed, Missing, Planned, Ran, Repeated, Said, Stood, Told
 from demesh.view.verdict import Tally, Verdict
 from demesh.view.vote import Vote, fresh_ms
 
@@ -18,6 +18,7 @@ _WHAT: Mapping[type[Said], str] = {
     Ran: "result",
     Repeated: "repeated",
     Lapsed: "lapsed",
+    Missing: "missing",
     Planned: "plan",
     Heard: "heard",
     Greeted: "hello",
@@ -43,6 +44,9 @@ def words(fact: Fact) -> str:
         case Lapsed(row=row, rebooted=rebooted):
             rule = "another boot" if rebooted else f"nothing newer within {format_duration(fresh_ms(row.interval_ms))}"
             return f"its vote lapsed: {rule}" + ("" if rebooted else " (2 intervals + 30s)")
+        case Missing(first_seq=first_seq):
+            number = fact.seq - first_seq + 1
+            return f"{'1 entry is' if number == 1 else f'{number} entries are'} not held here; what was told there is not known"
         case Planned() as planned:
             return _of_plan(planned)
         case Stood() as stood:

@@ -96,11 +96,18 @@ class Greeted:
 
 
 @dataclass(frozen=True, slots=True)
+class Missing:
+    """From here on entries are not held, `first_seq` being the first: forgotten, or not exported. Nothing follows from that."""
+
+    first_seq: int
+
+
+@dataclass(frozen=True, slots=True)
 class Told:
     event: Event
 
 
-Said = Began | Ran | Repeated | Lapsed | Planned | Stood | Heard | Greeted | Told
+Said = Missing | Began | Ran | Repeated | Lapsed | Planned | Stood | Heard | Greeted | Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -224,6 +231,11 @@ class Story:
             self._note(entry.seq, at, Began(row, entry.seq == 0))
             return
         rebooted = last.at.boot != at.boot
+        if entry.seq != last.seq + 1:
+            self._states.clear()
+            self._counted.clear()
+            self._note(entry.seq - 1, last.at, Missing(last.seq + 1))
+            return
         if rebooted:
             self._pauses.extend((counted, (entry.seq, at)) for counted in self._counted.values())
             self._states.clear()

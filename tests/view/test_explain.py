@@ -6,7 +6,7 @@ import pytest
 
 from demesh.errors import UsageError
 from tests.view.build import ERROR, FAIL, PASS, TIMEOUT, MemberLog, row
-from tests.view.telling import MINUTE_MS, Vantages, all_fail, all_pass, lines
+from tests.view.telling import MINUTE_MS, Pile, Vantages, all_fail, all_pass, lines, told
 
 
 def _outage(**events: Callable[[Vantages], None]) -> Vantages:
@@ -212,3 +212,16 @@ def test_a_name_of_a_check_and_of_a_node_must_be_said_of_which() -> None:
         mesh.told("web")
     assert mesh.told("web", kind="check")["check"] == "web"
     assert mesh.told("web", kind="node")["node"] == "web"
+
+
+def test_of_entries_that_are_not_held_nothing_is_concluded() -> None:
+    mesh = Vantages()
+    for minute in range(1, 30):
+        mesh.minute(minute, **all_pass())
+    held = [(key, entry) for key, entry in mesh.written if entry.seq < 2 or entry.up_ms >= 20 * MINUTE_MS]
+    answer = told(Pile(held), "web", 0, 29 * MINUTE_MS)
+    missing = [step for step in answer["steps"] if step["what"] == "missing"]
+    assert missing[0]["text"] == "57 entries are not held here; what was told there is not known"
+    assert len(missing) == 3
+    assert not {step["what"] for step in answer["steps"]} & {"silent", "heard", "lapsed"}
+    assert answer["closing"]["verdict"] == "up"
