@@ -214,7 +214,7 @@ def _print(answer: dict[str, Any], everything: bool) -> None:
 
 def _opening(answer: dict[str, Any]) -> list[list[Cell]]:
     opening = answer["opening"]
-    if isinstance(opening, dict):
+    if answer.get("check"):
         glyph, style = _STYLES.get(opening["verdict"], _PLAIN)
         return [[("at the beginning: ", "dim"), (f"{glyph} {opening['verdict']}", style), (f", {opening['rule']}", "")]]
     glyph, style = _STYLES.get(str(opening), _PLAIN)

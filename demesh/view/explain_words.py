@@ -130,7 +130,7 @@ def _of_plan(planned: Planned) -> str:
     if row is None:
         return "its plan has the check no more"
     if before is None:
-        return "its plan has the check" + (" and it runs it" if row.runs else ", which it does not run itself")
+        return "its plan has the check, which it " + ("runs" if row.runs else "does not run itself")
     if row.definition != before.definition:
         return f"its plan defines the check anew ({row.definition.hex()[:8]}, was {before.definition.hex()[:8]})"
     if row.runs != before.runs:

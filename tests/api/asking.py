@@ -14,6 +14,8 @@ from demesh.checks.check import Check
 from demesh.checks.latest import LatestRuns
 from demesh.checks.runner import Run
 from demesh.config.load import Settings
+from demesh.explaining import Question as Explained
+from demesh.explaining import explain_at_once
 from demesh.identity import SwarmKey
 from demesh.log.chain import Logs
 from demesh.mesh.key_change import Change
@@ -26,6 +28,7 @@ from demesh.view import report
 from demesh.view.members import Outlook, members_told
 from tests.log.builders import MESH, TrioClock
 from tests.view.build import OWN, PASS, View, deliver, new_view, row, three_vantages
+from tests.view.telling import Pile, outage
 
 
 def check(name: str = "web", target: str = "https://web.example.net/", type_: str = "http") -> Check:
@@ -112,6 +115,10 @@ class Node:
                 await trio.sleep_forever()
             finally:
                 self.given_up = True
+
+    async def explain(self, question: Explained) -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
+        return explain_at_once(Pile(outage().written), question)
 
     def store_bytes(self) -> int:
         return 4_096

@@ -1,17 +1,18 @@
 """Logs of a mesh that watches `web`, and what is told of them, for tests of explanations."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from demesh.explaining import Question, explain_at_once
-from demesh.log.entry import BadRow, Entry, Kind
+from demesh.log.codec import Value
+from demesh.log.entry import BadRow, Entry, Kind, by_log, log_id, sign
 from demesh.log.event import Event
 from demesh.log.head import Head
 from demesh.log.state import LogState
 from demesh.view.report import Json
-from tests.view.build import FAIL, PASS, WALL_MS, MemberLog, row
+from tests.log.builders import MESH, key_of, public_key_of
+from tests.view.build import FAIL, NEXT_MS, PASS, WALL_MS, MemberLog, row
 
 MINUTE_MS = 60_000
-MESH = bytes(16)
 Written = list[tuple[bytes, Entry]]
 """Entries with their author's key, in some order."""
 
@@ -53,12 +54,25 @@ class Pile:
         return [each for each in self._from(log, 0) if each.seq < before and each.kind == kind][-count:]
 
 
+class SignedLog(MemberLog):
+    """The same by an author with a key."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(name)
+        self.key = public_key_of(name)
+        self.log = log_id(self.key, self._nonce)
+
+    def entry(self, kind: int, payload: Value, up_ms: int, next_ms: int = NEXT_MS) -> Entry:
+        made = super().entry(kind, payload, up_ms, next_ms)
+        return made._replace(signature=sign(key_of(self.name), MESH, made.body))
+
+
 class Vantages:
     """Members a, b and c that run `web` every minute, in turns of 10 s, and write what they find at once."""
 
-    def __init__(self, *names: str, **changed: object) -> None:
+    def __init__(self, *names: str, logs: Callable[[str], MemberLog] = MemberLog, **changed: object) -> None:
         self.row = row("web", **changed)
-        self.members = {name: MemberLog(name) for name in names or "abc"}
+        self.members = {name: logs(name) for name in names or "abc"}
         self.written: Written = []
         for name in self.members:
             self.write(name, *self.members[name].start(0, self.row))
@@ -84,6 +98,20 @@ class Vantages:
         self, name: str = "web", since_ms: int = 0, until_ms: int = 120 * MINUTE_MS, kind: str | None = None
     ) -> Json:
         return told(Pile(self.written), name, since_ms, until_ms, kind)
+
+
+def outage(logs: Callable[[str], MemberLog] = MemberLog) -> Vantages:
+    """Up, from minute 8 to 10 down, then up again; a tells that it told somebody."""
+    mesh = Vantages(logs=logs)
+    for minute in range(1, 14):
+        mesh.minute(minute, **{**all_pass(), **(all_fail("ab") if minute in (8, 9, 10) else {})})
+        if minute == 9:
+            mesh.event("a", 9, "notified", "web", name="DemeshCheckDown", sink="ops", state="firing")
+    return mesh
+
+
+def logs_of(mesh: Vantages) -> list[list[Entry]]:
+    return list(by_log(entry for _, entry in mesh.written).values())
 
 
 def told(pile: Pile, name: str, since_ms: int, until_ms: int, kind: str | None = None) -> Json:

@@ -1,7 +1,7 @@
 """The same logs, the same explanation: however entries arrived, and what a node that saw all at once would have said then."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from hypothesis import given
 from hypothesis import strategies as st
@@ -17,7 +17,7 @@ _OUTCOMES = st.sampled_from([*Outcome, PASS, PASS, None])
 _RUNS = st.lists(st.fixed_dictionaries(dict.fromkeys("abc", _OUTCOMES)), min_size=3, max_size=_MINUTES)
 
 
-def _written(runs: Sequence[dict[str, Outcome | None]]) -> Written:
+def _written(runs: Sequence[Mapping[str, Outcome | None]]) -> Written:
     mesh = Vantages()
     for minute, found in enumerate(runs, 1):
         mesh.minute(minute, **{name: outcome for name, outcome in found.items() if outcome is not None})
@@ -32,7 +32,7 @@ def _bytes(answer: Json) -> bytes:
 @generated
 @given(_RUNS, st.randoms(use_true_random=False), st.integers(0, 5), st.sampled_from(["web", "a"]))
 def test_neither_the_order_of_arrival_nor_how_entries_were_split_matters(
-    runs: Sequence[dict[str, Outcome | None]], random: object, since_minute: int, name: str
+    runs: Sequence[Mapping[str, Outcome | None]], random: object, since_minute: int, name: str
 ) -> None:
     written = _written(runs)
     window = since_minute * MINUTE_MS, len(runs) * MINUTE_MS
@@ -47,7 +47,7 @@ def test_neither_the_order_of_arrival_nor_how_entries_were_split_matters(
 @generated
 @given(_RUNS)
 def test_the_verdict_is_what_a_view_says_to_which_all_came_at_once(
-    runs: Sequence[dict[str, Outcome | None]],
+    runs: Sequence[Mapping[str, Outcome | None]],
 ) -> None:
     """The view and the replay are two ways to one rule: they must not drift apart."""
     written = _written(runs)
