@@ -348,7 +348,7 @@ def _kind(question: Question, parts: Sequence[_Part], names: dict[bytes, str]) -
     keys = _keys(name, parts, names)
     is_check, is_node = name in checks and question.kind != NODE, bool(keys) and question.kind != CHECK
     if is_check and is_node:
-        raise UsageError(f"{name!r} is the name of a check and of a node; say --check or --node.")
+        raise UsageError(f"{name!r} is the name of a check and of a node; say --check or --node-name.")
     if is_node and len(keys) > 1:
         called = ", ".join(sorted(names[key] for key in keys))
         raise UsageError(f"Several nodes call themselves {name!r}: {called}. Name one of these.")

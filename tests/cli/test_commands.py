@@ -18,6 +18,7 @@ def test_these_are_the_commands() -> None:
         "",
         "backup",
         "doctor",
+        "explain",
         "check",
         "check add",
         "check list",
