@@ -244,7 +244,7 @@ EXPLAIN_STEPS_MAX = 5_000  # the newest
 EXPLAIN_WINDOW_MS_DEFAULT = 86_400_000
 EXPLAIN_LEAD_MS_MIN = 3_600_000  # read before the window, to know the votes at its beginning
 EXPLAIN_LEAD_MS_MAX = 7 * 86_400_000
-EXPLAIN_PAGE_BYTES = 131_072  # read in one go
+EXPLAIN_PAGE_BYTES = 32_768  # read in one go: about ten milliseconds
 EXPLAIN_SECONDS_MAX = 120  # a command waits so long for a node's explanation
 EXPORT_ENTRIES_MAX = 1_000_000  # read back from an export
 
