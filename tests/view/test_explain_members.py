@@ -56,3 +56,16 @@ def test_a_telling_is_of_the_outage_that_it_follows() -> None:
             mesh.event("c", minute, "notified", "web", sink=f"after {minute}", state="firing")
     spells = [each for each in mesh.told(until_ms=19 * MINUTE_MS)["spells"] if each["verdict"] == "down"]
     assert [[told["sink"] for told in each["told"]] for each in spells] == [["after 7"], ["after 15"]]
+
+
+def test_who_fell_silent_long_before_the_window_is_known_to_be_silent() -> None:
+    mesh = Vantages()
+    for minute in range(1, 110):
+        mesh.minute(minute, **all_pass("abc" if minute < 4 else "ab"))
+    answer = mesh.told(since_ms=100 * MINUTE_MS, until_ms=109 * MINUTE_MS)
+    assert {each["node"]: each["excluded"] for each in answer["closing"]["vantages"]} == {
+        "a": None,
+        "b": None,
+        "c": "silent",
+    }
+    assert mesh.told("c", since_ms=100 * MINUTE_MS, until_ms=109 * MINUTE_MS)["closing"] == "silent"

@@ -54,7 +54,7 @@ def test_who_missed_it_while_it_wrote_nothing_was_right() -> None:
     answer = mesh.told("c", since_ms=2 * MINUTE_MS, until_ms=9 * MINUTE_MS)
     (missed,) = [step for step in answer["steps"] if step["what"] == "event"]
     assert missed["was_writing"] is False
-    assert answer["closing"] == "silent"
+    assert (answer["opening"], answer["closing"]) == ("alive", "silent")
     assert answer["conclusion"].startswith(
         "c is silent since 2023-11-14T22:17:55.001Z: its last entry promised the next within 25s."
     )
