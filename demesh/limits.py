@@ -280,6 +280,16 @@ ALERT_SHOWN_MS = 2 * 86_400_000  # one of which nothing was told for so long is 
 ALERT_PATH_TOLD_MS = 240_000  # that a watchdog came back is told no more often
 ALERT_PATH_STOPPED_MS = 900_000  # without a watchdog
 
+# Explaining
+EXPLAIN_ENTRIES_MAX = 200_000  # of all logs; with more in the window, each log's newest are told of
+EXPLAIN_STEPS_MAX = 5_000  # the newest
+EXPLAIN_WINDOW_MS_DEFAULT = 86_400_000
+EXPLAIN_LEAD_MS_MIN = 3_600_000  # read before the window, to know the votes at its beginning
+EXPLAIN_LEAD_MS_MAX = 7 * 86_400_000
+EXPLAIN_PAGE_BYTES = 32_768  # read in one go: about ten milliseconds
+EXPLAIN_SECONDS_MAX = 120  # a command waits so long for a node's explanation
+EXPORT_ENTRIES_MAX = 1_000_000  # read back from an export
+
 # Alerts
 UNJUDGED_HELD_MS = (
     30_000  # what was open before a restart is told again after so long; well before an alert ends by itself

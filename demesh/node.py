@@ -32,6 +32,8 @@ from demesh.display import Display
 from demesh.duty import Duty
 from demesh.edges import Edges
 from demesh.errors import ConfigError, EntryError, StoreError, UsageError
+from demesh.explaining import Question as Explained
+from demesh.explaining import explain_in_background
 from demesh.historian import Historian
 from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
@@ -131,6 +133,7 @@ class Node:
         self._store_failed = trio.Event()
         self._runner = Runner(edges.probes, edges.clock, self._report, self.duty.turn)
         self._changing = trio.Lock()
+        self._explaining = trio.Lock()
         self._intake = Intake(
             self.logs,
             edges.storage,
@@ -259,6 +262,11 @@ class Node:
     def members(self) -> list[dict[str, Any]]:
         """The answer of `demesh members --json`."""
         return self._membership.told()
+
+    async def explain(self, question: Explained) -> dict[str, Any]:
+        """The answer of `demesh explain --json`. One at a time. Raises UsageError, StoreError."""
+        async with self._explaining:
+            return await explain_in_background(self._edges.storage, question)
 
     async def forget(self, wanted: str) -> None:
         """Tell the mesh that a member, by name or peer id, is none any more. Raises UsageError, StoreError."""

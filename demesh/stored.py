@@ -5,6 +5,7 @@ from types import TracebackType
 from typing import Any, Self
 
 from demesh.errors import HistoryError
+from demesh.explaining import Question, explain_at_once, newest_ms
 from demesh.home import Home
 from demesh.identity import read_or_make_node_key
 from demesh.log.store import Store
@@ -65,6 +66,14 @@ class Stored:
             "incidents": [],
             "sinks": [],
         }
+
+    def explain(self, question: Question) -> dict[str, Any]:
+        """As `demesh explain --json`. Raises UsageError."""
+        return explain_at_once(self._store, question)
+
+    def newest_ms(self, now_ms: int) -> int:
+        """When the newest entry was written, by its author's clock."""
+        return newest_ms(self._store, now_ms)
 
     def members(self) -> list[dict[str, Any]]:
         """As `demesh members --json`; what was known last, so nobody's presence but of those that have left."""

@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from demesh import __version__
 from demesh.api.deciding import Decider, add_deciding_routes
+from demesh.api.explaining import ExplainingNode, add_explaining_route
 from demesh.api.guard import Access, Asgi, guarded
 from demesh.api.joining import JoiningNode, KeyRotation, add_joining_routes
 from demesh.api.lines import Lines
@@ -54,7 +55,7 @@ class Books(Protocol):
     def behind(self) -> int: ...
 
 
-class ApiNode(JoiningNode, Protocol):
+class ApiNode(JoiningNode, ExplainingNode, Protocol):
     """What the API needs of a node."""
 
     mesh: str
@@ -112,6 +113,7 @@ def make_app(node: ApiNode, access: Access, rotation: KeyRotation) -> Asgi:
     _add_routes(app, node)
     add_joining_routes(app, node, rotation)
     add_deciding_routes(app, node.deciding)
+    add_explaining_route(app, node)
     _say_errors_in_json(app)
     return guarded(app, access)
 

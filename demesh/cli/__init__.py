@@ -47,6 +47,7 @@ class LazyGroup(click.Group):
         "swarm-key": "demesh.cli.swarm_key:swarm_key",
         "token": "demesh.cli.token:token",
         "doctor": "demesh.cli.doctor:doctor",
+        "explain": "demesh.cli.explain:explain",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

@@ -29,10 +29,16 @@ class UnixConnection(http.client.HTTPConnection):
 
 
 def ask(
-    path: str, data_dir: str | None, node_url: str | None, kind: type, method: str = "GET", document: Any = None
+    path: str,
+    data_dir: str | None,
+    node_url: str | None,
+    kind: type,
+    method: str = "GET",
+    document: Any = None,
+    seconds: float = limits.API_CLIENT_SECONDS_MAX,
 ) -> Any:
     """The JSON of type `kind` that the node answers at `path`, to `document` if given. Raises UsageError, NodeNotRunning."""
-    with _answer(path, data_dir, node_url, method, document, limits.API_CLIENT_SECONDS_MAX) as (where, response):
+    with _answer(path, data_dir, node_url, method, document, seconds) as (where, response):
         answer = json.loads(response.read(limits.API_ANSWER_BYTES_MAX))
         if not isinstance(answer, kind):
             raise NodeNotRunning(f"What answers at {where} is no demesh node.")

@@ -6,7 +6,6 @@ import sys
 import time
 from collections.abc import Generator, Iterator
 from contextlib import contextmanager
-from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from types import FrameType
 from typing import BinaryIO
@@ -18,11 +17,12 @@ from demesh.cli.log import open_store
 from demesh.cli.progress import Progress
 from demesh.cli.terminal import printable
 from demesh.clock import SystemClock
-from demesh.config.duration import parse_duration
+from demesh.config.moment import parse_moment
 from demesh.errors import UsageError
 from demesh.home import find_home
 from demesh.log.entry import BadRow, Entry, Kind, encode_envelope
 from demesh.log.export import DAMAGED, Reader, chosen, iso_ms, kind_name
+from demesh.log.replay import context
 from demesh.log.state import LogState
 from demesh.log.store import Store
 
@@ -63,7 +63,11 @@ def tail(number: int, wanted: str | None, kind: str | None, follow: bool, as_jso
 
 @click.command()
 @_log
-@click.option("--since", metavar="WHEN", help="Only entries dated since then: 24h, 7d, or 2025-01-31T12:00Z.")
+@click.option(
+    "--since",
+    metavar="WHEN",
+    help="Only what is dated since then, and what it builds on: 24h, 7d, or 2025-01-31T12:00Z.",
+)
 @click.option("--format", "form", type=click.Choice(["jsonl", "cbor"]), default="jsonl", show_default=True)
 @click.option("--output", "-o", metavar="FILE", type=click.Path(path_type=Path), help="Write here [default: stdout].")
 @options.data_dir
@@ -83,15 +87,13 @@ def export(wanted: str | None, since: str | None, form: str, output: Path | None
     with open_store(find_home(data_dir)) as store, store.snapshot():
         reader = Reader(store)
         states = _states(reader, store, wanted)
-        rows = (row for state in states for row in store.each(state.log))
+        rows = (row for state in states for row in _since(store, state, from_ms))
         progress = Progress(sum(state.head.seq + 1 - state.pruned_to for state in states), "entry", "entries")
         with _sink(output) as sink:
             for row in progress.through(rows):
                 if isinstance(row, BadRow):
                     damaged += 1
                     click.echo(f"log {row.log.hex()[:8]} entry {row.seq}: {DAMAGED}", err=True)
-                elif row.wall_ms < from_ms:
-                    continue
                 if form == "jsonl":
                     sink.write(json.dumps(reader.record(row)).encode() + b"\n")
                 elif isinstance(row, Entry):
@@ -147,18 +149,22 @@ def _kind(text: str | None) -> int | None:
     raise UsageError(f"--kind: {text!r} is none. There are {known}, or a number below 65536.")
 
 
+def _since(store: Store, state: LogState, from_ms: int) -> Iterator[Entry | BadRow]:
+    """A log from the first entry on that is dated since then, and what that builds on: a hello, and the plans in use."""
+    begun = from_ms == 0
+    for row in store.each(state.log):
+        if not begun and isinstance(row, Entry) and row.wall_ms >= from_ms:
+            begun = True
+            yield from context(store, state.log, row.seq)
+        if begun or isinstance(row, BadRow):
+            yield row
+
+
 def _since_ms(text: str, now_ms: int) -> int:
     try:
-        return now_ms - parse_duration(text)
-    except ValueError:
-        pass
-    try:
-        when = datetime.fromisoformat(text)
-    except ValueError:
-        raise UsageError(f"--since: {text!r} is neither a duration (24h, 7d) nor a time (2025-01-31T12:00Z).") from None
-    if when.tzinfo is None:
-        when = when.astimezone()  # as the person's own clock shows it
-    return (when - datetime(1970, 1, 1, tzinfo=UTC)) // timedelta(milliseconds=1)
+        return parse_moment(text, now_ms)
+    except ValueError as error:
+        raise UsageError(f"--since: {error}.") from None
 
 
 @contextmanager

@@ -9,13 +9,13 @@ from base64 import b64encode
 from collections.abc import Iterable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import asdict
-from datetime import UTC, datetime
 from typing import Any, cast
 
 from demesh.errors import EntryError
 from demesh.log.bye import read_bye
 from demesh.log.carry import CarryPart, read_carry_part
 from demesh.log.checkpoint import CheckpointPart, read_checkpoint_part
+from demesh.log.dates import iso_ms
 from demesh.log.entry import BadRow, Entry, Kind, encode_envelope
 from demesh.log.event import Event, read_event
 from demesh.log.hello import Hello, read_hello
@@ -30,7 +30,6 @@ from demesh.outcome import Outcome
 DAMAGED = "the stored bytes are damaged"
 _HELLOS_TRIED = 4
 _SHOWN_MAX = 4  # results in a line of text
-_WALL_MS_END = 253_402_300_800_000  # the year 10000, which no calendar here holds
 
 
 class Reader:
@@ -205,13 +204,6 @@ def chosen(reader: Reader, states: Iterable[LogState], wanted: str | None) -> li
 
 def kind_name(kind: int) -> str:
     return Kind(kind).name.lower() if kind in tuple(Kind) else str(kind)
-
-
-def iso_ms(wall_ms: int) -> str | None:
-    """Unix time in ms as ISO 8601 in UTC, to the millisecond; None for what no calendar holds."""
-    if wall_ms >= _WALL_MS_END:
-        return None
-    return datetime.fromtimestamp(wall_ms / 1_000, UTC).isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
 def _checks(rows: Mapping[str, Sums]) -> str:

@@ -3,6 +3,7 @@
 from demesh import limits
 from demesh.errors import EntryError
 from demesh.log.entry import Entry, Kind
+from demesh.log.held import Held
 from demesh.log.plan import read_plan_part
 from demesh.log.state import LogState
 from demesh.log.store import Store
@@ -25,7 +26,7 @@ def startup_entries(store: Store, state: LogState, since: int = 0) -> tuple[list
     return sorted(before, key=lambda entry: entry.seq), tail
 
 
-def history_context(store: Store, log: bytes, before: int) -> list[Entry]:
+def history_context(store: Held, log: bytes, before: int) -> list[Entry]:
     """What folding a log's history from entry `before` on builds on: the plans that are still in use, the last checkpoint."""
     found = store.newest(log, Kind.CHECKPOINT, before=before)
     for entry in _newest_plans(store, log, before):
@@ -33,12 +34,20 @@ def history_context(store: Store, log: bytes, before: int) -> list[Entry]:
     return sorted(found, key=lambda entry: entry.seq)
 
 
-def whole_plan(store: Store, log: bytes, first: int) -> list[Entry]:
+def context(store: Held, log: bytes, before: int) -> list[Entry]:
+    """What reading a log from entry `before` on builds on: the newest hello, and the plans that are still in use; in order."""
+    found = store.newest(log, Kind.HELLO, before=before)
+    for entry in _newest_plans(store, log, before):
+        found.extend(_whole_plan(store, entry))
+    return sorted(found, key=lambda entry: entry.seq)
+
+
+def whole_plan(store: Held, log: bytes, first: int) -> list[Entry]:
     """The entries of the plan that begins at `first`, as far as they are held."""
     return [part for entry in store.read(log, first, first)[0] for part in _whole_plan(store, entry)]
 
 
-def _newest_plans(store: Store, log: bytes, before: int) -> list[Entry]:
+def _newest_plans(store: Held, log: bytes, before: int) -> list[Entry]:
     """The last entries of the two newest plans (results may still name the one before the newest)."""
     newest = store.newest(log, Kind.PLAN, before=before)
     if not newest:
@@ -47,7 +56,7 @@ def _newest_plans(store: Store, log: bytes, before: int) -> list[Entry]:
     return [*store.newest(log, Kind.PLAN, before=whole[0].seq if whole else 0), *newest]
 
 
-def _whole_plan(store: Store, part: Entry) -> list[Entry]:
+def _whole_plan(store: Held, part: Entry) -> list[Entry]:
     """All parts of the plan that `part` belongs to."""
     try:
         read = read_plan_part(part.payload)

@@ -21,6 +21,8 @@ from demesh.view.presence import HERE, Presence
 from demesh.view.verdict import Tally, Verdict, tally
 from demesh.view.vote import Observation, Vote, VoteState, fresh_ms
 
+CANNOT_RUN = "unable to run this check"
+"""Why a vantage does not count whose vote has lapsed, and that can tell of nothing but errors."""
 _NOTHING_SEEN = VoteState()
 _NEVER_MS, _FOREVER_MS = -(2**63), 2**63
 
@@ -237,7 +239,7 @@ def _vantage(member: Member, row: PlanRow, standing: Standing, now_ms: int) -> t
     vote = state.vote if fresh and not standing.vanished else Vote.UNSEEN
     excluded = standing.excluded
     if not excluded and distance and vote == Vote.UNSEEN and state.last and state.last.result.outcome == Outcome.ERROR:
-        excluded = "it cannot run this check"
+        excluded = CANNOT_RUN
     told_until_ms = _fresh_until_ms(state.last, distance, row.interval_ms)
     expected_ms = max(standing.here_since_ms + fresh_ms(row.interval_ms), told_until_ms)
     told, here = now_ms <= told_until_ms, standing.presence in HERE and not standing.vanished

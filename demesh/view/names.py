@@ -22,8 +22,8 @@ def name_of(member: Member) -> str:
 
 def shown_names(members: Sequence[Member], left: Sequence[Member] = ()) -> dict[bytes, str]:
     """A name for each key: the end of the peer id is added to those that clash, all of it where that is not enough."""
-    shown = _told_apart({member.public_key: name_of(member) for member in members}, frozenset())
-    return shown | _told_apart({each.public_key: name_of(each) for each in left}, frozenset(shown.values()))
+    shown = told_apart({member.public_key: name_of(member) for member in members}, frozenset())
+    return shown | told_apart({each.public_key: name_of(each) for each in left}, frozenset(shown.values()))
 
 
 def names_of_everyone(view: View) -> dict[bytes, str]:
@@ -33,7 +33,8 @@ def names_of_everyone(view: View) -> dict[bytes, str]:
     return shown_names(members, [each for each in view.everyone() if each.public_key not in present])
 
 
-def _told_apart(plain: dict[bytes, str], taken: frozenset[str]) -> dict[bytes, str]:
+def told_apart(plain: dict[bytes, str], taken: frozenset[str]) -> dict[bytes, str]:
+    """`plain` names by key, each with the end of the peer id where it is not its owner's alone, or is one of `taken`."""
     shown = plain
     if len(set(plain.values())) == len(plain) and taken.isdisjoint(plain.values()):
         return shown

@@ -16,6 +16,8 @@ from demesh.checks.latest import LatestRuns
 from demesh.checks.runner import Run
 from demesh.config.load import Settings
 from demesh.deciding import Deciding
+from demesh.explaining import Question as Explained
+from demesh.explaining import explain_at_once
 from demesh.identity import SwarmKey
 from demesh.log.chain import Logs
 from demesh.log.entry import Kind
@@ -33,6 +35,7 @@ from demesh.view.uptime import Past
 from tests.alerts.build import incident
 from tests.log.builders import MESH, TrioClock
 from tests.view.build import OWN, PASS, MemberLog, View, deliver, new_view, row, three_vantages
+from tests.view.telling import Pile, outage
 
 _PAST = {"web": Past(hours=Hours(1_699_999_200_000, (None, 0.5, 1), (0, 0.25, 1)))}
 
@@ -125,6 +128,10 @@ class Node:
                 await trio.sleep_forever()
             finally:
                 self.given_up = True
+
+    async def explain(self, question: Explained) -> dict[str, Any]:
+        await trio.lowlevel.checkpoint()
+        return explain_at_once(Pile(outage().written), question)
 
     def store_bytes(self) -> int:
         return 4_096

@@ -17,7 +17,7 @@ _TYPES: dict[str, tuple[type, ...]] = {
     "null": (type(None),),
 }
 _LOCAL = "x-local"
-_WORDS_ONLY = {"title", "description", _LOCAL}
+_WORDS_ONLY = {"title", "description", "default", _LOCAL}
 _KNOWN = {*_WORDS_ONLY, "$ref", "anyOf", "type", "const", "items", "properties", "required", "additionalProperties"}
 
 

@@ -62,6 +62,7 @@ async def test_every_route_is_described_with_what_it_may_refuse() -> None:
         "/api/v1/members",
         "/api/v1/members/forget",
         "/api/v1/leave",
+        "/api/v1/explain",
         "/api/v1/log/heads",
         "/api/v1/reload",
         "/api/v1/node",

@@ -21,6 +21,7 @@ def test_these_are_the_commands() -> None:
         "backup",
         "demo",
         "doctor",
+        "explain",
         "check",
         "check add",
         "check list",
