@@ -6,6 +6,7 @@ An entry of a kind that is not known changes nothing.
 from demesh.errors import EntryError
 from demesh.log.bye import read_bye
 from demesh.log.entry import Entry, Kind
+from demesh.log.event import read_event
 from demesh.log.hello import read_hello
 from demesh.log.results import read_results
 from demesh.view.member import LogView
@@ -33,6 +34,7 @@ def fold_entry(view: LogView, entry: Entry) -> None:
             _fold_results(view, entry)
         case Kind.EVENT:
             fold_warning(view.warnings, entry)
+            view.notices.add(entry, read_event(entry.payload))
         case Kind.BYE:
             view.bye = read_bye(entry.payload)
         case _:

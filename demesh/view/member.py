@@ -8,6 +8,7 @@ from demesh.log.evidence import Fork
 from demesh.log.hello import Hello
 from demesh.log.plan import Plan, PlanReader
 from demesh.view.freshness import LogClock
+from demesh.view.notices import LogNotices
 from demesh.view.presence import LastSign
 from demesh.view.sharing import Span
 from demesh.view.vote import VoteState
@@ -29,6 +30,8 @@ class LogView:
     plan_reader: PlanReader = field(default_factory=PlanReader)
     warnings: list[Warned] = field(default_factory=list[Warned])
     """The newest, oldest first."""
+    notices: LogNotices = field(default_factory=LogNotices)
+    """What it says of sinks."""
     fork: Fork | None = None
     """Where its owner is proven to have signed two histories: there it ends."""
     voted_seq: int = -1
