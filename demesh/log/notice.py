@@ -11,7 +11,8 @@
     lease        only in `notifying`: how many such leases there were for this step; each lasts longer than the one before
     label.NAME   only where something opens: the labels, for whoever has to say that it is over and never saw it open
 
-Turns only grow, so what a sink was told last is the greatest step that any log has: no clock and no order of arrival decides it.
+Turns only grow, so what a sink was told last is the greatest step that any log has: no clock and no order of arrival decides
+it.
 """
 
 from dataclasses import dataclass

@@ -1,11 +1,11 @@
 """What the members say of sinks: who has told them what, and who is about to. Pure.
 
-Of each log the newest notice of each kind is kept for each incident and sink, NOTICES_PER_LOG_MAX of them; when there are more, the
-oldest go, those first that say that something is over. What is forgotten may be told twice.
+Of each log the newest notice of each kind is kept for each incident and sink, NOTICES_PER_LOG_MAX of them; when there are more,
+the oldest go, those first that say that something is over. What is forgotten may be told twice.
 
-What a sink was told last is the greatest step in any log. A lease counts on the observer's monotonic clock: the log's clock turns its
-author's up time into that. Of a lease from an earlier boot, or from before we listened, it is not known when it was: it has no time,
-and whoever reads it takes it for over.
+What a sink was told last is the greatest step in any log. A lease counts on the observer's monotonic clock: the log's clock
+turns its author's up time into that. Of a lease from an earlier boot, or from before we listened, it is not known when it was:
+it has no time, and whoever reads it takes it for over.
 """
 
 from collections import OrderedDict
@@ -34,9 +34,10 @@ class Noted:
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """What a sink was told last, and when on the observer's monotonic clock, if that is known."""
+    """What a sink was told last, by which member, and when on the observer's monotonic clock, if that is known."""
 
     step: Step
+    by: bytes
     at_ms: int | None
     notice: Notice
 
@@ -92,7 +93,7 @@ def gather(logs: Iterable[tuple[bytes, LogNotices, LogClock]]) -> dict[NoticeKey
     for owner, notices, clock in logs:
         for key, noted in notices.told.items():
             if key not in told or told[key].step < noted.notice.step:
-                told[key] = Told(noted.notice.step, clock.local_ms(noted.boot8, noted.up_ms), noted.notice)
+                told[key] = Told(noted.notice.step, owner, clock.local_ms(noted.boot8, noted.up_ms), noted.notice)
         for key, noted in notices.opened.items():
             if key not in opened or opened[key].step < noted.notice.step:
                 opened[key] = noted.notice

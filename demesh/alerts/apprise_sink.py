@@ -1,0 +1,98 @@
+"""Messages through Apprise, the library that speaks for some 130 services. It is imported when a URL for it is first looked at.
+
+Guarantees: it blocks a thread, never the loop, and no more than NOTIFY_THREADS_MAX of these; it is given up after
+NOTIFY_SECONDS_MAX. Its own log, which repeats parts of URLs and messages, goes nowhere; of a failure the HTTP status is kept.
+Not guaranteed: a message that was given up may still arrive.
+"""
+
+import logging
+import re
+from functools import cache
+from types import ModuleType
+from typing import Any
+
+import trio
+
+from demesh import limits
+from demesh.alerts.message import Message
+from demesh.alerts.sink import Sink
+from demesh.errors import NetworkError
+
+_STATUS = re.compile(r"\berror=([1-5]\d\d)\b")
+_KINDS = {"firing": "failure", "reminder": "warning", "resolved": "success"}
+
+
+def is_known(url: str) -> bool:
+    """Whether Apprise can make something of `url`. Asks nobody."""
+    try:
+        return _apprise().Apprise().add(url)
+    except Exception:  # noqa: BLE001 each of its plug-ins reads URLs in its own way
+        return False
+
+
+async def send(sink: Sink, message: Message) -> None:
+    """Send `message`. Raises NetworkError unless the service took it; it shows nothing of the URL."""
+    with trio.move_on_after(limits.NOTIFY_SECONDS_MAX):
+        problem = await trio.to_thread.run_sync(
+            _notify, sink.url, message.title(sink), message.body(sink), _KINDS[message.state],
+            abandon_on_cancel=True, limiter=_threads(),
+        )  # fmt: skip
+        if problem:
+            raise NetworkError(problem)
+        return
+    raise NetworkError(f"it did not take the message within {limits.NOTIFY_SECONDS_MAX} s.")
+
+
+def _notify(url: str, title: str, body: str, kind: str) -> str:
+    """In a thread. Returns a sentence if it did not get through."""
+    apprise: Any = _apprise()
+    heard = _Heard()
+    log = logging.getLogger("apprise")
+    log.addHandler(heard)
+    try:
+        service = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False))
+        if not service.add(url):
+            return "Apprise knows no such URL."
+        type_, format_ = apprise.NotifyType(kind), apprise.NotifyFormat.TEXT
+        if service.notify(title=title, body=body, notify_type=type_, body_format=format_):
+            return ""
+    except Exception as error:  # noqa: BLE001 a plug-in may raise anything, and what it says may hold the URL
+        return f"Apprise failed: {type(error).__name__}."
+    finally:
+        log.removeHandler(heard)
+    return (
+        f"the service answered with status {heard.status}."
+        if heard.status
+        else "the service could not be reached, or refused."
+    )
+
+
+class _Heard(logging.Handler):
+    """Listens to what Apprise says in this thread for the HTTP status with which a service refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        import threading
+
+        self._thread = threading.get_ident()
+        self.status = ""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.thread == self._thread and (found := _STATUS.search(record.getMessage())):
+            self.status = found[1]
+
+
+@cache
+def _apprise() -> ModuleType:
+    import apprise
+
+    log = logging.getLogger("apprise")
+    log.propagate = False
+    log.addHandler(logging.NullHandler())
+    log.setLevel(logging.WARNING)
+    return apprise
+
+
+@cache
+def _threads() -> trio.CapacityLimiter:
+    return trio.CapacityLimiter(limits.NOTIFY_THREADS_MAX)
