@@ -13,6 +13,7 @@ import trio
 
 from demesh.alerts.alertmanager import AlertmanagerSender, Post
 from demesh.alerts.incident import Closed, Incidents, Labels, Opened, look
+from demesh.alerts.notifier import Notifier
 from demesh.alerts.outbox import Outbox, Outgoing
 from demesh.clock import Clock
 from demesh.metrics import ENTRIES_SKIPPED
@@ -38,6 +39,7 @@ class Lookout:
         clock: Clock,
         post: Post,
         on_suspect: Callable[[], None],
+        notifier: Notifier,
         hears: Callable[[], bool] = lambda: True,
     ) -> None:
         self._view = view
@@ -45,6 +47,7 @@ class Lookout:
         self._clock = clock
         self._post = post
         self._on_suspect = on_suspect
+        self._notifier = notifier
         self._hears = hears
         self._labels: Labels = ()
         self._urls: Sequence[str] = ()
@@ -99,6 +102,7 @@ class Lookout:
                     log.warning("This node did not run for %d s; it listens anew.", (now_ms - looked_ms) // 1_000)
                 if now_ms - heard_ms > _STALL_MS:
                     self._view.listen_anew(now_ms, heard_ms)
+                    self._notifier.listen_anew(now_ms)
                 looked_ms = now_ms
                 if self._hears():
                     heard_ms = now_ms
@@ -113,8 +117,10 @@ class Lookout:
     def _conclude(self, now_ms: int, wall_ms: int) -> None:
         self._view.tick(now_ms, listening=self._hears())
         ENTRIES_SKIPPED.set(self._view.skipped)
-        changes = self._incidents.update(look(self._view, self._mesh, self._labels, now_ms, wall_ms), wall_ms)
+        seen = look(self._view, self._mesh, self._labels, now_ms, wall_ms)
+        changes = self._incidents.update(seen, wall_ms)
         self._outbox.update(self._incidents.open(), changes, now_ms)
+        self._notifier.update(self._incidents.open(), changes, seen)
         for change in changes:
             _tell(change)
         if changes:

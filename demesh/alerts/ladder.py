@@ -56,9 +56,9 @@ _FOREVER_MS = 3_600_000
 
 @dataclass(frozen=True, slots=True)
 class World:
-    """What there is to go by at one moment. `closed` are incidents that this node saw close, `over` those that the view proves to be
-    over now; `takers` the live members whose plans name each sink, this node among them; `holding` is true while others may
-    have told what this node has not heard of yet.
+    """What there is to go by at one moment. `closed` are incidents that this node saw close, `over` those that the view proves
+    to be over now; `takers` the live members whose plans name each sink, this node among them; `holding` is true while others
+    may have told what this node has not heard of yet.
     """
 
     open: Mapping[Key, Incident]

@@ -128,11 +128,11 @@ class Notifier:
         except NetworkError as error:
             problem = str(error)
         NOTIFICATIONS.labels(sink.name, "failed" if problem else "sent").inc()
-        if problem and sink.name not in self._failing:
-            self._failing.add(sink.name)
+        if problem and sink.url not in self._failing:
+            self._failing.add(sink.url)
             log.warning("Notifications do not reach %s: %s", sink.name, problem)
-        elif not problem and sink.name in self._failing:
-            self._failing.discard(sink.name)
+        elif not problem and sink.url in self._failing:
+            self._failing.discard(sink.url)
             log.warning("Notifications reach %s again.", sink.name)
         now_ms, chance = self._clock.monotonic_ms(), self._rng.random() if problem else 0.0
         self._ladder.tried(send.key, send.step, arrived=not problem, now_ms=now_ms, chance=chance)

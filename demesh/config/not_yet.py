@@ -26,8 +26,6 @@ def _of_node(config: ConfigFile) -> Iterator[Problem]:
     alerts, api = config.alerts, config.api
     if alerts.watchdog:
         yield Problem(("alerts", "watchdog"), "this version sends no watchdog alert.")
-    for index, _ in enumerate(config.notify):
-        yield Problem(("notify", index), "this version tells Alertmanagers only.")
     if api.public_listen is not None:
         yield Problem(("api", "public_listen"), "this version has no public listener.")
     for index, _ in enumerate(config.maintenance):
