@@ -7,6 +7,8 @@ Not guaranteed: a message that was given up may still arrive.
 
 import logging
 import re
+import threading
+import warnings
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -72,8 +74,6 @@ class _Heard(logging.Handler):
 
     def __init__(self) -> None:
         super().__init__()
-        import threading
-
         self._thread = threading.get_ident()
         self.status = ""
 
@@ -84,8 +84,11 @@ class _Heard(logging.Handler):
 
 @cache
 def _apprise() -> ModuleType:
-    import apprise
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # some of its plug-ins lean on modules that Python will drop
+        import apprise
 
+        apprise.Apprise().add("json://localhost")  # loads them all
     log = logging.getLogger("apprise")
     log.propagate = False
     log.addHandler(logging.NullHandler())

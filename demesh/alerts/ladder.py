@@ -209,6 +209,7 @@ class Ladder:
         if sink is None or task.sees is None:
             return None
         turn, reminder = task.told
+        told = notices.told if notices.told and notices.told.step == task.told else None  # else it is our own word
         contradicts_ms = task.told_ms + limits.NOTIFY_DISAGREE_MS
         if task.sees and world.muted(incident):
             return None
@@ -216,11 +217,11 @@ class Ladder:
             stubborn = turn > 0 and task.told_ms > task.sees_since_ms
             return Step(turn + 1), "firing", sink, incident, contradicts_ms if stubborn else 0
         if task.sees and sink.repeat_every_ms is not None:
-            told_ms = notices.told.at_ms if notices.told and notices.told.at_ms is not None else task.told_ms
+            told_ms = told.at_ms if told and told.at_ms is not None else task.told_ms
             return Step(turn, reminder + 1), "reminder", sink, incident, told_ms + sink.repeat_every_ms
         if not task.sees and task.told.opens:
             stubborn = not task.was_open or task.told_ms > task.sees_since_ms
-            by = notices.told.by if notices.told else self.own_key
+            by = told.by if told else self.own_key
             if stubborn and by != self.own_key and by in world.takers.get(key[2], ()):
                 return None
             state = "resolved" if sink.send_resolved else "closed"

@@ -13,7 +13,6 @@ _CHECK = '[[check]]\nname = "a"\ntarget = "https://a"\n'
 _LATER = {
     "alerts.watchdog = true": "alerts.watchdog",
     'api.public_listen = "0.0.0.0:1"': "api.public_listen",
-    '[[notify]]\nurl = "ntfy://a"': "notify[1]",
     '[[maintenance]]\nname = "a"\nwhen = "daily 01:00-02:00"': "maintenance[1]",
     '[[server_list]]\nfile = "a.csv"': "server_list[1]",
     _CHECK + 'runbook = "https://a"': "check[1].runbook",
@@ -48,6 +47,8 @@ members = {{ a = "{_ID}" }}
 deny = []
 adopt_checks = ["a"]
 allow_requests = "any"
+[[notify]]
+url = "ntfy://a"
 [alerts]
 alertmanager = "http://a"
 labels = {{ a = "b" }}
