@@ -35,6 +35,7 @@ from demesh.api.probe_metrics import probe_metrics
 from demesh.api.problem import problem
 from demesh.api.resource_metrics import resource_metrics
 from demesh.api.scopes import requires
+from demesh.alerts.trial import SinkTrial
 from demesh.asking import Question
 from demesh.checks.latest import LatestRuns
 from demesh.clock import Clock
@@ -79,6 +80,8 @@ class ApiNode(JoiningNode, Protocol):
     def usage(self) -> Usage: ...
 
     def members(self) -> list[dict[str, Any]]: ...
+
+    def sink_trial(self) -> SinkTrial: ...
 
     async def forget(self, wanted: str) -> None: ...
 
@@ -147,6 +150,21 @@ def _add_routes(app: FastAPI, node: ApiNode) -> None:
             return Lines(node.question(request.check, request.table, request.selectors).run)
         except UsageError as error:
             return problem(422, str(error))
+
+    @app.post(
+        "/api/v1/alerts/test",
+        response_model=None,
+        dependencies=[requires(Scope.WRITE)],
+        responses={
+            200: {
+                "content": {"application/x-ndjson": {}},
+                "description": "`node` and how many `sinks`; then a line for each: `sink`, `kind`, `arrived`, `took_ms`, `problem`.",
+            },
+        },
+    )
+    async def test_sinks() -> Response:
+        """Send a marked test through every sink of this node; what came of each is a line of JSON as it comes."""
+        return Lines(node.sink_trial().run)
 
     @app.get("/api/v1/members", response_model=None, responses={200: {"model": list[MemberModel]}})
     async def members() -> Response:

@@ -36,6 +36,7 @@ class LazyGroup(click.Group):
         "restore": "demesh.cli.backup:restore",
         "node": "demesh.cli.node:node",
         "status": "demesh.cli.status:status",
+        "alerts": "demesh.cli.alerts:alerts",
         "members": "demesh.cli.members:members",
         "check": "demesh.cli.check:check",
         "log": "demesh.cli.log:log",

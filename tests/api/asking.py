@@ -8,6 +8,8 @@ from typing import Any, cast
 
 import trio
 
+from demesh.alerts.delivery import no_notify
+from demesh.alerts.trial import SinkTrial
 from demesh.api.app import make_app
 from demesh.api.guard import Access
 from demesh.checks.check import Check
@@ -26,6 +28,10 @@ from demesh.view import report
 from demesh.view.members import Outlook, members_told
 from tests.log.builders import MESH, TrioClock
 from tests.view.build import OWN, PASS, View, deliver, new_view, row, three_vantages
+
+
+async def unreachable(url: str, document: bytes) -> tuple[int, int | None]:
+    raise NotImplementedError
 
 
 def check(name: str = "web", target: str = "https://web.example.net/", type_: str = "http") -> Check:
@@ -92,6 +98,9 @@ class Node:
 
     def listening(self) -> list[str]:
         return ["/ip4/0.0.0.0/tcp/8471"]
+
+    def sink_trial(self) -> SinkTrial:
+        return SinkTrial((), (), "fra", self.mesh, unreachable, no_notify, TrioClock())
 
     def held_checks(self) -> list[dict[str, Any]]:
         held = {"name": "web", "type": "http", "target": "https://web.example.net/", "interval_ms": 60_000}
