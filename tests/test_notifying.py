@@ -124,7 +124,9 @@ async def test_what_only_one_node_can_reach_is_told_by_that_one(autojump_clock: 
         assert [state for state, _, _ in last.notified] == ["firing"]
 
 
-async def test_a_restart_of_all_tells_nothing_anew_and_takes_nothing_back(autojump_clock: MockClock, mesh: Mesh) -> None:
+async def test_a_restart_of_all_tells_nothing_anew_and_takes_nothing_back(
+    autojump_clock: MockClock, mesh: Mesh
+) -> None:
     members = _mesh_of(mesh)
     async with running(*members):
         mesh.connect(*members)

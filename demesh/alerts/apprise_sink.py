@@ -7,8 +7,8 @@ Not guaranteed: a message that was given up may still arrive.
 
 import logging
 import re
-import threading
 import warnings
+from contextvars import ContextVar
 from functools import cache
 from types import ModuleType
 from typing import Any
@@ -21,6 +21,7 @@ from demesh.alerts.sink import Sink
 from demesh.errors import NetworkError
 
 _STATUS = re.compile(r"\berror=([1-5]\d\d)\b")
+_statuses: ContextVar[list[str]] = ContextVar("statuses")
 _KINDS = {"firing": "failure", "reminder": "warning", "resolved": "success"}
 
 
@@ -48,9 +49,8 @@ async def send(sink: Sink, message: Message) -> None:
 def _notify(url: str, title: str, body: str, kind: str) -> str:
     """In a thread. Returns a sentence if it did not get through."""
     apprise: Any = _apprise()
-    heard = _Heard()
-    log = logging.getLogger("apprise")
-    log.addHandler(heard)
+    statuses: list[str] = []
+    _statuses.set(statuses)
     try:
         service = apprise.Apprise(asset=apprise.AppriseAsset(async_mode=False))
         if not service.add(url):
@@ -60,26 +60,17 @@ def _notify(url: str, title: str, body: str, kind: str) -> str:
             return ""
     except Exception as error:  # noqa: BLE001 a plug-in may raise anything, and what it says may hold the URL
         return f"Apprise failed: {type(error).__name__}."
-    finally:
-        log.removeHandler(heard)
-    return (
-        f"the service answered with status {heard.status}."
-        if heard.status
-        else "the service could not be reached, or refused."
-    )
+    if statuses:
+        return f"the service answered with status {statuses[-1]}."
+    return "the service could not be reached, or refused."
 
 
-class _Heard(logging.Handler):
-    """Listens to what Apprise says in this thread for the HTTP status with which a service refused."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self._thread = threading.get_ident()
-        self.status = ""
+class _Listener(logging.Handler):
+    """Listens to what Apprise says for the HTTP status with which a service refused; it says it in the context of the send."""
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.thread == self._thread and (found := _STATUS.search(record.getMessage())):
-            self.status = found[1]
+        if found := _STATUS.search(record.getMessage()):
+            _statuses.get([]).append(found[1])
 
 
 @cache
@@ -89,9 +80,11 @@ def _apprise() -> ModuleType:
         import apprise
 
         apprise.Apprise().add("json://localhost")  # loads them all
+    for name in ("urllib3", "requests", "requests_oauthlib"):  # they repeat whole URLs
+        logging.getLogger(name).setLevel(logging.CRITICAL + 1)
     log = logging.getLogger("apprise")
     log.propagate = False
-    log.addHandler(logging.NullHandler())
+    log.addHandler(_Listener())
     log.setLevel(logging.WARNING)
     return apprise
 

@@ -74,9 +74,11 @@ class LogNotices:
     def add(self, entry: Entry, event: Event) -> None:
         """Take in what an entry of the kind `event` says, whatever the order. Raises EntryError("shape")."""
         notice = read_notice(event)
-        if notice is None:
-            return
-        noted = Noted(notice, entry.seq, entry.boot8, entry.up_ms)
+        if notice is not None:
+            self.note(Noted(notice, entry.seq, entry.boot8, entry.up_ms))
+
+    def note(self, noted: Noted) -> None:
+        notice = noted.notice
         if notice.lease is not None:
             _keep(self.leases, noted)
             return
