@@ -10,6 +10,7 @@ import re
 import warnings
 from contextvars import ContextVar
 from functools import cache
+from importlib import import_module
 from types import ModuleType
 from typing import Any
 
@@ -77,8 +78,7 @@ class _Listener(logging.Handler):
 def _apprise() -> ModuleType:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # some of its plug-ins lean on modules that Python will drop
-        import apprise
-
+        apprise: Any = import_module("apprise")
         apprise.Apprise().add("json://localhost")  # loads them all
     for name in ("urllib3", "requests", "requests_oauthlib"):  # they repeat whole URLs
         logging.getLogger(name).setLevel(logging.CRITICAL + 1)

@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from demesh import __version__
+from demesh.alerts.trial import SinkTrial
 from demesh.api.guard import Access, Asgi, guarded
 from demesh.api.joining import JoiningNode, KeyRotation, add_joining_routes
 from demesh.api.lines import Lines
@@ -35,7 +36,6 @@ from demesh.api.probe_metrics import probe_metrics
 from demesh.api.problem import problem
 from demesh.api.resource_metrics import resource_metrics
 from demesh.api.scopes import requires
-from demesh.alerts.trial import SinkTrial
 from demesh.asking import Question
 from demesh.checks.latest import LatestRuns
 from demesh.clock import Clock
@@ -158,7 +158,7 @@ def _add_routes(app: FastAPI, node: ApiNode) -> None:
         responses={
             200: {
                 "content": {"application/x-ndjson": {}},
-                "description": "`node` and how many `sinks`; then a line for each: `sink`, `kind`, `arrived`, `took_ms`, `problem`.",
+                "description": "`node`, how many `sinks`; then a line each: `sink`, `kind`, `arrived`, `took_ms`, `problem`.",
             },
         },
     )

@@ -41,8 +41,8 @@ def alerts(context: click.Context, as_json: bool, node_url: str | None, data_dir
 def test(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
     """Send a marked test through every sink of a node: each Alertmanager and each [[notify]].
 
-    It is called DemeshTest, has the severity `none` and says that it is a test; Alertmanagers and webhooks are told at once that it
-    is over. A node tests its own sinks, from where it is.
+    It is called DemeshTest, has the severity `none` and says that it is a test; Alertmanagers and webhooks are told at once
+    that it is over. A node tests its own sinks, from where it is.
 
     Exits 0 if all arrived, 2 if one did not or the node has no sink.
 

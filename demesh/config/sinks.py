@@ -6,7 +6,6 @@ from typing import Any
 from pydantic import TypeAdapter, ValidationError
 
 from demesh import limits
-from demesh.alerts import apprise_sink
 from demesh.alerts.sink import Sink, is_webhook, shown_url
 from demesh.alerts.template import Template
 from demesh.config.lines import Path as Place
@@ -70,6 +69,8 @@ def _of_sink(table: NotifyTable, place: Place, files: Files) -> Iterator[Problem
         return
     if table.token_file is not None:
         yield Problem((*place, "token_file"), "is for webhooks (http:// or https://) only.")
+    from demesh.alerts import apprise_sink  # costs 45 MB, and who has no such URL nothing
+
     if not apprise_sink.is_known(url):
         yield Problem(
             (*place, key),

@@ -50,6 +50,7 @@ class Bus:
         self.peers = {key: Peer(key, Ladder(key)) for key in (bytes([n]) * 32 for n in range(members))}
         self.sent: list[tuple[bytes, str, int]] = []
         """What arrived at the sink: by whom, the state, when."""
+        self.written: list[tuple[bytes, Notice, int]] = []
         self.silent_after_ms = 35_000
         self._died_ms: dict[bytes, int] = {}
         self._under_way: list[tuple[int, bytes, bytes, Noted]] = []
@@ -118,6 +119,7 @@ class Bus:
         self._seq += 1
         event = append.notice.event()
         assert len(event.details) <= limits.LABELS_MAX
+        self.written.append((peer.key, append.notice, self.now_ms))
         noted = Noted(_read(event), self._seq, BOOT8, self.now_ms)
         for to in self.peers:
             at_ms = self.now_ms if to == peer.key else self.now_ms + self.rng.randint(0, self.delay_ms)

@@ -16,6 +16,8 @@ _ALL = [path for path, _ in commands(root)]
 def test_these_are_the_commands() -> None:
     assert {" ".join(path) for path in _ALL} == {
         "",
+        "alerts",
+        "alerts test",
         "backup",
         "doctor",
         "check",

@@ -16,7 +16,13 @@ _DOCUMENTED = [
     for page in (_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md")))
     for number, example in enumerate(re.findall(r"^```toml\n(.*?)^```", page.read_text(), re.DOTALL | re.MULTILINE), 1)
 ]
-_SECRETS = {"am.token": "t", "api.token": "t", "ntfy.url": "ntfy://ntfy.sh/topic", "turn.password": "p"}
+_SECRETS = {
+    "am.token": "t",
+    "api.token": "t",
+    "ntfy.url": "ntfy://ntfy.sh/topic",
+    "phone.url": "ntfy://a",
+    "turn.password": "p",
+}
 
 
 def _load(directory: Path, name: str) -> Settings:
