@@ -16,7 +16,7 @@ from tests.log.builders import BOOT8, MESH
 
 SINK = Sink("https://hooks.example.net/a", "hook")
 DIGEST = SINK.digest(MESH)
-STEP_MS = 500
+STEP_MS = 1_000
 
 
 class _Clock(LogClock):
@@ -105,7 +105,7 @@ class Bus:
         assert wait_ms >= 0
         for effect in effects:
             if isinstance(effect, Send):
-                self._trying.append((self.now_ms + self.rng.randrange(0, 2_000, STEP_MS), peer, effect))
+                self._trying.append((self.now_ms + self.rng.randrange(0, 3_000, STEP_MS), peer, effect))
             else:
                 if self.crash_before(peer, effect.notice):
                     self.kill(peer)
