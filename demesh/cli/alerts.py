@@ -51,7 +51,7 @@ def test(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
       demesh alerts test
       demesh alerts test --node http://nas.example.net:8470
     """
-    lines = ask_lines("/api/v1/alerts/test", data_dir, node_url, {}, _ANSWER_SECONDS_MAX)
+    lines = ask_lines("/api/v1/alerts/test", data_dir, node_url, None, _ANSWER_SECONDS_MAX)
     said = next(lines, None)
     if said is None or not {"node", "sinks"} <= said.keys():
         raise NodeNotRunning("What answers there is no demesh node that can test its sinks.")

@@ -185,6 +185,24 @@ def test_what_was_told_to_be_over_too_soon_is_told_again_by_who_still_sees_it() 
     bus.run(600_000)
     assert bus.states() == ["firing", "resolved", "firing"]
     assert bus.sent[-1][0] == ann.key
+    (_, _, over_ms), (_, _, again_ms) = bus.sent[1:]
+    assert again_ms >= over_ms + limits.NOTIFY_DISAGREE_MS
+
+
+def test_that_one_saw_an_earlier_one_close_says_nothing_of_the_next() -> None:
+    bus = Bus(2, random.Random(3))
+    _open_at_all(bus)
+    bus.run(30_000)
+    ann, ben = bus.peers.values()
+    _close(ann)
+    _close(ben)
+    bus.run(30_000)
+    ann.over.clear()  # it cannot tell any more
+    _open(ben)
+    bus.run(30_000)
+    bus.kill(ben)
+    bus.run(600_000)
+    assert bus.states() == ["firing", "resolved", "firing"]
 
 
 def test_no_more_than_a_few_messages_are_on_their_way_to_one_sink() -> None:
