@@ -221,8 +221,8 @@ HTTP_HEADER_CHARS_MAX = 8_192
 
 # View
 WARNINGS_PER_LOG_MAX = 16  # the newest
-NOTICES_PER_LOG_MAX = 512  # incident and sink, of each log
-NOTICE_LABELS_MAX = 20  # of an incident, in the event that says that a sink was told; with more it has none
+TELLINGS_PER_LOG_MAX = 512  # incident and sink, of each log
+TELLING_LABELS_MAX = 20  # of an incident, in the event that says that a sink was told; with more it has none
 HISTORY_SCRUBBED_ROWS = 500  # looked at for bad bytes in each round of five seconds
 HISTORY_SCRUBBED_AGAIN_MS = 60_000  # once all were looked at, the first ones are again after so long
 HISTORY_FLOOD_ENTRIES_PER_SECOND = 2_000  # stored; with more, folding waits

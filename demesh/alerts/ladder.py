@@ -4,7 +4,7 @@ Guarantees: an open incident is told to each sink at least once, as long as any 
 Where nothing is lost for longer than NOTIFY_RANK_MS it is told once; twice only across a partition, after a crash between
 sending and saying so, or by an attempt that was given up and arrived all the same. Nobody's wall clock decides anything.
 
-What a sink was told last is the greatest *step* in any log (`demesh.log.notice`): an odd turn says "open", an even one "over".
+What a sink was told last is the greatest *step* in any log (`demesh.log.telling`): an odd turn says "open", an even one "over".
 A step is due where this node sees it otherwise:
 
     this node sees | told last | due
@@ -43,14 +43,14 @@ from demesh import limits
 from demesh.alerts.incident import Incident
 from demesh.alerts.message import State
 from demesh.alerts.sink import Sink
-from demesh.log.notice import Notice, Step
-from demesh.view.notices import Lease, NoticeKey, Notices
+from demesh.log.telling import Step, Telling
+from demesh.view.tellings import Lease, TellingKey, Tellings
 
 Key = tuple[str, str]
 """An incident's name and key."""
 
 _NONE = Step(0)
-_NOTHING = Notices()
+_NOTHING = Tellings()
 _FOREVER_MS = 3_600_000
 
 
@@ -66,7 +66,7 @@ class World:
     over: Collection[Key]
     sinks: Mapping[bytes, Sequence[Sink]]
     takers: Mapping[bytes, Collection[bytes]]
-    notices: Mapping[NoticeKey, Notices]
+    tellings: Mapping[TellingKey, Tellings]
     holding: bool = False
     muted: Callable[[Incident], bool] = lambda incident: False
 
@@ -75,7 +75,7 @@ class World:
 class Append:
     """Write this into the own log, durably, before what follows. `take_over`: another's lease came before it."""
 
-    notice: Notice
+    telling: Telling
     take_over: bool = False
 
 
@@ -83,7 +83,7 @@ class Append:
 class Send:
     """Try this once, then say how it went with `Ladder.tried`."""
 
-    key: NoticeKey
+    key: TellingKey
     step: Step
     sink: Sink
     incident: Incident
@@ -121,7 +121,7 @@ class _Task:
     """When this node first knew of that."""
     due: _Due | None = None
     trying: Step | None = None
-    arrived: Notice | None = None
+    arrived: Telling | None = None
     done: Step = _NONE
     """The greatest step that this node itself has told in this run."""
 
@@ -131,7 +131,7 @@ class Ladder:
     """`own_key` is this node's public key."""
 
     own_key: bytes
-    _tasks: dict[NoticeKey, _Task] = field(default_factory=dict[NoticeKey, _Task])
+    _tasks: dict[TellingKey, _Task] = field(default_factory=dict[TellingKey, _Task])
 
     def look(self, world: World, now_ms: int) -> tuple[list[Append | Send], int]:
         """What to do now, in this order, and for how many ms nothing else will be due if nothing changes."""
@@ -154,7 +154,7 @@ class Ladder:
                 del self._tasks[key]
         return effects, max(0, wait_ms)
 
-    def tried(self, key: NoticeKey, step: Step, *, arrived: bool, now_ms: int, chance: float) -> None:
+    def tried(self, key: TellingKey, step: Step, *, arrived: bool, now_ms: int, chance: float) -> None:
         """How a `Send` went. `chance`, from 0 to 1, spreads the next attempt."""
         task = self._tasks[key]
         due, task.trying = task.due, None
@@ -166,14 +166,14 @@ class Ladder:
         due.failures += 1
         due.next_ms = now_ms + round(delay_ms * (0.5 + chance / 2))
 
-    def _keys(self, world: World) -> set[NoticeKey]:
+    def _keys(self, world: World) -> set[TellingKey]:
         found = {(*key, digest) for key in world.open for digest in world.sinks}
         found.update(
-            key for key, each in world.notices.items() if key[2] in world.sinks and each.told and each.told.step.opens
+            key for key, each in world.tellings.items() if key[2] in world.sinks and each.told and each.told.step.opens
         )
         return found | self._tasks.keys()
 
-    def _note(self, task: _Task, world: World, key: NoticeKey, now_ms: int) -> None:
+    def _note(self, task: _Task, world: World, key: TellingKey, now_ms: int) -> None:
         """Take note of what this node sees, and of what the sink was told."""
         incident = key[:2]
         over = incident in world.over or (task.was_open and incident in world.closed)
@@ -181,14 +181,14 @@ class Ladder:
         if sees != task.sees:
             task.sees, task.sees_since_ms = sees, now_ms
         task.was_open = task.was_open or sees is True
-        told = world.notices.get(key, _NOTHING).told
+        told = world.tellings.get(key, _NOTHING).told
         step = max(told.step if told else _NONE, task.done)
         if step != task.told:
             if step.turn > task.told.turn and not step.opens:
                 task.was_open = sees is True
             task.told, task.told_ms = step, now_ms
 
-    def _due(self, task: _Task, world: World, key: NoticeKey, now_ms: int) -> _Due | None:
+    def _due(self, task: _Task, world: World, key: TellingKey, now_ms: int) -> _Due | None:
         """The step that is due, if one is: the same object as before as long as it is the same."""
         wanted = self._wanted(task, world, key)
         if wanted is None:
@@ -200,16 +200,16 @@ class Ladder:
             return before
         return _Due(step, state, sink, incident, max(after_ms, now_ms))
 
-    def _wanted(self, task: _Task, world: World, key: NoticeKey) -> tuple[Step, str, Sink, Incident, int] | None:
+    def _wanted(self, task: _Task, world: World, key: TellingKey) -> tuple[Step, str, Sink, Incident, int] | None:
         """What the sink is to be told, as what and by which of this node's settings, and when at the earliest."""
-        notices = world.notices.get(key, _NOTHING)
-        incident = world.open.get(key[:2]) or world.closed.get(key[:2]) or _remembered(key, notices)
+        tellings = world.tellings.get(key, _NOTHING)
+        incident = world.open.get(key[:2]) or world.closed.get(key[:2]) or _remembered(key, tellings)
         severity = dict(incident.labels).get("severity", "")
         sink = next((each for each in world.sinks.get(key[2], ()) if each.wants(severity)), None)
         if sink is None or task.sees is None:
             return None
         turn, reminder = task.told
-        told = notices.told if notices.told and notices.told.step == task.told else None  # else it is our own word
+        told = tellings.told if tellings.told and tellings.told.step == task.told else None  # else it is our own word
         contradicts_ms = task.told_ms + limits.NOTIFY_DISAGREE_MS
         if task.sees and world.muted(incident):
             return None
@@ -229,14 +229,14 @@ class Ladder:
         return None
 
     def _go_on(
-        self, task: _Task, due: _Due, world: World, key: NoticeKey, now_ms: int, effects: list[Append | Send]
+        self, task: _Task, due: _Due, world: World, key: TellingKey, now_ms: int, effects: list[Append | Send]
     ) -> int:
         """Do what is to be done for a step that is due; returns for how long nothing else is."""
         if now_ms < due.not_before_ms:
             return due.not_before_ms - now_ms
         takers = {*world.takers.get(key[2], ()), self.own_key}
         order = sorted(takers, key=lambda member: _weight(key, member))
-        leases = [each for each in world.notices.get(key, _NOTHING).leases if each.step == due.step]
+        leases = [each for each in world.tellings.get(key, _NOTHING).leases if each.step == due.step]
         last = max(leases, key=lambda each: (each.number, each.holder), default=None)
         self._take_up_own(due, leases)
         standing = [
@@ -306,21 +306,21 @@ def _place(order: Sequence[bytes], own_key: bytes, last: Lease | None) -> int:
     return (order.index(own_key) - first) % len(order)
 
 
-def _weight(key: NoticeKey, member: bytes) -> bytes:
+def _weight(key: TellingKey, member: bytes) -> bytes:
     name, incident, sink = key
     text = f"{name}\0{incident}\0".encode() + sink + member
     return hashlib.blake2b(text, digest_size=16, person=b"demesh/notify/1").digest()
 
 
-def _notice(key: NoticeKey, due: _Due, lease: int | None = None, labels: tuple[tuple[str, str], ...] = ()) -> Notice:
+def _notice(key: TellingKey, due: _Due, lease: int | None = None, labels: tuple[tuple[str, str], ...] = ()) -> Telling:
     name, incident, sink = key
     subject, onset_ms = due.incident.subject, due.incident.onset_ms
-    return Notice(name, incident, subject, sink, due.step, due.state, onset_ms, lease, labels)
+    return Telling(name, incident, subject, sink, due.step, due.state, onset_ms, lease, labels)
 
 
-def _remembered(key: NoticeKey, notices: Notices) -> Incident:
+def _remembered(key: TellingKey, tellings: Tellings) -> Incident:
     """An incident of which this node knows only what was told of it."""
-    said = notices.opened or (notices.told.notice if notices.told else None)
+    said = tellings.opened or (tellings.told.telling if tellings.told else None)
     subject = said.about if said else key[1]
     labels = said.labels if said and said.labels else (("alertname", key[0]),)
     return Incident(

@@ -24,8 +24,8 @@ from demesh.errors import NetworkError
 from demesh.log.event import Event
 from demesh.metrics import NOTIFICATIONS, NOTIFY_LEASES
 from demesh.view.fold import View
-from demesh.view.notices import NoticeKey, Notices
 from demesh.view.presence import Presence
+from demesh.view.tellings import TellingKey, Tellings
 
 log = logging.getLogger(__name__)
 _HERE = (Presence.ALIVE, Presence.SUSPECT)
@@ -106,12 +106,12 @@ class Notifier:
     async def _look(self, nursery: trio.Nursery) -> int:
         now_ms = self._clock.monotonic_ms()
         effects, wait_ms = self._ladder.look(self._world(now_ms), now_ms)
-        notices = [each for each in effects if isinstance(each, Append)]
-        for each in notices:
-            if (number := each.notice.lease) is not None:
+        tellings = [each for each in effects if isinstance(each, Append)]
+        for each in tellings:
+            if (number := each.telling.lease) is not None:
                 NOTIFY_LEASES.labels("take_over" if each.take_over else "again" if number else "first").inc()
-        if notices:
-            await self._tell([each.notice.event() for each in notices])
+        if tellings:
+            await self._tell([each.telling.event() for each in tellings])
         for effect in effects:
             if isinstance(effect, Send):
                 nursery.start_soon(self._send, effect)
@@ -139,14 +139,14 @@ class Notifier:
         self._wake.set()
 
     def _world(self, now_ms: int) -> World:
-        notices = self._view.notices()
+        tellings = self._view.tellings()
         return World(
             open=self._open,
             closed=self._closed,
-            over=self._over(notices),
+            over=self._over(tellings),
             sinks=self._sinks,
             takers=self._takers(now_ms),
-            notices=notices,
+            tellings=tellings,
             holding=self._holds(now_ms),
             muted=self.muted,
         )
@@ -167,9 +167,9 @@ class Notifier:
                     found[digest].append(member.public_key)
         return found
 
-    def _over(self, notices: dict[NoticeKey, Notices]) -> set[Key]:
+    def _over(self, tellings: dict[TellingKey, Tellings]) -> set[Key]:
         """Of the incidents that a sink holds to be open: those that are proven to be over."""
-        doubtful = {key[:2] for key, each in notices.items() if each.told and each.told.step.opens} - self._open.keys()
+        doubtful = {key[:2] for key, each in tellings.items() if each.told and each.told.step.opens} - self._open.keys()
         if not doubtful:
             return set()
         known = {(each.name, each.key): each for each in self._seen}

@@ -22,10 +22,10 @@ from demesh.log.hello import PresenceProfile
 from demesh.view.checks import Checks, CheckView
 from demesh.view.fold_entry import fold_entry, forget_old_definitions
 from demesh.view.member import LogView, Member
-from demesh.view.notices import NoticeKey, Notices, gather
 from demesh.view.presence import LastSign, Presence, presence
 from demesh.view.sharing import Greetings, Span, is_shared
 from demesh.view.standing import Standing
+from demesh.view.tellings import TellingKey, Tellings, gather
 from demesh.view.vote import Vote, VoteState, fresh_ms
 from demesh.view.warnings import Warned
 
@@ -258,10 +258,10 @@ class View:
             found.setdefault(log.public_key, []).extend(log.warnings)
         return found
 
-    def notices(self) -> dict[NoticeKey, Notices]:
+    def tellings(self) -> dict[TellingKey, Tellings]:
         """What all logs say of sinks."""
         logs = (log for log in self._logs.values() if not self.bars(log.public_key))
-        return gather((log.public_key, log.notices, log.clock) for log in logs)
+        return gather((log.public_key, log.tellings, log.clock) for log in logs)
 
     def settled(self, now_ms: int) -> bool:
         """Whether every live vantage has reported since this node listens, or its time to do so is over."""

@@ -34,7 +34,7 @@ def fold_entry(view: LogView, entry: Entry) -> None:
             _fold_results(view, entry)
         case Kind.EVENT:
             fold_warning(view.warnings, entry)
-            view.notices.add(entry, read_event(entry.payload))
+            view.tellings.add(entry, read_event(entry.payload))
         case Kind.BYE:
             view.bye = read_bye(entry.payload)
         case _:

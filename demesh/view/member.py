@@ -8,9 +8,9 @@ from demesh.log.evidence import Fork
 from demesh.log.hello import Hello
 from demesh.log.plan import Plan, PlanReader
 from demesh.view.freshness import LogClock
-from demesh.view.notices import LogNotices
 from demesh.view.presence import LastSign
 from demesh.view.sharing import Span
+from demesh.view.tellings import LogTellings
 from demesh.view.vote import VoteState
 from demesh.view.warnings import Warned
 
@@ -30,7 +30,7 @@ class LogView:
     plan_reader: PlanReader = field(default_factory=PlanReader)
     warnings: list[Warned] = field(default_factory=list[Warned])
     """The newest, oldest first."""
-    notices: LogNotices = field(default_factory=LogNotices)
+    tellings: LogTellings = field(default_factory=LogTellings)
     """What it says of sinks."""
     fork: Fork | None = None
     """Where its owner is proven to have signed two histories: there it ends."""

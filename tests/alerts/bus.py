@@ -9,9 +9,9 @@ from demesh.alerts.incident import Incident
 from demesh.alerts.ladder import Append, Key, Ladder, Send, World
 from demesh.alerts.sink import Sink
 from demesh.log.event import Event
-from demesh.log.notice import Notice, read_notice
+from demesh.log.telling import Telling, read_telling
 from demesh.view.freshness import LogClock
-from demesh.view.notices import LogNotices, Noted, gather
+from demesh.view.tellings import LogTellings, Noted, gather
 from tests.log.builders import BOOT8, MESH
 
 SINK = Sink("https://hooks.example.net/a", "hook")
@@ -36,7 +36,7 @@ class Peer:
     open: dict[Key, Incident] = field(default_factory=dict)
     closed: dict[Key, Incident] = field(default_factory=dict)
     over: set[Key] = field(default_factory=set)
-    logs: dict[bytes, LogNotices] = field(default_factory=dict)
+    logs: dict[bytes, LogTellings] = field(default_factory=dict)
     sends: bool = True
     """Whether the sink takes what it sends."""
 
@@ -50,15 +50,15 @@ class Bus:
         self.peers = {key: Peer(key, Ladder(key)) for key in (bytes([n]) * 32 for n in range(members))}
         self.sent: list[tuple[bytes, str, int]] = []
         """What arrived at the sink: by whom, the state, when."""
-        self.written: list[tuple[bytes, Notice, int]] = []
+        self.written: list[tuple[bytes, Telling, int]] = []
         self.silent_after_ms = 35_000
         self._died_ms: dict[bytes, int] = {}
         self._under_way: list[tuple[int, bytes, bytes, Noted]] = []
         self._trying: list[tuple[int, Peer, Send]] = []
         self._seq = 0
-        self.crash: Callable[[Peer, Notice], bool] = lambda peer, notice: False
+        self.crash: Callable[[Peer, Telling], bool] = lambda peer, telling: False
         """Whether a member dies right after it has written this."""
-        self.crash_before: Callable[[Peer, Notice], bool] = lambda peer, notice: False
+        self.crash_before: Callable[[Peer, Telling], bool] = lambda peer, telling: False
 
     def run(self, ms: int, each: Callable[[], None] = lambda: None) -> None:
         for _ in range(0, ms, STEP_MS):
@@ -94,7 +94,7 @@ class Bus:
             peer.ladder.tried(send.key, send.step, arrived=peer.sends, now_ms=self.now_ms, chance=chance)
 
     def _look(self, peer: Peer) -> None:
-        logs = ((key, notices, _Clock()) for key, notices in peer.logs.items())
+        logs = ((key, tellings, _Clock()) for key, tellings in peer.logs.items())
         takers = [
             key
             for key, other in self.peers.items()
@@ -107,19 +107,19 @@ class Bus:
             if isinstance(effect, Send):
                 self._trying.append((self.now_ms + self.rng.randrange(0, 3_000, STEP_MS), peer, effect))
             else:
-                if self.crash_before(peer, effect.notice):
+                if self.crash_before(peer, effect.telling):
                     self.kill(peer)
                     return
                 self._append(peer, effect)
-                if self.crash(peer, effect.notice):
+                if self.crash(peer, effect.telling):
                     self.kill(peer)
                     return
 
     def _append(self, peer: Peer, append: Append) -> None:
         self._seq += 1
-        event = append.notice.event()
+        event = append.telling.event()
         assert len(event.details) <= limits.LABELS_MAX
-        self.written.append((peer.key, append.notice, self.now_ms))
+        self.written.append((peer.key, append.telling, self.now_ms))
         noted = Noted(_read(event), self._seq, BOOT8, self.now_ms)
         for to in self.peers:
             at_ms = self.now_ms if to == peer.key else self.now_ms + self.rng.randint(0, self.delay_ms)
@@ -129,11 +129,11 @@ class Bus:
                 self._under_way.append((at_ms, to, peer.key, noted))
 
 
-def _read(event: Event) -> Notice:
-    notice = read_notice(event)
-    assert notice is not None
-    return notice
+def _read(event: Event) -> Telling:
+    telling = read_telling(event)
+    assert telling is not None
+    return telling
 
 
 def _take(peer: Peer, author: bytes, noted: Noted) -> None:
-    peer.logs.setdefault(author, LogNotices()).note(noted)
+    peer.logs.setdefault(author, LogTellings()).note(noted)

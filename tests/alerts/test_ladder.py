@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from demesh import limits
 from demesh.alerts.incident import Incident
 from demesh.alerts.ladder import Send, _weight, lease_ms
-from demesh.log.notice import Notice, Step, read_notice
+from demesh.log.telling import Step, Telling, read_telling
 from tests.alerts.build import incident
 from tests.alerts.bus import DIGEST, SINK, Bus, Peer
 from tests.log.builders import generated
@@ -91,13 +91,13 @@ def test_whatever_fails_each_open_incident_is_told_at_least_once(
                 bus.kill(peer)
 
     bus.run(1_500_000, disturb)
-    told = Counter(notice.key for notice in _told(survivor))
+    told = Counter(telling.key for telling in _told(survivor))
     assert set(told) == {each.key for each in several}
     assert bus.states().count("firing") >= len(several)
 
 
-def _told(peer: Peer) -> list[Notice]:
-    found = {key: noted.notice for log in peer.logs.values() for key, noted in log.told.items()}
+def _told(peer: Peer) -> list[Telling]:
+    found = {key: noted.telling for log in peer.logs.values() for key, noted in log.told.items()}
     return list(found.values())
 
 
@@ -106,7 +106,7 @@ def _told(peer: Peer) -> list[Notice]:
 def test_when_the_first_dies_before_it_sends_another_does_once(count: int, seed: int, delay_ms: int) -> None:
     bus = Bus(count, random.Random(seed), delay_ms)
     first = _order(bus)[0]
-    bus.crash = lambda peer, notice: peer is first
+    bus.crash = lambda peer, telling: peer is first
     _open_at_all(bus)
     bus.run(bus.silent_after_ms + 12_000)
     assert not first.alive
@@ -118,7 +118,7 @@ def test_when_the_first_dies_before_it_sends_another_does_once(count: int, seed:
 def test_a_crash_between_sending_and_saying_so_costs_one_message_more() -> None:
     bus = Bus(3, random.Random(1))
     first = _order(bus)[0]
-    bus.crash_before = lambda peer, notice: peer is first and notice.lease is None
+    bus.crash_before = lambda peer, telling: peer is first and telling.lease is None
     _open_at_all(bus)
     bus.run(300_000)
     assert [by == first.key for by, _, _ in bus.sent] == [True, False]
@@ -132,7 +132,7 @@ def test_leases_of_one_message_never_overlap_while_the_sink_is_away(count: int, 
     for peer in bus.peers.values():
         peer.sends = False
     bus.run(900_000)
-    leases = [(at_ms, notice.lease) for _, notice, at_ms in bus.written]
+    leases = [(at_ms, telling.lease) for _, telling, at_ms in bus.written]
     assert len({by for by, _, _ in bus.written}) == min(count, len(leases)), "it was passed on to all"
     assert [number for _, number in leases] == list(range(len(leases)))
     for (at_ms, number), (next_ms, _) in pairwise(leases):
@@ -237,8 +237,8 @@ def test_nothing_is_kept_of_what_is_over() -> None:
 @given(st.integers(1, 2**40), st.integers(0, 2**40), st.one_of(st.none(), st.integers(0, 99)), st.text(max_size=20))
 def test_a_notice_comes_back_from_its_event_as_it_was(turn: int, reminder: int, lease: int | None, text: str) -> None:
     labels = (("alertname", "A"), ("team", text)) if lease is None and turn % 2 and not reminder else ()
-    notice = Notice("DemeshCheckDown", "web", text or "web", DIGEST, Step(turn, reminder), "firing", 5, lease, labels)
-    assert read_notice(notice.event()) == notice
+    telling = Telling("DemeshCheckDown", "web", text or "web", DIGEST, Step(turn, reminder), "firing", 5, lease, labels)
+    assert read_telling(telling.event()) == telling
 
 
 @pytest.mark.parametrize("state", ["firing", "resolved"])

@@ -41,7 +41,7 @@ class Step(NamedTuple):
 
 
 @dataclass(frozen=True, slots=True)
-class Notice:
+class Telling:
     """`lease` is None for what was told, else the number of the lease under which it is to be told."""
 
     name: str
@@ -72,7 +72,7 @@ class Notice:
         return Event(NOTIFIED if self.lease is None else NOTIFYING, self.key, details)
 
 
-def read_notice(event: Event) -> Notice | None:
+def read_telling(event: Event) -> Telling | None:
     """What an event says of a sink; None for an event of another type. Raises EntryError("shape")."""
     if event.type not in (NOTIFYING, NOTIFIED):
         return None
@@ -88,7 +88,7 @@ def read_notice(event: Event) -> Notice | None:
         raise EntryError("shape", f"the event {event.type}: the digest of a sink has 16 bytes")
     labels = tuple((key.removeprefix(_LABEL), text) for key, text in said.items() if key.startswith(_LABEL))
     about, state = said.get("about", event.subject), said.get("state", "")
-    return Notice(name, event.subject, about, sink, step, state, onset_ms, lease, labels)
+    return Telling(name, event.subject, about, sink, step, state, onset_ms, lease, labels)
 
 
 def _number(text: str, least: int = 0, most: int = _TURN_MAX) -> int:
@@ -103,7 +103,7 @@ def _number(text: str, least: int = 0, most: int = _TURN_MAX) -> int:
 def _fit(labels: tuple[tuple[str, str], ...]) -> bool:
     size = sum(len(name.encode()) + len(value.encode()) for name, value in labels)
     return (
-        len(labels) <= limits.NOTICE_LABELS_MAX
+        len(labels) <= limits.TELLING_LABELS_MAX
         and size <= _LABELS_BYTES_MAX
         and all(len(text) <= limits.TEXT_CHARS_MAX for _, text in labels)
     )
