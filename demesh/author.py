@@ -138,7 +138,12 @@ class Author:
         await self._append([(kind, event.payload()) for event in events])
 
     async def begin(
-        self, hello: Hello, known_hello: Hello | None, rows: Sequence[PlanRow], known_plan: int | None
+        self,
+        hello: Hello,
+        known_hello: Hello | None,
+        rows: Sequence[PlanRow],
+        known_plan: int | None,
+        sinks: Sequence[bytes] = (),
     ) -> None:
         """Write what the log needs before anything else: the hello unless it is known, the plan unless `known_plan` is it."""
         self._logs.begin_own(self._writer.log)
@@ -146,12 +151,14 @@ class Author:
             await self._append([(Kind.HELLO, hello.payload())])
         if known_plan is None:
             self._plan_seq = self._writer.next_seq
-            await self._append([(Kind.PLAN, part.payload()) for part in split_plan(rows)])
+            await self._append([(Kind.PLAN, part.payload()) for part in split_plan(rows, sinks)])
         else:
             self._plan_seq = known_plan
             await self._flush()
 
-    async def begin_anew(self, end: Callable[[], tuple[Writer, Hello]], rows: Sequence[PlanRow]) -> None:
+    async def begin_anew(
+        self, end: Callable[[], tuple[Writer, Hello]], rows: Sequence[PlanRow], sinks: Sequence[bytes] = ()
+    ) -> None:
         """Let the log end, and go on in the one that `end`, called between two entries, gives a writer and a hello for.
 
         What has been reported since the last entry goes there. Raises StoreError.
@@ -161,7 +168,7 @@ class Author:
             self._writer = writer
             self._logs.begin_own(writer.log)
             self._told = [_Told() for _ in self._checks]
-            plan = [(Kind.PLAN, part.payload()) for part in split_plan(rows)]
+            plan = [(Kind.PLAN, part.payload()) for part in split_plan(rows, sinks)]
             self._plan_seq = writer.next_seq + 1
             await self._write([(Kind.HELLO, hello.payload()), *plan])
 

@@ -235,12 +235,15 @@ async def fetch(
     bearer: str | None = None,
     ca_file: str | None = None,
     body_bytes_max: int = HTTP_BODY_BYTES_MAX,
+    shown: str | None = None,
 ) -> Answer:
     """GETs `url`, or POSTs `json` (an encoded document) to it, and returns whatever status came. `bearer` is a token to show.
 
     Redirects are not followed, certificates are verified, connections are kept for the next request. Raises
-    NetworkError, which shows nothing of the URL but its public part, when there was no complete answer in time.
+    NetworkError, which shows nothing of the URL but its public part (or `shown` in its place), when there was no complete answer
+    in time.
     """
+    shown = public_target(url) if shown is None else shown
     chunks: list[bytes] = []
     size = 0
 
@@ -272,10 +275,10 @@ async def fetch(
             handle.setopt(pycurl.HTTPHEADER, headers)
             trust(handle, ca_file)
         except (pycurl.error, OSError, ValueError):
-            raise NetworkError(f"{public_target(url)}: the URL or the CA file cannot be used.") from None
+            raise NetworkError(f"{shown}: the URL or the CA file cannot be used.") from None
         code = await engine.perform(handle)
         if code and not (code == pycurl.E_WRITE_ERROR and size > body_bytes_max):
-            raise NetworkError(f"{public_target(url)}: {explain_transfer(handle, code).sentence}.")
+            raise NetworkError(f"{shown}: {explain_transfer(handle, code).sentence}.")
         return Answer(handle.getinfo(pycurl.RESPONSE_CODE), b"".join(chunks)[:body_bytes_max], date_ms)
 
 

@@ -34,6 +34,7 @@ _LIVE = frozenset(
     (
         *("tags", "advertise", "policy", "alertmanagers", "alert_labels", "alert_token_file", "checks", "not_yet"),
         *("adopt_checks", "allow_requests", "roaming", "back_within_ms", "operators", "maintenance", "watchdog"),
+        *("sinks", "heartbeat_url"),
     )
 )
 """The settings that change while a node runs; for the others it must be started anew."""
@@ -79,6 +80,14 @@ class Duty:
             self._adoption.take(files.adopt_checks, self._view.members(), names, origins)
         self._files = files
         return self._with_adopted(files), changed
+
+    @property
+    def sinks(self) -> tuple[bytes, ...]:
+        """The digests of the sinks to which this node can deliver, as its plan tells them."""
+        return self.sinks_of(self.settings)
+
+    def sinks_of(self, settings: Settings) -> tuple[bytes, ...]:
+        return tuple(sorted({sink.digest(self._mesh_id) for sink in settings.sinks}))
 
     def take_up(self, settings: Settings, rows: list[PlanRow]) -> None:
         """From now on `settings`, and their `rows`, are in force."""

@@ -5,6 +5,7 @@ from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 
 from demesh.alerts.alertmanager import Post
+from demesh.alerts.delivery import Fetch, Notify, no_fetch, no_notify
 from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.historian import HistoryStorage
@@ -41,5 +42,9 @@ class Edges:
     """What tells this machine from others, and outlives a reboot."""
     public_probes: Mapping[str, Probe] = field(default_factory=dict[str, Probe])
     """Like `probes`, but they ask public addresses only."""
+    notify: Notify = no_notify
+    """Sends one message to one direct sink."""
+    fetch: Fetch = no_fetch
+    """Fetches the heartbeat's URL."""
     own_addresses: Callable[[], list[OwnAddress]] = list
     """Looks at the machine's interfaces; none by default."""

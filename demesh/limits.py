@@ -223,6 +223,8 @@ HTTP_HEADER_CHARS_MAX = 8_192
 
 # View
 WARNINGS_PER_LOG_MAX = 16  # the newest
+TELLINGS_PER_LOG_MAX = 512  # incident and sink, of each log
+TELLING_LABELS_MAX = 20  # of an incident, in the event that says that a sink was told; with more it has none
 HISTORY_SCRUBBED_ROWS = 500  # looked at for bad bytes in each round of five seconds
 HISTORY_SCRUBBED_AGAIN_MS = 60_000  # once all were looked at, the first ones are again after so long
 HISTORY_FLOOD_ENTRIES_PER_SECOND = 2_000  # stored; with more, folding waits
@@ -307,6 +309,26 @@ ALERT_RESOLVED_RESEND_MS = 300_000
 ALERT_POST_SECONDS_MAX = 10
 ALERT_RETRY_SECONDS_MAX = 15
 ALERTS_PER_POST_MAX = 256
+NOTIFY_SINKS_MAX = 32  # wire: their digests stand in each part of a plan
+NOTIFY_TEMPLATE_CHARS_MAX = 4_096
+NOTIFY_TEXT_CHARS_MAX = 16_384  # of a title or text that is sent
+NOTIFY_SECONDS_MAX = 20  # one message to one sink
+NOTIFY_THREADS_MAX = 8  # messages through Apprise at a time; those given up count until they end
+NOTIFY_AT_ONCE_MAX = 4  # messages on their way to one sink
+NOTIFY_RANK_MS = 15_000  # by so much each member waits longer than the one before it
+NOTIFY_LEASE_MS = 60_000  # wire: the first lease of a message; each one after it lasts twice as long
+NOTIFY_LEASE_MS_MAX = 900_000  # wire
+NOTIFY_LEASE_MARGIN_MS = 25_000  # before its end no attempt begins: more than NOTIFY_SECONDS_MAX
+NOTIFY_RETRY_MS_MIN = 2_000  # after a failure; twice as much after each one more
+NOTIFY_RETRY_MS_MAX = 60_000
+NOTIFY_DISAGREE_MS = 120_000  # so long a node that sees it otherwise waits before it contradicts what a sink was told
+NOTIFY_HOLD_MS_MIN = 10_000  # after a start, until a node tells anything: others may have
+NOTIFY_HOLD_MS_MAX = 60_000  # the same, while its logs are not complete
+NOTIFY_CLOSED_MAX = 1_024  # incidents whose end is remembered, with their labels
+NOTIFY_REPEAT_MS_MIN = 60_000
+NOTIFY_REPEAT_MS_MAX = 30 * 86_400_000
+HEARTBEAT_SECONDS = 60  # between two fetches of heartbeat_url
+HEARTBEAT_SECONDS_MAX = 10  # one fetch
 
 # API
 SOCKET_PATH_BYTES_MAX = 107  # the kernel's sun_path, less its end

@@ -15,6 +15,7 @@ from demesh.alerts.alertmanager import AlertmanagerSender, Post
 from demesh.alerts.conclusions import Conclusions
 from demesh.alerts.incident import Closed, Incident, Labels, Opened
 from demesh.alerts.kept import decode_incidents
+from demesh.alerts.notifier import Notifier
 from demesh.alerts.outbox import Outgoing
 from demesh.alerts.told import acknowledgement_told, mute_told
 from demesh.clock import Clock
@@ -43,6 +44,7 @@ class Lookout:
         clock: Clock,
         post: Post,
         on_suspect: Callable[[], None],
+        notifier: Notifier,
         hears: Callable[[], bool],
         late_ms: Callable[[], int],
         keep: Callable[[bytes], Awaitable[None]],
@@ -60,6 +62,7 @@ class Lookout:
         self._clock = clock
         self._post = post
         self._on_suspect = on_suspect
+        self._notifier = notifier
         self._hears = hears
         self._urls: Sequence[str] = ()
         self._senders: dict[str, AlertmanagerSender] = {}
@@ -125,6 +128,7 @@ class Lookout:
                     log.warning("This node did not run for %d s; it listens anew.", missed_ms // 1_000)
                 if missed_ms - (now_ms - looked_ms) > _STALL_MS or now_ms - heard_ms > _STALL_MS:
                     self._view.listen_anew(now_ms, heard_ms)
+                    self._notifier.listen_anew(now_ms)
                 looked_ms, slept_ms = now_ms, self._slept_ms()
                 if self._hears():
                     heard_ms = now_ms
@@ -148,7 +152,9 @@ class Lookout:
         self._view.tick(now_ms, listening=self._hears())
         ENTRIES_SKIPPED.set(self._view.skipped)
         self._conclusions.watched = self._own_name() if self._watchdog else ""
-        for change in self._conclusions.conclude(now_ms, wall_ms):
+        changes = self._conclusions.conclude(now_ms, wall_ms)
+        self._notifier.update(self._conclusions.told, changes, self._conclusions.seen)
+        for change in changes:
             _log(change)
         if self._conclusions.has_news:
             for sender in self._senders.values():

@@ -14,6 +14,15 @@ RESULTS = Counter("demesh_results_total", "Results of this node's checks, by out
 SLOTS_MISSED = Counter("demesh_slots_missed_total", "Slots of this node's checks that passed without a run.")
 SYNCS = Counter("demesh_syncs_total", "Sync sessions that this node began, by how they ended.", ["outcome"])
 ALERT_POSTS = Counter("demesh_alert_posts_total", "Posts of alerts to a sink, by how they ended.", ["sink", "outcome"])
+NOTIFICATIONS = Counter(
+    "demesh_notifications_total", "Messages to direct sinks, by how they ended.", ["sink", "outcome"]
+)
+NOTIFY_LEASES = Counter(
+    "demesh_notification_leases_total",
+    "Leases that this node took to tell a sink: the first of a message, or after its own or another's came to nothing.",
+    ["kind"],
+)
+HEARTBEATS = Counter("demesh_heartbeats_total", "Fetches of heartbeat_url, by how they ended.", ["outcome"])
 ENTRIES_SKIPPED = Gauge(
     "demesh_entries_skipped", "Stored entries of known kinds that the view cannot read and leaves out."
 )

@@ -19,7 +19,10 @@ from nacl.signing import SigningKey
 
 from demesh import limits
 from demesh.alerts.conclusions import Conclusions
+from demesh.alerts.heartbeat import Heartbeat
 from demesh.alerts.kept import NOTE as INCIDENTS
+from demesh.alerts.notifier import Notifier
+from demesh.alerts.trial import SinkTrial
 from demesh.asking import Answerer, Asker, Probers, Question
 from demesh.author import Assignment
 from demesh.checks.latest import LatestRuns
@@ -160,12 +163,25 @@ class Node:
         probers = Probers(edges.probes, edges.public_probes)
         self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, lambda: self.settings)
         self.lateness = Lateness(edges.clock)
+        conclusions = Conclusions(self.view, self.key, self.mesh, edges.clock.wall_ms())
+        self._notifier = Notifier(
+            self.view,
+            self.key,
+            mesh_id,
+            edges.clock,
+            edges.rng,
+            edges.notify,
+            lambda events: self._own_log.tell(*events),
+            lambda: self._logs_told()["complete"],
+            lambda incident: conclusions.muting.mute_of(incident) is not None,
+        )
         self._lookout = Lookout(
             self.view,
-            Conclusions(self.view, self.key, self.mesh, edges.clock.wall_ms()),
+            conclusions,
             edges.clock,
             edges.post,
             self._syncer.pull_from_some,
+            self._notifier,
             self._hears,
             self.lateness.p99_ms,
             self._keep_incidents,
@@ -183,7 +199,8 @@ class Node:
             lambda: self.settings,
         )
         self.view.heeds = self.deciding.heeds
-        self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels, watchdog=settings.watchdog)
+        self._heartbeat = Heartbeat(self.view, self.key, edges.clock, edges.fetch, lambda: self.settings.heartbeat_url)
+        self._set_sinks(settings)
         self._housekeeper = Housekeeper(
             Retention(settings.raw_ms, settings.hour_ms, settings.size_max_bytes),
             edges.storage,
@@ -206,12 +223,14 @@ class Node:
             await nursery.start(self._supervisor.run, self)
             for task in (self._intake.run, self._syncer.run, self._lookout.run, self._end_with_the_store):
                 nursery.start_soon(task)
-            for task in (self.historian.run, self._housekeeper.run, self.lateness.run):
+            for task in (self.historian.run, self._housekeeper.run, self.lateness.run, self._notifier.run):
                 nursery.start_soon(task)
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()
                 return
-            for task in (self._own_log.run, self._membership.run, self._keep_addresses, self.deciding.run):
+            for task in (self._own_log.run, self._membership.run, self._keep_addresses):
+                nursery.start_soon(task)
+            for task in (self.deciding.run, self._heartbeat.run):
                 nursery.start_soon(task)
             for service in services:
                 await nursery.start(service, self)
@@ -268,6 +287,13 @@ class Node:
         async with self._explaining:
             return await explain_in_background(self._edges.storage, question)
 
+    def sink_trial(self) -> SinkTrial:
+        """A marked test of every sink of this node."""
+        settings, edges = self.settings, self._edges
+        return SinkTrial(
+            settings.alertmanagers, settings.sinks, settings.name, self.mesh, edges.post, edges.notify, edges.clock
+        )
+
     async def forget(self, wanted: str) -> None:
         """Tell the mesh that a member, by name or peer id, is none any more. Raises UsageError, StoreError."""
         await self._own_log.tell(self._membership.forget(wanted))
@@ -301,7 +327,7 @@ class Node:
             await self._go_over(settings, self.duty.rows_of(settings))
             self._edges.network.admit(self._admission.allows)
             self._lookout.look_soon()
-            self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels, watchdog=settings.watchdog)
+            self._set_sinks(settings)
             self.deciding.look_soon()
             return changed
 
@@ -357,7 +383,9 @@ class Node:
     async def _go_over(self, settings: Settings, rows: list[PlanRow]) -> None:
         """Go over to these settings and this plan. Raises UsageError if it cannot be told, StoreError."""
         try:
-            parts = split_plan(rows) if rows != self.duty.rows else ()
+            sinks = self.duty.sinks_of(settings)
+            told = (rows, sinks) == (self.duty.rows, self.duty.sinks)
+            parts = () if told else split_plan(rows, sinks)
         except EntryError as error:
             raise UsageError(f"The checks cannot be told to the mesh: {error}.") from None
 
@@ -411,6 +439,12 @@ class Node:
     async def _publish(self, entries: Sequence[Entry]) -> None:
         for message in bundles(entries):
             await self._edges.network.broadcast(message)
+
+    def _set_sinks(self, settings: Settings) -> None:
+        self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels, watchdog=settings.watchdog)
+        self._notifier.set_sinks(settings.sinks, settings.name)
+        if not (settings.alertmanagers or settings.sinks):
+            log.warning("Nobody will be told when something fails: no Alertmanager is named, and no [[notify]].")
 
     def _look_soon(self) -> None:
         self._lookout.look_soon()

@@ -115,7 +115,8 @@ class OwnLog:
             self._told,
             known.hello if known else None,
             self._duty.rows,
-            plan.seq if plan and list(plan.rows) == self._duty.rows else None,
+            plan.seq if plan and (list(plan.rows), plan.sinks) == (self._duty.rows, self._duty.sinks) else None,
+            self._duty.sinks,
         )
         # Only now: a copy that ends before its new epoch is on the disk must begin one at its next start, too.
         await self._edges.storage.call(lambda store: store.settle(store.place(self._edges.machine)))
@@ -203,7 +204,7 @@ class OwnLog:
             REFUSED.labels("chain", "own_log_contradicted").inc()
             log.error("%s It ends here, and a new epoch begins.", why)
             async with self._changing:
-                await self._author.begin_anew(partial(self._end_epoch, why), self._duty.rows)
+                await self._author.begin_anew(partial(self._end_epoch, why), self._duty.rows, self._duty.sinks)
 
     def _end_epoch(self, why: str) -> tuple[Writer, Hello]:
         """Who writes from now on, and how the new log begins. Called while nothing is being written."""

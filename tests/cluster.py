@@ -2,7 +2,7 @@
 
 import json
 import random
-from collections.abc import AsyncGenerator, Iterator, Sequence
+from collections.abc import AsyncGenerator, Callable, Iterator, Sequence
 from contextlib import asynccontextmanager, closing
 from itertools import combinations, count, repeat
 from pathlib import Path
@@ -11,9 +11,12 @@ from typing import Any
 import trio
 import trio.testing
 
+from demesh.alerts.message import Message
+from demesh.alerts.sink import Sink
 from demesh.checks.check import Check
 from demesh.config.load import Settings
 from demesh.edges import Edges
+from demesh.errors import NetworkError
 from demesh.log.entry import Entry
 from demesh.log.epoch import Marker
 from demesh.log.replay import history_context
@@ -56,6 +59,11 @@ class Member:
         self.public: list[ProbeSpec] = []
         """What was asked of its probes that ask public addresses only."""
         self.posts: list[tuple[str, list[dict[str, Any]], float]] = []
+        self.notified: list[tuple[str, str, float]] = []
+        """The messages that arrived: the state, the subject and when (monotonic seconds)."""
+        self.sink_answers: Callable[[], bool] = lambda: True
+        """Whether the sinks take a message from here now."""
+        self.fetched: list[str] = []
         self.swarm = swarm
         self._network = network
         self._owner = self.name = owner
@@ -88,6 +96,8 @@ class Member:
                 probes={"http": self._probe},
                 public_probes={"http": self._probe_public, "dns": self._probe_public},
                 post=self._post,
+                notify=self._notify,
+                fetch=self._fetch,
                 read_marker=lambda: self.marker,
                 write_marker=self._mark,
                 rng=random.Random(self._owner),
@@ -182,6 +192,17 @@ class Member:
             return await self.probe(spec)
         self.probed_s.append(trio.current_time())
         return ProbeResult(next(self.says))
+
+    async def _notify(self, sink: Sink, message: Message) -> None:
+        await trio.lowlevel.checkpoint()
+        if not self.sink_answers():
+            raise NetworkError("nobody is there.")
+        self.notified.append((message.state, message.incident.subject, trio.current_time()))
+
+    async def _fetch(self, url: str) -> int:
+        await trio.lowlevel.checkpoint()
+        self.fetched.append(url)
+        return 200
 
     async def _post(self, url: str, document: bytes) -> tuple[int, int | None]:
         await trio.lowlevel.checkpoint()

@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Sequence
 
 from demesh import limits
-from demesh.alerts.incident import Closed, Incident, Incidents, Labels, Opened
+from demesh.alerts.incident import Closed, Incident, Incidents, Labels, Opened, Seen
 from demesh.alerts.kept import encode_incidents
 from demesh.alerts.look import Rules
 from demesh.alerts.muting import Muting
@@ -30,6 +30,10 @@ class Conclusions:
         self.muting = Muting(started_ms)
         self._started_ms = started_ms
         self._restored: list[Opened] = []
+        self.seen: Sequence[Seen] = ()
+        """What the view said of each possible incident at the last look."""
+        self.told: Sequence[Incident] = ()
+        """The open ones of which somebody may be notified, muted or not."""
         self.has_news = False
         """Whether the last look found something that is to be told at once."""
         self.labels: Labels = ()
@@ -50,11 +54,11 @@ class Conclusions:
     def conclude(self, now_ms: int, wall_ms: int) -> Sequence[Opened | Closed]:
         """Look at the view, which was ticked; returns what that changed."""
         scene = self._scene(now_ms, wall_ms)
-        seen = [
+        self.seen = [
             *self._rules.look(scene, self._incidents),
             *look_at_paths(self._view, self._mesh, self.labels, now_ms, wall_ms),
         ]
-        changes = self._incidents.update(seen, now_ms, wall_ms)
+        changes = self._incidents.update(self.seen, now_ms, wall_ms)
         self.closed.extend(each for each in changes if isinstance(each, Closed))
         self._tell([*self._restored, *changes], now_ms, wall_ms)
         self._restored = []
@@ -67,8 +71,8 @@ class Conclusions:
             watchdog(self.watched, self._mesh, self.labels, self._started_ms) if self.watched else None
         )
         held = self.muting.look(self._view, self._incidents.open(), changes, now_ms, wall_ms)
-        told = [each for each in self._incidents.told(now_ms) if each.notify]
-        let_out = self._outbox.update(told, [each for each in changes if each.incident.notify], now_ms, held)
+        self.told = [each for each in self._incidents.told(now_ms) if each.notify]
+        let_out = self._outbox.update(self.told, [each for each in changes if each.incident.notify], now_ms, held)
         self.has_news = bool(changes) or let_out or began
 
     def open(self) -> list[Incident]:

@@ -21,12 +21,18 @@ def curl_post(curl: CurlEngine, token_file: Callable[[], Path | None]) -> Post:
     """`token_file` says at each post where the token is now; None: there is none. A URL that names a user gets that instead."""
 
     async def post(url: str, document: bytes) -> tuple[int, int | None]:
-        path = None if urlsplit(url).username else token_file()
-        bearer = await trio.to_thread.run_sync(_token, path) if path else None
+        bearer = await bearer_of(url, token_file())
         answer = await fetch(curl, url, timeout_ms=ALERT_POST_SECONDS_MAX * 1_000, json=document, bearer=bearer)
         return answer.status, answer.date_ms
 
     return post
+
+
+async def bearer_of(url: str, token_file: Path | None) -> str | None:
+    """The token to show at `url`, if there is one and the URL names no user. Raises NetworkError."""
+    if token_file is None or urlsplit(url).username:
+        return None
+    return await trio.to_thread.run_sync(_token, token_file)
 
 
 def _token(path: Path) -> str:

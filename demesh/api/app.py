@@ -16,6 +16,7 @@ from prometheus_client import CONTENT_TYPE_PLAIN_0_0_4, generate_latest
 from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from demesh import __version__
+from demesh.alerts.trial import SinkTrial
 from demesh.api.deciding import Decider, add_deciding_routes
 from demesh.api.explaining import ExplainingNode, add_explaining_route
 from demesh.api.guard import Access, Asgi, guarded
@@ -84,6 +85,8 @@ class ApiNode(JoiningNode, ExplainingNode, Protocol):
     def usage(self) -> Usage: ...
 
     def members(self) -> list[dict[str, Any]]: ...
+
+    def sink_trial(self) -> SinkTrial: ...
 
     async def forget(self, wanted: str) -> None: ...
 
@@ -154,6 +157,21 @@ def _add_routes(app: FastAPI, node: ApiNode) -> None:
             return Lines(node.question(request.check, request.table, request.selectors).run)
         except UsageError as error:
             return problem(422, str(error))
+
+    @app.post(
+        "/api/v1/alerts/test",
+        response_model=None,
+        dependencies=[requires(Scope.WRITE)],
+        responses={
+            200: {
+                "content": {"application/x-ndjson": {}},
+                "description": "`node`, how many `sinks`; then a line each: `sink`, `kind`, `arrived`, `took_ms`, `problem`.",
+            },
+        },
+    )
+    async def test_sinks() -> Response:
+        """Send a marked test through every sink of this node; what came of each is a line of JSON as it comes."""
+        return Lines(node.sink_trial().run)
 
     @app.get("/api/v1/members", response_model=None, responses={200: {"model": list[MemberModel]}})
     async def members() -> Response:

@@ -30,7 +30,6 @@ class LazyGroup(click.Group):
     cls=LazyGroup,
     lazy={
         "ack": "demesh.cli.ack:ack",
-        "alerts": "demesh.cli.alerts_list:show",
         "backup": "demesh.cli.backup:backup",
         "demo": "demesh.cli.demo:demo",
         "init": "demesh.cli.init:init",
@@ -40,6 +39,7 @@ class LazyGroup(click.Group):
         "node": "demesh.cli.node:node",
         "status": "demesh.cli.status:status",
         "maintenance": "demesh.cli.maintenance:maintenance",
+        "alerts": "demesh.cli.alerts:alerts",
         "members": "demesh.cli.members:members",
         "silence": "demesh.cli.silence:silence",
         "check": "demesh.cli.check:check",

@@ -6,7 +6,6 @@ from typing import Any
 
 import click
 
-from demesh.cli import options
 from demesh.cli.client import ask
 from demesh.cli.deciding import left, now, who
 from demesh.cli.table import say
@@ -16,20 +15,8 @@ _MUTED = {"silence": "silenced", "maintenance": "in maintenance", "depends_on": 
 _NAMING = ("alertname", "check", "node", "mesh", "severity")
 
 
-@click.command()
-@options.as_json
-@options.node_url
-@options.data_dir
 def show(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
-    """What is wrong, since when, who agrees, and whether it is muted or somebody looks after it.
-
-    Also what closed lately while this node ran, what Alertmanagers told any node of the mesh, and whether alerts reach them.
-
-    \b
-    Examples:
-      demesh alerts
-      demesh alerts --json
-    """
+    """Print it, as `demesh alerts` does."""
     told = ask("/api/v1/incidents", data_dir, node_url, dict)
     if as_json:
         click.echo(json.dumps(told, indent=2))

@@ -19,6 +19,7 @@ import trio
 from nacl.signing import SigningKey
 
 from demesh import __version__
+from demesh.alerts.delivery import curl_fetch, delivery
 from demesh.alerts.post import curl_post
 from demesh.api.server import ApiServer
 from demesh.cli.first_start import listening, mesh_id_of, swarm_key_files
@@ -149,6 +150,8 @@ async def _run(
         probes=Probes(Tools(curl, clock.wall_ms, Resolver())),
         public_probes=Probes(Tools(curl, clock.wall_ms, Resolver(admits=admits_public))),
         post=curl_post(curl, lambda: node.settings.alert_token_file),
+        notify=delivery(curl),
+        fetch=curl_fetch(curl),
         read_marker=marker.read,
         write_marker=marker.write,
         rng=random.Random(secrets.randbits(64)),
@@ -217,11 +220,11 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_keys: SwarmKeys) -> 
     click.echo(f"  swarm      {', '.join(node.listening()) or 'does not listen, only dials'}")
     click.echo(f"  API        {_url(settings.api) if settings.api else 'on the Unix socket only'}")
     click.echo(f"  checks     {len(settings.checks)}; ask with: demesh status")
-    told = ", ".join(map(public_target, settings.alertmanagers))
+    told = ", ".join((*map(public_target, settings.alertmanagers), *(sink.name for sink in settings.sinks)))
     click.echo(
         f"  tells      {told}"
         if told
-        else "  tells      nobody: name an --alertmanager to be told when something fails"
+        else "  tells      nobody: name an --alertmanager, or a [[notify]] in the configuration, to be told when something fails"
     )
     for sentence in settings.not_yet:
         click.echo(f"  not yet    {sentence}")

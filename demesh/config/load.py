@@ -15,14 +15,16 @@ from pydantic import TypeAdapter, ValidationError
 
 from demesh import limits
 from demesh.address import PeerAddress, parse_host_port, parse_peer
+from demesh.alerts.sink import Sink
 from demesh.checks.check import Check
 from demesh.config.build import build
 from demesh.config.check_tables import RUNNABLE
 from demesh.config.not_yet import not_yet
 from demesh.config.outside import Files, Unfilled
 from demesh.config.read import Configuration, Document, ReadCheck, read
+from demesh.config.sinks import look_at_sinks, secret_url, sink_of
 from demesh.config.tables import ConfigFile, DefaultsTable, MaintenanceTable, MeshTable
-from demesh.config.values import AllowRequests, Name, NotifyUrl
+from demesh.config.values import AllowRequests, Name
 from demesh.errors import ConfigError, UsageError
 from demesh.identity import public_key_of
 from demesh.log.admission import Policy
@@ -60,6 +62,8 @@ class Settings:
     alertmanagers: tuple[str, ...] = field(default=(), repr=False)
     alert_labels: tuple[tuple[str, str], ...] = ()
     alert_token_file: Path | None = None
+    sinks: tuple[Sink, ...] = ()
+    heartbeat_url: str | None = field(default=None, repr=False)
     raw_ms: int = limits.STORE_RAW_DAYS_DEFAULT * _DAY_MS
     hour_ms: int = limits.STORE_HOUR_DAYS_DEFAULT * _DAY_MS
     size_max_bytes: int = limits.STORE_BYTES_DEFAULT
@@ -137,6 +141,8 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         alertmanagers=tuple(url.rstrip("/") for url in config.alerts.alertmanager),
         alert_labels=tuple(sorted(config.alerts.labels.items())),
         alert_token_file=path(config.alerts.token_file),
+        sinks=tuple(sink_of(table, files) for table in config.notify),
+        heartbeat_url=secret_url(config.alerts.heartbeat_url, config.alerts.heartbeat_url_file, files),
         raw_ms=config.store.raw_days * _DAY_MS,
         hour_ms=config.store.hour_days * _DAY_MS,
         size_max_bytes=config.store.size_max,
@@ -154,19 +160,13 @@ def _look_at_files(config: ConfigFile, files: Files, main: Document) -> None:
     """Note what is wrong with the secrets that stand in files of their own, and with what needs something else."""
     for place, name in _secret_files(config):
         try:
-            if place[0] == "alerts":
+            if place[0] in ("alerts", "notify"):
                 files.token(name)
             else:
-                text = files.secret(name, limits.SECRET_FILE_BYTES_MAX)
-                if place[-1] == "url_file":
-                    TypeAdapter[str](NotifyUrl).validate_python(text)
+                files.secret(name, limits.SECRET_FILE_BYTES_MAX)
         except Unfilled as problem:
             main.add(place, f"{problem}.")
-        except ValidationError:
-            main.add(place, "the file does not hold a URL for notifications; one looks like ntfy://ntfy.sh/topic.")
-    for index, table in enumerate(config.notify):
-        if (table.url is None) == (table.url_file is None):
-            main.add(("notify", index), "needs either url or url_file.")
+    look_at_sinks(config, files, main)
     for index, table in enumerate(config.maintenance):
         try:
             maintenance_event(_maintenance(table))
@@ -187,8 +187,8 @@ def _secret_files(config: ConfigFile) -> Iterator[tuple[tuple[str | int, ...], s
     if config.api.token_file is not None:
         yield ("api", "token_file"), config.api.token_file
     for index, table in enumerate(config.notify):
-        if table.url_file is not None:
-            yield ("notify", index, "url_file"), table.url_file
+        if table.token_file is not None:
+            yield ("notify", index, "token_file"), table.token_file
 
 
 def _maintenance(table: MaintenanceTable) -> Maintenance:

@@ -24,8 +24,6 @@ def not_yet(configuration: Configuration) -> list[str]:
 
 def _of_node(config: ConfigFile) -> Iterator[Problem]:
     api = config.api
-    for index, _ in enumerate(config.notify):
-        yield Problem(("notify", index), "this version tells Alertmanagers only.")
     if api.public_listen is not None:
         yield Problem(("api", "public_listen"), "this version has no public listener.")
     for index, _ in enumerate(config.server_list):

@@ -27,10 +27,13 @@ from demesh.config.values import (
     Peer,
     PeerId,
     Quorum,
+    RepeatEvery,
     Selector,
     Size,
     SwarmListen,
+    TemplateText,
     Timeout,
+    WebUrl,
     When,
     none_alone,
     one_or_many,
@@ -68,11 +71,23 @@ class AlertsTable(Table):
     token_file: FileName | None = None
     labels: Labels = {}
     watchdog: bool = False
+    heartbeat_url: WebUrl | None = None
+    heartbeat_url_file: FileName | None = None
+
+
+Severity = Annotated[str, Field(min_length=1, max_length=limits.NAME_CHARS_MAX)]
 
 
 class NotifyTable(Table):
     url: NotifyUrl | None = None
     url_file: FileName | None = None
+    name: Name | None = None
+    severity: Annotated[list[Severity], Field(max_length=limits.LABELS_MAX), BeforeValidator(one_or_many)] = []
+    send_resolved: bool = True
+    repeat_every: RepeatEvery | None = None
+    title: TemplateText | None = None
+    body: TemplateText | None = None
+    token_file: FileName | None = None
 
 
 class ApiTable(Table):
@@ -113,7 +128,7 @@ class DefaultsTable(Table):
     fail_after: Count | None = None
     recover_after: Count | None = None
     quorum: Quorum | None = None
-    severity: Annotated[str, Field(min_length=1, max_length=limits.NAME_CHARS_MAX)] | None = None
+    severity: Severity | None = None
     nodes: Selectors | None = None
 
 
@@ -126,7 +141,7 @@ class ConfigFile(Table):
     node: NodeTable = NodeTable()
     mesh: MeshTable = MeshTable()
     alerts: AlertsTable = AlertsTable()
-    notify: list[NotifyTable] = []
+    notify: Annotated[list[NotifyTable], Field(max_length=limits.NOTIFY_SINKS_MAX)] = []
     api: ApiTable = ApiTable()
     store: StoreTable = StoreTable()
     defaults: DefaultsTable = DefaultsTable()

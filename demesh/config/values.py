@@ -13,6 +13,8 @@ from pydantic import AfterValidator, BeforeValidator, Field
 
 from demesh import limits
 from demesh.address import parse_host_port, parse_peer
+from demesh.alerts.sink import WEBHOOK_SCHEMES, is_webhook
+from demesh.alerts.template import Template
 from demesh.config.duration import format_duration, parse_duration
 from demesh.config.size import format_size, parse_size
 from demesh.config.when import check_when
@@ -107,6 +109,13 @@ def _proxy(value: str) -> None:
 def _notify_url(value: str) -> None:
     if not re.match(r"[a-z][a-z0-9+.-]*://\S+$", value, re.IGNORECASE):
         raise UsageError("not a URL for notifications; one looks like ntfy://ntfy.sh/topic")
+    if is_webhook(value) and not _is_url(value, WEBHOOK_SCHEMES):
+        raise UsageError("not the URL of a webhook; one looks like https://hooks.example.net/demesh")
+
+
+def _web_url(value: str) -> None:
+    if not _is_url(value, ("http", "https")):
+        raise UsageError("not a URL that can be fetched; one looks like https://hc-ping.example.net/6f1c")
 
 
 def _allow_requests(value: object) -> object:
@@ -195,6 +204,9 @@ SwarmListen = Annotated[str, _sentence(_listen_or_none)]
 ApiListen = Annotated[str, _sentence(_listen_or_none)]
 HttpUrl = Annotated[str, _sentence(check_http_url)]
 ProxyUrl = Annotated[str, _sentence(_proxy)]
+WebUrl = Annotated[str, _sentence(_web_url)]
+RepeatEvery = Annotated[int, _duration_between(limits.NOTIFY_REPEAT_MS_MIN, limits.NOTIFY_REPEAT_MS_MAX)]
+TemplateText = Annotated[str, Field(max_length=limits.NOTIFY_TEMPLATE_CHARS_MAX), _sentence(Template.parse)]
 NotifyUrl = Annotated[str, _sentence(_notify_url)]
 Regex = Annotated[str, _sentence(Pattern.compile)]
 LabelMatcher = Annotated[str, _sentence(parse_matcher)]

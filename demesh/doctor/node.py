@@ -99,20 +99,25 @@ def peers(settings: Settings) -> Sequence[Finding]:
 
 def sinks(settings: Settings) -> Sequence[Finding]:
     """Who would be told, and whether they are there."""
-    if not settings.alertmanagers:
-        remedy = "Name an Alertmanager: [alerts] alertmanager in demesh.toml, or --alertmanager URL at the start."
+    if not settings.alertmanagers and not settings.sinks:
+        remedy = "Name an Alertmanager ([alerts] alertmanager in demesh.toml, or --alertmanager URL), or a [[notify]]."
         return [warning("alerts", "by the configuration, nobody will be told when something fails.", remedy)]
-    failed = reachable([_address(url) for url in settings.alertmanagers])
-    told = ", ".join(map(public_target, settings.alertmanagers))
+    failed = reachable([_address(url) for url in _sink_urls(settings)])
+    told = ", ".join((*map(public_target, settings.alertmanagers), *(sink.name for sink in settings.sinks)))
     if failed:
         return [bad("alerts", f"go to {told}; no connection to {', '.join(failed)}.", "See that it runs.")]
     return [good("alerts", f"go to {told}.")]
 
 
+def _sink_urls(settings: Settings) -> list[str]:
+    """Of those whose URL says where they are; Apprise knows of its own where a service is."""
+    return [*settings.alertmanagers, *(sink.url for sink in settings.sinks if sink.is_webhook)]
+
+
 def hosts(settings: Settings) -> list[str]:
     """The names, not addresses, that the configuration uses."""
     targets = [urlsplit(check.probe.target).hostname for check in settings.checks]
-    found = [*targets, *(peer.host for peer in settings.peers), *(_address(url)[0] for url in settings.alertmanagers)]
+    found = [*targets, *(peer.host for peer in settings.peers), *(_address(url)[0] for url in _sink_urls(settings))]
     return sorted({host for host in found if host and not _is_address(host)})
 
 

@@ -27,6 +27,7 @@ from demesh.view.presence import HERE, LastSign, Presence, presence
 from demesh.view.seeing import Seeing
 from demesh.view.sharing import Greetings, Span, is_shared
 from demesh.view.standing import Standing
+from demesh.view.tellings import TellingKey, Tellings, gather
 from demesh.view.vote import Vote, VoteState, fresh_ms
 from demesh.view.warnings import Warned
 
@@ -295,6 +296,11 @@ class View:
         """What the logs of one member decide by themselves, whoever else ends it, and whether that counts here or not."""
         logs = self._logs.values()
         return decided([(log.log, log.public_key, log.decided) for log in logs], lambda key: key == public_key)
+
+    def tellings(self) -> dict[TellingKey, Tellings]:
+        """What all logs say of sinks."""
+        logs = (log for log in self._logs.values() if not self.bars(log.public_key))
+        return gather((log.public_key, log.tellings, log.clock) for log in logs)
 
     def settled(self, now_ms: int) -> bool:
         """Whether every live vantage has reported since this node listens, or its time to do so is over."""

@@ -7,6 +7,7 @@ An entry of a kind that is not known changes nothing.
 from demesh.errors import EntryError
 from demesh.log.bye import read_bye
 from demesh.log.entry import Entry, Kind
+from demesh.log.event import read_event
 from demesh.log.hello import read_hello
 from demesh.log.results import read_results
 from demesh.view.decisions import fold_decision
@@ -38,6 +39,7 @@ def fold_entry(view: LogView, entry: Entry) -> None:
         case Kind.EVENT:
             fold_warning(view.warnings, entry)
             fold_decision(view.decided, entry)
+            view.tellings.add(entry, read_event(entry.payload))
         case Kind.NOTICE:
             fold_notice(view.notices, entry)
         case Kind.BYE:

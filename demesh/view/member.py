@@ -12,6 +12,7 @@ from demesh.view.freshness import LogClock
 from demesh.view.notices import Notices
 from demesh.view.presence import LastSign
 from demesh.view.sharing import Span
+from demesh.view.tellings import LogTellings
 from demesh.view.vote import VoteState
 from demesh.view.warnings import Warned
 
@@ -63,6 +64,8 @@ class LogView:
     """The newest, oldest first."""
     decided: Decided = field(default_factory=Decided)
     notices: Notices = field(default_factory=Notices)
+    tellings: LogTellings = field(default_factory=LogTellings)
+    """What it says of sinks."""
     fork: Fork | None = None
     """Where its owner is proven to have signed two histories: there it ends."""
     voted_seq: int = -1

@@ -8,7 +8,9 @@ from typing import Any, cast
 
 import trio
 
+from demesh.alerts.delivery import no_notify
 from demesh.alerts.incident import Incident
+from demesh.alerts.trial import SinkTrial
 from demesh.api.app import make_app
 from demesh.api.guard import Access
 from demesh.checks.check import Check
@@ -38,6 +40,10 @@ from tests.view.build import OWN, PASS, MemberLog, View, deliver, new_view, row,
 from tests.view.telling import Pile, outage
 
 _PAST = {"web": Past(hours=Hours(1_699_999_200_000, (None, 0.5, 1), (0, 0.25, 1)))}
+
+
+async def unreachable(url: str, document: bytes) -> tuple[int, int | None]:
+    raise NotImplementedError
 
 
 def check(name: str = "web", target: str = "https://web.example.net/", type_: str = "http") -> Check:
@@ -108,6 +114,9 @@ class Node:
 
     def listening(self) -> list[str]:
         return ["/ip4/0.0.0.0/tcp/8471"]
+
+    def sink_trial(self) -> SinkTrial:
+        return SinkTrial((), (), "fra", self.mesh, unreachable, no_notify, TrioClock())
 
     def held_checks(self) -> list[dict[str, Any]]:
         held = {"name": "web", "type": "http", "target": "https://web.example.net/", "interval_ms": 60_000}

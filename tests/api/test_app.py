@@ -59,6 +59,7 @@ async def test_every_route_is_described_with_what_it_may_refuse() -> None:
         "/api/v1/status",
         "/api/v1/checks",
         "/api/v1/ask",
+        "/api/v1/alerts/test",
         "/api/v1/members",
         "/api/v1/members/forget",
         "/api/v1/leave",
@@ -168,7 +169,7 @@ async def test_a_member_is_forgotten_by_its_name_and_a_refusal_is_a_sentence() -
     assert (refused.status, refused.json) == (409, {"error": "vps is alive."})
 
 
-@pytest.mark.parametrize("path", ["/api/v1/members/forget", "/api/v1/leave"])
+@pytest.mark.parametrize("path", ["/api/v1/members/forget", "/api/v1/leave", "/api/v1/alerts/test"])
 async def test_who_may_not_write_neither_forgets_nor_makes_leave(path: str) -> None:
     node = Node()
     assert (await ask(path, method="POST", query="member=a", node=node)).status == 401

@@ -18,6 +18,7 @@ def test_these_are_the_commands() -> None:
         "",
         "ack",
         "alerts",
+        "alerts test",
         "backup",
         "demo",
         "doctor",

@@ -14,7 +14,6 @@ _CHECK = '[[check]]\nname = "a"\ntarget = "https://a"\n'
 
 _LATER = {
     'api.public_listen = "0.0.0.0:1"': "api.public_listen",
-    '[[notify]]\nurl = "ntfy://a"': "notify[1]",
     '[[server_list]]\nfile = "a.csv"': "server_list[1]",
     _CHECK.replace("https:", "stun:"): "check[1]",
     _CHECK.replace("https:", "turns:") + "relay = true": "check[1]",
@@ -47,6 +46,8 @@ deny = []
 adopt_checks = ["a"]
 allow_requests = "any"
 operators = ["nas"]
+[[notify]]
+url = "ntfy://a"
 [alerts]
 alertmanager = "http://a"
 labels = {{ a = "b" }}
