@@ -39,20 +39,3 @@ def test_json_tells_the_same(tmp_path: Path) -> None:
         ran = demesh(tmp_path / "home", "alerts", "test", "--json")
     assert json.loads(ran.out) == {"node": "nas", "sinks": [_GOOD, _BAD], "arrived": False}
     assert ran.code == 2
-
-
-def test_without_a_command_the_open_incidents_are_listed(tmp_path: Path) -> None:
-    incident = {
-        "name": "DemeshCheckDown",
-        "subject": "web",
-        "since": "2026-01-01T00:00:00Z",
-        "annotations": {"summary": "web is down"},
-    }
-    answer = {"as_of": "2026-01-01T00:05:00Z", "incidents": [incident]}
-    with node_answering(tmp_path / "home", {"/api/v1/status": answer}):
-        ran = demesh(tmp_path / "home", "alerts")
-        as_json = demesh(tmp_path / "home", "alerts", "--json")
-    assert ran.out == "DemeshCheckDown web, since 5m: web is down\n"
-    assert json.loads(as_json.out) == [incident]
-    with node_answering(tmp_path / "other", {"/api/v1/status": {**answer, "incidents": []}}):
-        assert demesh(tmp_path / "other", "alerts").out == "Nothing is wrong.\n"
