@@ -46,5 +46,7 @@ class Edges:
     """Sends one message to one direct sink."""
     fetch: Fetch = no_fetch
     """Fetches the heartbeat's URL."""
+    late_ms: Callable[[], int] = lambda: 0
+    """How late this process is, 99 of 100 times (`demesh.lateness`)."""
     own_addresses: Callable[[], list[OwnAddress]] = list
     """Looks at the machine's interfaces; none by default."""

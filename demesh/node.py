@@ -41,7 +41,6 @@ from demesh.historian import Historian
 from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
 from demesh.identity import peer_id
-from demesh.lateness import Lateness
 from demesh.log.admission import Admission
 from demesh.log.bye import LEFT, Bye
 from demesh.log.chain import Logs
@@ -162,7 +161,6 @@ class Node:
         self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, edges.probes)
         probers = Probers(edges.probes, edges.public_probes)
         self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, lambda: self.settings)
-        self.lateness = Lateness(edges.clock)
         conclusions = Conclusions(self.view, self.key, self.mesh, edges.clock.wall_ms())
         self._notifier = Notifier(
             self.view,
@@ -183,7 +181,7 @@ class Node:
             self._syncer.pull_from_some,
             self._notifier,
             self._hears,
-            self.lateness.p99_ms,
+            edges.late_ms,
             self._keep_incidents,
             edges.store.note(INCIDENTS),
             lambda: self.deciding.own_name,
@@ -223,7 +221,7 @@ class Node:
             await nursery.start(self._supervisor.run, self)
             for task in (self._intake.run, self._syncer.run, self._lookout.run, self._end_with_the_store):
                 nursery.start_soon(task)
-            for task in (self.historian.run, self._housekeeper.run, self.lateness.run, self._notifier.run):
+            for task in (self.historian.run, self._housekeeper.run, self._notifier.run):
                 nursery.start_soon(task)
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()

@@ -14,11 +14,13 @@ from demesh.alerts.template import Template
 
 WEBHOOK_SCHEMES = ("http", "https")
 NO_SEVERITY = "none"
+_NO_NEWS = (NO_SEVERITY, "info")
+"""What nobody is woken for who has not asked for it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Sink:
-    """`name` is what people call it. `severities` are those it wants; none given: all but `none`."""
+    """`name` is what people call it. `severities` are those it wants; none given: all but `info` and `none`."""
 
     url: str = field(repr=False)
     name: str
@@ -34,7 +36,7 @@ class Sink:
         return is_webhook(self.url)
 
     def wants(self, severity: str) -> bool:
-        return severity in self.severities if self.severities else severity != NO_SEVERITY
+        return severity in self.severities if self.severities else severity not in _NO_NEWS
 
     def digest(self, mesh_id: bytes) -> bytes:
         """What stands for it in plans and events."""

@@ -35,6 +35,7 @@ from demesh.errors import DemeshError, UsageError
 from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, machine_id, make_runtime_directory
 from demesh.identity import peer_id, read_or_make_node_key
 from demesh.interfaces import this_machines_addresses
+from demesh.lateness import Lateness
 from demesh.limits import DESCRIPTORS_WANTED, SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
@@ -137,7 +138,7 @@ async def _run(
     clock: SystemClock,
     statistics: bool,
 ) -> None:
-    curl = CurlEngine()
+    curl, lateness = CurlEngine(), Lateness(clock)
     marker = MarkerFile(make_runtime_directory(), home)
     network = Libp2pNetwork(bytes(key), swarm_keys.accepted, topic(mesh_id), listening(settings), clock=clock)
     edges = Edges(
@@ -159,6 +160,7 @@ async def _run(
         epoch_nonce=partial(secrets.token_bytes, 8),
         machine=machine_id(),
         own_addresses=this_machines_addresses,
+        late_ms=lateness.p99_ms,
     )
     node = Node(settings, key, mesh_id, edges)
     rotation = rotations.Rotation(ThreadKeyStorage(key_files), swarm_keys, network, node.key, partial(_trusted, node))
@@ -167,10 +169,11 @@ async def _run(
     stop = trio.Event()
     async with trio.open_nursery() as nursery:
         await nursery.start(curl.run)
+        nursery.start_soon(lateness.run)
         nursery.start_soon(_obey_signals, node, stop)
         await nursery.start(watch, source.files, partial(_reload, node))
         if statistics:
-            nursery.start_soon(tell_statistics, clock, node.lateness, node.store_bytes)
+            nursery.start_soon(tell_statistics, clock, lateness, node.store_bytes)
         nursery.start_soon(_greet, node, settings, home, rotation)
         nursery.start_soon(rotation.run)
         services: list[Callable[[Node], Awaitable[None]]] = [partial(api.run, rotation=rotation)]
