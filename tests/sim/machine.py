@@ -16,6 +16,8 @@ import apsw
 import trio
 from nacl.signing import SigningKey
 
+from demesh.alerts.message import Message
+from demesh.alerts.sink import Sink
 from demesh.config.load import Settings
 from demesh.edges import Edges
 from demesh.errors import ConfigError, DemeshError
@@ -52,6 +54,8 @@ class Witness(Protocol):
     def ended(self, machine: "Machine", error: BaseException | None) -> None: ...
 
     def alerted(self, machine: "Machine", name: str, subject: str, *, fires: bool) -> None: ...
+
+    def called(self, machine: "Machine", message: Message) -> None: ...
 
 
 class NodeProcess(Process):
@@ -386,6 +390,16 @@ class Machine:
                 self.witness.alerted(self, name, subject, fires=fires)
             return 200, self.world.alertmanager.now_ms()
 
+        async def notify(_sink: Sink, message: Message) -> None:
+            process.step()
+            await self.world.answer(self.name)
+            process.step()
+            incident = message.incident
+            self.story.tell(self.name, f"calls the phone: {incident.name} {incident.subject}, {message.state}")
+            ring = (trio.current_time(), incident.name, incident.subject, message.state)
+            self.world.phone.rang.append(ring)
+            self.witness.called(self, message)
+
         async def load_settings() -> Settings:
             await trio.lowlevel.checkpoint()
             if isinstance(self.settings, ConfigError):
@@ -402,6 +416,7 @@ class Machine:
             network=network,
             probes={"http": probe},
             post=post,
+            notify=notify,
             read_marker=marker.read,
             write_marker=write_marker,
             rng=rng,

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any
 import trio
 
 from demesh import limits
+from demesh.alerts.message import Message
 from demesh.errors import DemeshError, StoreError
 from demesh.log.entry import Entry
 from demesh.log.store import Store
@@ -36,6 +37,11 @@ NOT_BUILT = {
 """What the oracle allows because docs/architecture.md does not promise it yet, and why."""
 
 _ALL_IS_NOT_WELL = ("DemeshNodeIsolated", "DemeshVantageBroken", "DemeshCheckSilent", "DemeshKeyShared")
+CALL_SECONDS = 75
+"""What may pass after an outage is known until a phone rings: a node that has just begun to listen waits for a minute."""
+
+_TWICE = 2
+_CALM_SECONDS = 200  # an incident may have been open for longer than it was told
 _SLACK_SECONDS = 15
 _CLOCK_SECONDS = 5
 _LOSSY_SECONDS = 100  # what sync may add where broadcasts are lost
@@ -185,6 +191,44 @@ class Oracle:
             self._outage_told(machine, subject)
         elif fires and name in _ALL_IS_NOT_WELL:
             self._told_though_all_is_well(machine, name)
+
+    def called(self, machine: Machine, message: Message) -> None:
+        """The phone rang. What may not be told to an Alertmanager may not be told to it; and of one thing it rings once."""
+        name, subject = message.incident.name, message.incident.subject
+        if message.state != "firing":
+            return
+        self.count("calls")
+        if name == "DemeshNodeSilent":
+            self._silence_told(machine, subject)
+        elif name == "DemeshCheckDown":
+            self._outage_told(machine, subject)
+        elif name in _ALL_IS_NOT_WELL:
+            self._told_though_all_is_well(machine, name)
+        self._called_once(machine, name, subject)
+
+    def _called_once(self, machine: Machine, name: str, subject: str) -> None:
+        """Where nothing disturbs the mesh, and nothing disturbed it when the phone rang before, it has to be over in between."""
+        phone, now = self._simulation.world.phone, trio.current_time()
+        rings = phone.rings(name, subject, "firing", 0)
+        if len(rings) < _TWICE or phone.rings(name, subject, "resolved", rings[-_TWICE]):
+            return
+        window = now - rings[-_TWICE] + _CALM_SECONDS
+        calm = len(self._steady(machine, window)) == len(self._simulation.machines) and self._settled(window)
+        reached = self._simulation.world.alertmanager.reached_since(machine.name) < now - window
+        self.count("second calls")
+        if calm and reached and not self._lossy():
+            what = (
+                f"the phone rings for {name} {subject} again after {now - rings[-_TWICE]:.0f} s, and it was never over"
+            )
+            self.violate("Once.", machine.name, what)
+
+    def outage_called(self, target: Target, spell: Spell) -> None:
+        """Called when an outage has lasted as long as it may before a phone must have rung."""
+        now = trio.current_time()
+        for check in self._simulation.scenario.checks:
+            lasted = self.outage_seconds(check.name) + CALL_SECONDS
+            if check.probe.target == target.url and spell.end >= now:
+                self._outage_is_known(check.name, target, lasted, by_phone=True)
 
     # What is looked at again and again
 
@@ -378,7 +422,7 @@ class Oracle:
             what = f"it tells that {check_name} is down, which only {len(unreached)} nodes cannot reach"
             self.violate("Unreachable is not down.", machine.name, what)
 
-    def _outage_is_known(self, check_name: str, target: Target, lasted: float) -> None:
+    def _outage_is_known(self, check_name: str, target: Target, lasted: float, *, by_phone: bool = False) -> None:
         simulation, now = self._simulation, trio.current_time()
         if any(spell.start < now - lasted < spell.end and spell.state == State.FLAPPING for spell in target.spells):
             return
@@ -390,8 +434,11 @@ class Oracle:
             group = [each for each in group if any(check.name == check_name for check in each.running.checks)]
             told = any(alertmanager.reached_since(each.name) <= now - lasted for each in group)
             if 2 * len(group) > len(simulation.machines) and told and not simulation.twins:
-                self.count("outages are told")
-                if not alertmanager.fires("DemeshCheckDown", check_name):
+                self.count("outages are called" if by_phone else "outages are told")
+                rang = simulation.world.phone.rings(
+                    "DemeshCheckDown", check_name, "firing", now - lasted - _CALM_SECONDS
+                )
+                if not (rang if by_phone else alertmanager.fires("DemeshCheckDown", check_name)):
                     what = f"nobody has told that {check_name} is down for {lasted:.0f} s"
                     self.violate("No missed alarm.", machine.name, what)
                 return

@@ -95,7 +95,7 @@ def scenario(seed: int, nodes: int, minutes: int, only: frozenset[str] | None = 
         )
         for target in targets
     )
-    share = rng.choice([0.15, 0.3, 0.5])
+    share = rng.choice([0, 0.05, 0.15, 0.3, 0.5])
     pace = rng.choice([0.5, 1, 2])
     faults = {
         kind: fault.mean_seconds * pace * rng.uniform(0.5, 2) for kind, fault in FAULTS.items() if rng.random() < share

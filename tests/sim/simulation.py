@@ -24,6 +24,7 @@ import trio
 
 from demesh import limits
 from demesh.address import PeerAddress
+from demesh.alerts.sink import Sink
 from demesh.config.load import Settings
 from demesh.errors import DemeshError, UsageError
 from demesh.identity import peer_id
@@ -40,13 +41,14 @@ from tests.sim.disk import Disks
 from tests.sim.faults import FAULTS
 from tests.sim.machine import Machine
 from tests.sim.network import PORT, Fabric
-from tests.sim.oracle import Oracle, Violation
+from tests.sim.oracle import CALL_SECONDS, Oracle, Violation
 from tests.sim.scenario import SETTLING_SECONDS, Scenario, scenario
 from tests.sim.story import Line, NodeLines, Story
 from tests.sim.virtual import JumpingClock, MachineClock, hold_back, repeatable
-from tests.sim.world import Alertmanager, State, World
+from tests.sim.world import Alertmanager, Spell, State, Target, World
 
 _ALERTMANAGER = "http://alerts.example"
+_PHONE = Sink("https://phone.example/hook", "phone")
 _LOOK_SECONDS = 5
 _SELDOM_SECONDS = 60
 _AGREE_SECONDS = 0.5
@@ -174,6 +176,7 @@ class Simulation:
                 flush_interval_ms=1_000 * scenario.flush_seconds,
                 peers=peers,
                 alertmanagers=(_ALERTMANAGER,),
+                sinks=(_PHONE,),
                 checks=scenario.checks,
             )
             self.machines.append(self._machine(name, name, _host(index), settings))
@@ -357,9 +360,16 @@ class Simulation:
             for check in self.scenario.checks
             if check.probe.target == target.url and spell.state in (State.DOWN, State.SLOW)
         )
-        for when, _, spell, target in moments:
-            await trio.sleep_until(when)
-            self.oracle.outage(target, spell)
+        async with trio.open_nursery() as watching:
+            for when, _, spell, target in moments:
+                await trio.sleep_until(when)
+                self.oracle.outage(target, spell)
+                watching.start_soon(self._expect_a_call, target, spell)
+
+    async def _expect_a_call(self, target: Target, spell: Spell) -> None:
+        """Somebody's phone rings a little later: one node at a time tells it."""
+        await trio.sleep(CALL_SECONDS)
+        self.oracle.outage_called(target, spell)
 
     async def _keep_failing(self, faults: trio.Nursery, kind: str, mean_seconds: float) -> None:
         rng = random.Random(f"{self.scenario.seed}/{kind}")

@@ -144,10 +144,22 @@ class Alertmanager:
 
 
 @dataclass
+class Phone:
+    """Rings at whatever it is told, by whoever tells it: it knows nothing of what it was told before."""
+
+    rang: list[tuple[float, str, str, str]] = field(default_factory=list[tuple[float, str, str, str]])
+    """When, for which alert, of which subject, and whether it is firing, a reminder or resolved."""
+
+    def rings(self, name: str, subject: str, state: str, since: float) -> list[float]:
+        return [at for at, *what in self.rang if what == [name, subject, state] and at >= since]
+
+
+@dataclass
 class World:
     targets: dict[str, Target]
     """By URL."""
     alertmanager: Alertmanager
+    phone: Phone = field(default_factory=Phone)
 
     async def probe(self, process: Process, node: str, spec: ProbeSpec, rng: random.Random) -> ProbeResult:
         process.step()
