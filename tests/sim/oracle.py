@@ -543,11 +543,11 @@ def _forked(machine: Machine) -> set[str]:
 
 def same_everywhere(machine: Machine) -> dict[str, list[Any]]:
     """What `demesh status --json` tells that is not the observer's own: neither dates by its clock (nor warnings and forks, which
-    are told for a day by it, and clocks that are still off) nor what it looks up now and then (uptime, latency)."""
+    are told for a day by it, and clocks that are still off) nor what it looks up now and then (uptime, hours, latency)."""
     said = machine.node.status()
     return {
         "checks": [
-            {key: value for key, value in each.items() if key not in ("uptime", "latency_ms")}
+            {key: value for key, value in each.items() if key not in ("uptime", "latency_ms", "hours")}
             for each in said["checks"]
         ],
         "nodes": [
