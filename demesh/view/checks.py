@@ -101,7 +101,8 @@ class CheckView:
 class Standing:
     """What a member's checks are judged by besides its votes. `distance` is its log's; None while that is not live.
 
-    `here_since_ms`: since when it can be expected to give results. `vanished`: it is silent, and counts as having seen nothing.
+    `here_since_ms`: since when it can be expected to give results, which come with its entries, `next_ms` apart at most.
+    `vanished`: it is silent, and counts as having seen nothing.
     """
 
     current: LogView
@@ -109,6 +110,7 @@ class Standing:
     presence: Presence
     distance: Distance | None
     here_since_ms: int
+    next_ms: int
     excluded: str = ""
     vanished: bool = False
 
@@ -117,8 +119,9 @@ class Standing:
         return self.current is other.current and self.plan is other.plan
 
     def counts_as(self, other: "Standing") -> bool:
-        mine = (self.presence, self.distance, self.here_since_ms, self.excluded, self.vanished)
-        return mine == (other.presence, other.distance, other.here_since_ms, other.excluded, other.vanished)
+        mine = (self.presence, self.distance, self.here_since_ms, self.next_ms, self.excluded, self.vanished)
+        theirs = (other.presence, other.distance, other.here_since_ms, other.next_ms, other.excluded, other.vanished)
+        return mine == theirs
 
 
 _Holders = dict[bytes, list[tuple[Member, PlanRow]]]
@@ -241,7 +244,7 @@ def _vantage(member: Member, row: PlanRow, standing: Standing, now_ms: int) -> t
     if not excluded and distance and vote == Vote.UNSEEN and state.last and state.last.result.outcome == Outcome.ERROR:
         excluded = CANNOT_RUN
     told_until_ms = _fresh_until_ms(state.last, distance, row.interval_ms)
-    expected_ms = max(standing.here_since_ms + fresh_ms(row.interval_ms), told_until_ms)
+    expected_ms = max(standing.here_since_ms + fresh_ms(row.interval_ms), told_until_ms) + standing.next_ms
     told, here = now_ms <= told_until_ms, standing.presence in HERE and not standing.vanished
     failing_since_ms = None
     if vote == Vote.FAIL and state.since and distance and state.since.boot8 == distance[0]:

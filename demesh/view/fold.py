@@ -329,6 +329,7 @@ class View:
             presence=state,
             distance=view.clock.distance if view.clock.live else None,
             here_since_ms=here_since_ms,
+            next_ms=view.newest.next_ms if view.newest else 0,
             excluded=excluded,
             vanished=vanished,
         )

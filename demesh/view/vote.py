@@ -11,7 +11,8 @@ result is fresh: see `demesh.view.fold`. After a gap longer than that, or a rebo
 that an old failure is not revived by a new pass.
 
 Beside that it tells whether the target *flaps*: of the last 21 results that counted, each but the first is a change or not;
-6 changes begin it and fewer than 4 end it. What goes back and forth without ever failing twice in a row is found out so, too.
+6 changes begin it; fewer than 4 end it, and so do 10 in a row that say the same. What goes back and forth without ever failing
+twice in a row is found out so, too.
 """
 
 from dataclasses import dataclass, replace
@@ -59,6 +60,7 @@ _RECENT = 21
 _FULL = 1 << _RECENT
 _FLAPS_FROM = 6
 _FLAPS_UNTIL = 3
+_STEADY_RUN = 10
 
 
 def fresh_ms(interval_ms: int) -> int:
@@ -87,7 +89,7 @@ def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after
     if recent >= _FULL << 1:
         recent = _FULL | recent & (_FULL - 1)
     changes = ((recent ^ recent >> 1) & ((1 << recent.bit_length() - 2) - 1)).bit_count()
-    flapping = changes > _FLAPS_UNTIL if state.flapping else changes >= _FLAPS_FROM
+    flapping = changes > _FLAPS_UNTIL and length < _STEADY_RUN if state.flapping else changes >= _FLAPS_FROM
     # Made at once: this is what folding spends most of its time on.
     return VoteState(vote, since, blames, length, start, seen, seen, certificate_expires_s, address, recent, flapping)
 

@@ -128,7 +128,7 @@ def test_a_check_whose_results_stop_is_silent_though_its_node_is_alive() -> None
         watch.now_ms += 10_000
         watch.hear(a, a.outcomes(watch.now_ms, PASS, check=1))
         watch.look()
-        assert watch.named() == ([] if watch.now_ms <= 70_000 else [(_SILENT, "web")])
+        assert watch.named() == ([] if watch.now_ms <= 90_000 else [(_SILENT, "web")])
     assert dict(watch.open().annotations)["summary"] == "no results of web from a"
     watch.say(PASS, a)
     assert watch.look() == [("closed", _SILENT, "web")]
@@ -145,8 +145,8 @@ def test_a_check_that_was_just_planned_has_time_for_its_first_result() -> None:
     watch, a = _lone(row(interval_ms=20_000))
     watch.live(100_000, a, outcomes=(PASS,))
     watch.hear(a, a.plan(100_000, row(interval_ms=20_000), row("new", interval_ms=20_000)))
-    assert watch.live(170_000, a, outcomes=(PASS,)) == []
-    assert watch.live(180_000, a, outcomes=(PASS,)) == [("opened", _SILENT, "new")]
+    assert watch.live(190_000, a, outcomes=(PASS,)) == []
+    assert watch.live(200_000, a, outcomes=(PASS,)) == [("opened", _SILENT, "new")]
 
 
 def test_who_was_away_has_time_for_its_first_result_when_it_is_back() -> None:

@@ -61,9 +61,10 @@ def test_the_verdict_is_what_a_view_says_to_which_all_came_at_once(
             key, entry = pending.pop(0)
             deliver(view, authors[key], entry, entry.up_ms)
         said = told(Pile(written), "web", 0, now_ms)["closing"]
-        tally = check_of(view, now_ms).tally
+        check = check_of(view, now_ms)
+        tally = check.tally
         assert (said["verdict"], said["passes"], said["fails"], said["unseen"], said["quorum"]) == (
-            str(tally.verdict),
+            str(check.verdict),
             tally.passes,
             tally.fails,
             tally.unseen,

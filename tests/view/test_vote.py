@@ -152,10 +152,13 @@ def test_an_old_failure_is_not_revived_by_a_new_pass() -> None:
         ("ppff" * 3, False),
         ("ppff" * 3 + "p", True),
         ("p" * 10 + "f" * 3 + "p" * 20, False),  # one outage
-        ("pf" * 10 + "p" * 17, True),  # four changes are left of the last twenty
-        ("pf" * 10 + "p" * 18, False),
+        ("pf" * 10 + "p" * 9, True),
+        ("pf" * 10 + "p" * 10, False),  # ten in a row
+        ("pf" * 10 + "ppppf" * 3, True),
+        ("pf" * 10 + "pppppppf" * 2 + "pp", True),
+        ("pf" * 10 + "p" * 9 + "ff" + "p" * 9, False),  # three changes are left of the last twenty
         ("pe" * 20, False),  # what could not be run is no result
     ],
 )
-def test_flapping_is_six_changes_in_twenty_and_ends_below_four(letters: str, flaps: bool) -> None:
+def test_flapping_is_six_changes_in_twenty_and_ends_below_four_or_with_ten_in_a_row(letters: str, flaps: bool) -> None:
     assert _fold([_LETTERS[letter] for letter in letters]).flapping is flaps
