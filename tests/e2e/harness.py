@@ -86,7 +86,10 @@ class WebServer:
                 self.wfile.write(body)
 
             def do_POST(self) -> None:
-                outer.posted.append(json.loads(self.rfile.read(int(self.headers["Content-Length"]))))
+                document = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
+                if not outer.take(document, self.headers.get("Authorization", "").removeprefix("Bearer ")):
+                    self.close_connection = True
+                    return
                 self.send_response(200)
                 self.send_header("Content-Length", "0")
                 self.end_headers()
@@ -97,6 +100,11 @@ class WebServer:
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), Handler)
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.05})
         self.url = f"http://127.0.0.1:{self._server.server_address[1]}"
+
+    def take(self, document: Any, bearer: str) -> bool:
+        """Take what was posted; False: leave it without an answer."""
+        self.posted.append(document)
+        return True
 
     def __enter__(self) -> Self:
         self._thread.start()
