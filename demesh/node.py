@@ -260,7 +260,7 @@ class Node:
             "logs": self._logs_told(),
             "network": self._network_told(wall_ms),
             "incidents": self._lookout.incidents(),
-            "sinks": self._lookout.sinks(),
+            "sinks": [*self._lookout.sinks(), *self._notifier.sinks()],
         }
 
     def heads(self) -> list[dict[str, Any]]:

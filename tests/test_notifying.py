@@ -54,6 +54,12 @@ def _told(members: Sequence[Member], subject: str = "web") -> list[str]:
     return [state for _, state in sorted(found)]
 
 
+def _stands(member: Member) -> tuple[bool | None, bool]:
+    """How a member says that its sink stands: whether it works, and whether it ever did."""
+    (sink,) = [each for each in member.node.status()["sinks"] if each["name"] == _HOOK.name]
+    return sink["ok"], sink["last_ok_at"] is not None
+
+
 async def test_an_outage_is_told_once_by_three_nodes_and_so_is_its_end(autojump_clock: MockClock, mesh: Mesh) -> None:
     members = _mesh_of(mesh)
     async with running(*members):
@@ -105,10 +111,12 @@ async def test_a_sink_that_was_away_hears_of_it_once_afterwards(autojump_clock: 
         _say(members, Outcome.FAIL)
         await trio.sleep(299)
         assert _told(members) == []
+        assert [sinks for sinks in map(_stands, members) if sinks == (False, False)], "who tried says that it failed"
         await trio.sleep(limits.NOTIFY_RETRY_MS_MAX / 1_000 + limits.NOTIFY_LEASE_MARGIN_MS / 1_000 + 35)
         assert _told(members) == ["firing"]
         await trio.sleep(600)
         assert _told(members) == ["firing"]
+        assert (True, True) in map(_stands, members)
 
 
 async def test_what_only_one_node_can_reach_is_told_by_that_one(autojump_clock: MockClock, mesh: Mesh) -> None:

@@ -10,6 +10,7 @@ import logging
 import random
 from collections import OrderedDict
 from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any
 
 import trio
 
@@ -25,6 +26,7 @@ from demesh.log.event import Event
 from demesh.metrics import NOTIFICATIONS, NOTIFY_LEASES
 from demesh.view.fold import View
 from demesh.view.presence import Presence
+from demesh.view.report import iso
 from demesh.view.tellings import TellingKey, Tellings
 
 log = logging.getLogger(__name__)
@@ -64,7 +66,9 @@ class Notifier:
         self._closed: OrderedDict[Key, Incident] = OrderedDict()
         self._seen: Sequence[Seen] = ()
         self._held_since_ms = clock.monotonic_ms()
-        self._failing: set[str] = set()
+        self._failing: dict[str, str] = {}
+        """By the URL of a sink: why the last attempt failed."""
+        self._reached_up_ms: dict[str, int] = {}
         self._wake = trio.Event()
 
     def set_sinks(self, sinks: Sequence[Sink], node: str) -> None:
@@ -93,6 +97,20 @@ class Notifier:
                 if len(self._closed) > limits.NOTIFY_CLOSED_MAX:
                     self._closed.popitem(last=False)
         self._wake.set()
+
+    def sinks(self) -> list[dict[str, Any]]:
+        """How they stand, as `demesh status --json` tells it. One that others tell has nothing to say here."""
+        return [self._told(each) for several in self._sinks.values() for each in several]
+
+    def _told(self, sink: Sink) -> dict[str, Any]:
+        reached_ms, problem = self._reached_up_ms.get(sink.url), self._failing.get(sink.url)
+        ago_ms = None if reached_ms is None else self._clock.up_ms() - reached_ms
+        return {
+            "name": sink.name,
+            "ok": False if problem else None if ago_ms is None else True,
+            "last_ok_at": None if ago_ms is None else iso(self._clock.wall_ms() - ago_ms),
+            "problem": problem,
+        }
 
     async def run(self) -> None:
         """Tell what is due, until cancelled. Raises StoreError."""
@@ -129,11 +147,13 @@ class Notifier:
             problem = str(error)
         NOTIFICATIONS.labels(sink.name, "failed" if problem else "sent").inc()
         if problem and sink.url not in self._failing:
-            self._failing.add(sink.url)
+            self._failing[sink.url] = problem
             log.warning("Notifications do not reach %s: %s", sink.name, problem)
         elif not problem and sink.url in self._failing:
-            self._failing.discard(sink.url)
+            del self._failing[sink.url]
             log.warning("Notifications reach %s again.", sink.name)
+        if not problem:
+            self._reached_up_ms[sink.url] = self._clock.up_ms()
         now_ms, chance = self._clock.monotonic_ms(), self._rng.random() if problem else 0.0
         self._ladder.tried(send.key, send.step, arrived=not problem, now_ms=now_ms, chance=chance)
         self._wake.set()
