@@ -72,7 +72,9 @@ class Conclusions:
         )
         held = self.muting.look(self._view, self._incidents.open(), changes, now_ms, wall_ms)
         self.told = [each for each in self._incidents.told(now_ms) if each.notify]
-        let_out = self._outbox.update(self.told, [each for each in changes if each.incident.notify], now_ms, held)
+        doubtful = frozenset((each.name, each.key) for each in self.seen if each.wrong is not None or not each.right)
+        news = [each for each in changes if each.incident.notify]
+        let_out = self._outbox.update(self.told, news, now_ms, held, doubtful)
         self.has_news = bool(changes) or let_out or began
 
     def open(self) -> list[Incident]:

@@ -4,6 +4,9 @@ Open incidents are sent at once and then every ALERT_RESEND_MS; closed ones are 
 ALERT_RESOLVED_RESEND_MS, so that a sink that was away hears of both. The whole set is sent each time: nothing has to be
 remembered of what got through. What is muted from when it opened is not sent, nor that it closed, until that ends; what
 was sent before goes on, so that nobody takes it for resolved.
+
+That something closed is repeated only while this node still has proof of it: others may see it wrong again, and for an Alertmanager
+who spoke last is right.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -32,6 +35,7 @@ class Outbox:
         self._open: tuple[Incident, ...] = ()
         self._resolved: dict[Key, tuple[Closed, int]] = {}
         self._untold: set[Key] = set()
+        self._doubtful: frozenset[Key] = frozenset()
         self.watchdog: Incident | None = None
         """What is sent besides, always."""
 
@@ -41,10 +45,12 @@ class Outbox:
         changes: Sequence[Opened | Closed],
         now_ms: int,
         held: Collection[Key] = (),
+        doubtful: frozenset[Key] = frozenset(),
     ) -> bool:
-        """`held` are the open incidents, by name and key, that are not to be notified now. Returns whether one is no
-        more that was.
+        """`held` are the open incidents, by name and key, that are not to be notified now; `doubtful` those of which nothing
+        proves that they are over. Returns whether one is no more held that was.
         """
+        self._doubtful = doubtful
         self._open = tuple(open_incidents)
         for change in changes:
             key = (change.incident.name, change.incident.key)
@@ -71,6 +77,10 @@ class Outbox:
             for each in (*open_, *([self.watchdog] if self.watchdog else ()))
         ]
         # By how long ago that was: a date of a wall clock that was set back since would still lie ahead, and fire.
-        ended = [(each.incident, wall_ms - (now_ms - closed_ms)) for each, closed_ms in self._resolved.values()]
+        ended = [
+            (each.incident, wall_ms - (now_ms - closed_ms))
+            for key, (each, closed_ms) in self._resolved.items()
+            if key not in self._doubtful
+        ]
         resolved = [Outgoing(incident, min(incident.onset_ms, ends_ms), ends_ms) for incident, ends_ms in ended]
         return firing + resolved

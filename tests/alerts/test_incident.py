@@ -307,3 +307,21 @@ def test_label_names_that_alertmanager_refuses_are_left_out() -> None:
     watch, _ = _down(row(labels=(("team", "ops"), ("a b", "x"), ("", "y"))))
     assert dict(watch.open().labels)["team"] == "ops"
     assert not {"a b", ""} & dict(watch.open().labels).keys()
+
+
+def test_that_it_is_over_is_repeated_only_while_there_is_proof_of_it() -> None:
+    watch, (a, b, c) = _down(row(interval_ms=20_000))
+    watch.say(PASS, a, b, c)
+    assert watch.look(1_000) == [("closed", _CHECK_DOWN, "web")]
+
+    def told() -> list[str]:
+        return [each.incident.subject for each in watch.conclusions.outgoing(watch.now_ms, WALL_MS + watch.now_ms)]
+
+    assert told() == ["web"]
+    for author in (a, b, c):
+        watch.hear(author, author.results(75_000))
+    watch.look(75_000)
+    assert told() == [], "nobody has seen it lately: others may know better"
+    watch.say(PASS, a, b, c)
+    watch.look(76_000)
+    assert told() == ["web"]
