@@ -118,6 +118,7 @@ class Lookout:
             self.set_sinks(self._urls, self._conclusions.labels, watchdog=self._watchdog)
             looked_ms = heard_ms = self._clock.monotonic_ms()
             slept_ms = self._slept_ms()
+            deaf = False
             while True:
                 with trio.move_on_after(_LOOK_SECONDS):
                     await self._changed.wait()
@@ -128,10 +129,15 @@ class Lookout:
                     log.warning("This node did not run for %d s; it listens anew.", missed_ms // 1_000)
                 if missed_ms - (now_ms - looked_ms) > _STALL_MS or now_ms - heard_ms > _STALL_MS:
                     self._view.listen_anew(now_ms, heard_ms)
-                    self._notifier.listen_anew(now_ms)
+                    if not deaf:
+                        self._notifier.listen_anew(now_ms)
+                    deaf = not self._hears()
                 looked_ms, slept_ms = now_ms, self._slept_ms()
                 if self._hears():
                     heard_ms = now_ms
+                    if deaf:
+                        self._notifier.listen_anew(now_ms)
+                    deaf = False
                 began = trio.current_time()
                 self._conclude(now_ms, self._clock.wall_ms())
                 if self._kept != (identity := self._conclusions.identity()):

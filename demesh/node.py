@@ -63,6 +63,7 @@ from demesh.opening import open_logs
 from demesh.outcome import Outcome
 from demesh.own_log import OwnLog
 from demesh.view import report
+from demesh.view.isolation import CUT_OFF
 from demesh.view.names import shown_names
 from demesh.view.presence import Presence
 
@@ -426,7 +427,7 @@ class Node:
 
     def _report(self, run: Run) -> bool:
         if self.view.cut_off and run.result.outcome.blames_target:
-            detail = f"this node is cut off: {run.result.detail}"
+            detail = f"{CUT_OFF}{run.result.detail}"
             run = replace(run, result=replace(run.result, outcome=Outcome.ERROR, detail=detail))
         self.latest.note(self.settings.checks[run.check], run)
         return self._own_log.report(run)

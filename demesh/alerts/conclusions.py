@@ -27,7 +27,7 @@ class Conclusions:
         """The name under which this node always tells that it can; empty: it does not."""
         self.closed: deque[Closed] = deque(maxlen=limits.INCIDENTS_CLOSED_KEPT_MAX)
         """Those that closed last."""
-        self.muting = Muting(started_ms)
+        self.muting = Muting()
         self._started_ms = started_ms
         self._restored: list[Opened] = []
         self.seen: Sequence[Seen] = ()
@@ -49,6 +49,7 @@ class Conclusions:
         """Go on with what was open when this node ended the last time."""
         self._incidents.restore(incidents, now_ms)
         self._restored = list(map(Opened, incidents))
+        self.muting.restore(incidents)
         self._rules.restore(self._scene(now_ms, wall_ms), incidents)
 
     def conclude(self, now_ms: int, wall_ms: int) -> Sequence[Opened | Closed]:

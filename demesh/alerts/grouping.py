@@ -1,19 +1,21 @@
 """Checks that only one vantage sees fail: told one by one, or as one outage of its targets. Pure; times are monotonic.
 
     down, by one vantage's word    held for min(interval, 30 s): others of its checks may follow
-    held long enough               if most of what it ran since the first of them failed, three at least, fails: grouped;
+    held long enough               if most of what it ran since this one failed, three at least, fails: grouped;
                                    else free: an incident of its own
-    grouped                        until it is down no more, or others see it fail too; new ones join while the group lasts
+    grouped                        until it is down no more, or others see it fail too
 
-Nobody contradicts the vantage, so nothing says that it is the one that is broken: the targets are named, but once. What more
-than one vantage sees fail is free at once.
+Nobody contradicts the vantage, so nothing says that it is the one that is broken: the targets are named, but once. What fails
+by itself while a group lasts, and what is more severe than the group, is told by itself. What more than one vantage sees fail
+is free at once.
 """
 
 from collections.abc import Collection, Iterable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from demesh import limits
+from demesh.alerts.scene import rank
 from demesh.outcome import Outcome
 from demesh.view.checks import CheckView, Vantage
 from demesh.view.verdict import Verdict
@@ -28,59 +30,61 @@ class Place(StrEnum):
 
 @dataclass(frozen=True, slots=True)
 class Group:
-    """The checks that are down by the word of one vantage alone, and told together."""
+    """The checks that are down by the word of one vantage alone, and told together, with the severity of its worst."""
 
     vantage: bytes
     checks: frozenset[str]
+    severity: str
 
 
 class Grouping:
     def __init__(self) -> None:
         self._down_ms: dict[str, int] = {}
-        self._groups: dict[bytes, frozenset[str]] = {}
+        self._groups: dict[bytes, Group] = {}
 
     @property
     def groups(self) -> list[Group]:
-        return [Group(vantage, self._groups[vantage]) for vantage in sorted(self._groups)]
+        return [self._groups[vantage] for vantage in sorted(self._groups)]
 
     def restore(self, groups: Iterable[Group]) -> None:
         """What was grouped before a restart."""
-        self._groups.update((each.vantage, each.checks) for each in groups)
+        self._groups.update((each.vantage, each) for each in groups)
 
     def look(self, checks: Sequence[CheckView], opened: Collection[str], now_ms: int) -> Mapping[str, Place]:
         """Where each check that is down belongs. `opened` are those that have an incident of their own."""
         alone = {each.row.name: (each, lone) for each in checks if (lone := _lone(each)) is not None}
         down = {each.row.name for each in checks if each.verdict == Verdict.DOWN}
-        recovered = {each.row.name for each in checks if each.tally.proves_not_down and not each.flapping}
-        there = {each.row.name for each in checks}
+        recovered = {each.row.name for each in checks if each.recovered and not each.flapping}
+        there = {each.row.name for each in checks if each.vantages}
         restless = {each.row.name for each in checks if each.flapping} & self._down_ms.keys()
         self._down_ms = {name: self._down_ms.get(name, now_ms) for name in alone.keys() | restless}
         self._groups = {
-            vantage: kept
-            for vantage, names in self._groups.items()
-            if (kept := frozenset((names & there) - recovered - (down - alone.keys())))
+            vantage: replace(group, checks=kept)
+            for vantage, group in self._groups.items()
+            if (kept := frozenset((group.checks & there) - recovered - (down - alone.keys())))
         }
         places = dict.fromkeys(down, Place.FREE)
-        for name, (check, lone) in alone.items():
+        by_severity = sorted(alone.items(), key=lambda item: (rank(item[1][0].row.severity), item[0]))
+        for name, (check, lone) in by_severity:
             if name not in opened:
                 places[name] = self._place(name, check, lone, checks, now_ms)
-        for vantage in self._groups:
-            self._groups[vantage] |= {
-                name for name, (_, lone) in alone.items() if lone.member.public_key == vantage and name not in opened
-            }
-            places.update(dict.fromkeys(self._groups[vantage] & down, Place.GROUPED))
         return places
 
     def _place(self, name: str, check: CheckView, lone: Vantage, checks: Sequence[CheckView], now_ms: int) -> Place:
-        key = lone.member.public_key
-        if key in self._groups:
+        key, severity = lone.member.public_key, check.row.severity
+        group = self._groups.get(key)
+        if group is not None and name in group.checks:
             return Place.GROUPED
-        held_ms = min(check.row.interval_ms, limits.LONE_PAGE_HELD_MS)
-        if now_ms - self._down_ms[name] < held_ms:
+        waits = now_ms - self._down_ms[name] < min(check.row.interval_ms, limits.LONE_PAGE_HELD_MS)
+        joins = group is not None and rank(severity) >= rank(group.severity)
+        if waits and not joins:
             return Place.HELD
-        if not _is_widespread(key, checks):
+        if not _is_widespread(key, checks, lone.failing_since_ms):
+            return Place.HELD if waits else Place.FREE
+        if group is not None and not joins:
             return Place.FREE
-        self._groups[key] = frozenset([name])
+        known = group or Group(key, frozenset(), severity)
+        self._groups[key] = replace(known, checks=known.checks | {name})
         return Place.GROUPED
 
 
@@ -91,11 +95,10 @@ def _lone(check: CheckView) -> Vantage | None:
     return next(each for each in check.vantages if each.assigned and each.vote == Vote.FAIL)
 
 
-def _is_widespread(key: bytes, checks: Iterable[CheckView]) -> bool:
-    """Whether most of what the vantage ran since the first failure that goes on fails."""
+def _is_widespread(key: bytes, checks: Iterable[CheckView], since_ms: int | None) -> bool:
+    """Whether most of what the vantage ran since then fails."""
     own = [each for check in checks for each in check.vantages if each.member.public_key == key and each.assigned]
-    onset_ms = min((each.failing_since_ms for each in own if each.failing_since_ms is not None), default=0)
-    ran = [blames for each in own for blames in _ran_since(each, onset_ms)]
+    ran = [blames for each in own for blames in _ran_since(each, since_ms or 0)]
     return sum(ran) >= limits.GROUPED_CHECKS_MIN and 2 * sum(ran) > len(ran)
 
 

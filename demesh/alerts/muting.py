@@ -1,8 +1,8 @@
 """Which of one node's open incidents are muted now, kept from look to look. Pure.
 
-Guarantees: an acknowledgement ends when the incident that it is of closes here. An incident that was open before this
-node started was told of by the run before, unless something has held it back ever since it began: so a restart takes
-nothing for resolved that is silenced meanwhile.
+Guarantees: an acknowledgement ends when the incident that it is of closes here. An incident that was open when this node
+ended was told of by that run, unless something has held it back ever since it began: so a restart takes nothing for
+resolved that is silenced meanwhile.
 """
 
 from collections import OrderedDict
@@ -18,14 +18,16 @@ from demesh.view.fold import View
 
 
 class Muting:
-    """`started_ms` (Unix) is when this node did."""
-
-    def __init__(self, started_ms: int) -> None:
-        self._started_ms = started_ms
+    def __init__(self) -> None:
+        self._restored: list[Incident] = []
         self._decisions = Decisions()
         self._mutes: dict[Key, Mute] = {}
         self._told_before: set[Key] = set()
         self._over: OrderedDict[Place, None] = OrderedDict()
+
+    def restore(self, incidents: Sequence[Incident]) -> None:
+        """What was open when this node ended the last time."""
+        self._restored = list(incidents)
 
     def look(
         self, view: View, open_: Sequence[Incident], changes: Sequence[Opened | Closed], now_ms: int, wall_ms: int
@@ -41,9 +43,9 @@ class Muting:
             for each in open_
             if (mute := mute_of(each, self._decisions, dependencies, wall_ms)) is not None
         }
-        for change in changes:
-            if isinstance(change, Opened):
-                self._open(change.incident, dependencies, wall_ms)
+        for incident in self._restored:
+            self._open(incident, dependencies, wall_ms)
+        self._restored = []
         return {key for key, mute in self._mutes.items() if mute.holds_back and key not in self._told_before}
 
     def mute_of(self, incident: Incident) -> Mute | None:
@@ -54,10 +56,7 @@ class Muting:
         return acknowledged(incident, self._decisions)
 
     def _open(self, incident: Incident, dependencies: Mapping[str, Dependency], wall_ms: int) -> None:
-        onset_ms = incident.onset_ms
-        if onset_ms < self._started_ms and not muted_ever_since(
-            incident, self._decisions, dependencies, onset_ms, wall_ms
-        ):
+        if not muted_ever_since(incident, self._decisions, dependencies, incident.onset_ms, wall_ms):
             self._told_before.add((incident.name, incident.key))
 
     def _close(self, decisions: Decisions, incident: Incident) -> None:

@@ -8,6 +8,7 @@
     DemeshCheckSilent          opens when a vantage is there, runs the check, and no result comes; closes when one does
     DemeshCertificateExpiring  opens CERTIFICATE_TOLD_MS before a certificate that vantages have seen expires; not for a check
                                that expects how long it is valid, which fails by that
+    DemeshDefinitionsDiffer    opens when nodes have held a name in several definitions for DIFFERING_TOLD_MS
 
 A check that no member's plan names any more takes its incidents with it.
 """
@@ -17,19 +18,20 @@ from collections.abc import Iterator, Mapping, Sequence
 from demesh import limits
 from demesh.alerts.grouping import Group, Place
 from demesh.alerts.incident import Incident, Seen
-from demesh.alerts.scene import Scene, lasted, listed, pairs
+from demesh.alerts.scene import Scene, lasted, listed, pairs, rank
 from demesh.view.checks import CheckView, Vantage
 from demesh.view.presence import HERE
 from demesh.view.verdict import Verdict
 from demesh.view.vote import Vote
 
-DOWN, PARTIAL, SILENT, EXPIRING = (
+DOWN, PARTIAL, SILENT, EXPIRING, DIFFERING = (
     "DemeshCheckDown",
     "DemeshCheckPartial",
     "DemeshCheckSilent",
     "DemeshCertificateExpiring",
+    "DemeshDefinitionsDiffer",
 )
-_SEVERITIES = ("critical", "warning", "info", "none")
+_GROUP = "group:"
 
 
 def on_checks(scene: Scene, places: Mapping[str, Place], muffled: frozenset[bytes]) -> Iterator[Seen]:
@@ -39,6 +41,7 @@ def on_checks(scene: Scene, places: Mapping[str, Place], muffled: frozenset[byte
         yield _partial(scene, check)
         yield _silent(scene, check, muffled)
         yield _expiring(scene, check)
+        yield _differing(scene, check)
 
 
 def on_groups(scene: Scene, groups: Sequence[Group], opened: set[str]) -> Iterator[Seen]:
@@ -54,16 +57,26 @@ def on_groups(scene: Scene, groups: Sequence[Group], opened: set[str]) -> Iterat
 
 
 def group_key(vantage: bytes) -> str:
-    """The key of the incident that tells of a vantage's checks together. No check is called so: `*` is in no name."""
-    return f"*{vantage.hex()}"
+    """The key of the incident that tells of a vantage's checks together. It is longer than any check's name."""
+    return f"{_GROUP}{vantage.hex()}"
+
+
+def vantage_of(key: str) -> bytes | None:
+    """Of whose checks an incident tells together; None if it is one check's own."""
+    if len(key) <= limits.NAME_CHARS_MAX or not key.startswith(_GROUP):
+        return None
+    try:
+        return bytes.fromhex(key.removeprefix(_GROUP))
+    except ValueError:
+        return None
 
 
 def _down(scene: Scene, check: CheckView, place: Place | None) -> Seen:
     row, wrong = check.row, None
     if check.verdict == Verdict.DOWN and place == Place.FREE:
         wrong = scene.of_check(DOWN, row, scene.past(check.since_ms), _down_annotations(scene, check))
-    right = check.tally.proves_not_down and not check.flapping
-    return Seen(DOWN, row.name, wrong, right or place == Place.GROUPED)
+    right = check.recovered and not check.flapping
+    return Seen(DOWN, row.name, wrong, right or place == Place.GROUPED or not check.vantages)
 
 
 def _down_annotations(scene: Scene, check: CheckView) -> dict[str, str]:
@@ -78,7 +91,7 @@ def _down_annotations(scene: Scene, check: CheckView) -> dict[str, str]:
 
 def _group(scene: Scene, group: Group, checks: Sequence[CheckView]) -> Incident:
     node, names = scene.names[group.vantage], [each.row.name for each in checks]
-    severity = min((each.row.severity for each in checks), key=lambda each: (_rank(each), each))
+    severity = min((each.row.severity for each in checks), key=lambda each: (rank(each), each))
     labels = {**dict(scene.extra), "alertname": DOWN, "mesh": scene.mesh, "node": node, "severity": severity}
     down = [each for each in checks if each.verdict == Verdict.DOWN]
     annotations = {
@@ -106,7 +119,7 @@ def _partial(scene: Scene, check: CheckView) -> Seen:
             "vantages": scene.named(failing),
         }
         wrong = scene.of_check(PARTIAL, check.row, scene.past(check.since_ms), annotations, severity="info")
-    right = (check.tally.proves_not_down and not check.tally.fails) or check.verdict == Verdict.DOWN
+    right = (check.recovered and not check.tally.fails) or check.verdict == Verdict.DOWN or not check.vantages
     return Seen(PARTIAL, check.row.name, wrong, right, limits.PARTIAL_TOLD_MS)
 
 
@@ -123,7 +136,8 @@ def _silent(scene: Scene, check: CheckView, muffled: frozenset[bytes]) -> Seen:
         }
         wrong = scene.of_check(SILENT, check.row, scene.past(min(dates, default=None)), annotations, severity="warning")
     here = [each for each in check.vantages if each.presence in HERE]
-    return Seen(SILENT, check.row.name, wrong, right=bool(here) and all(each.told for each in here))
+    right = (bool(here) and all(each.told for each in here)) or not check.vantages
+    return Seen(SILENT, check.row.name, wrong, right)
 
 
 def _expiring(scene: Scene, check: CheckView) -> Seen:
@@ -134,7 +148,7 @@ def _expiring(scene: Scene, check: CheckView) -> Seen:
     ]
     expected = any(key == "cert_expires_in" for key, _ in check.row.options)
     if not expires or expected:
-        return Seen(EXPIRING, check.row.name, None, right=expected)
+        return Seen(EXPIRING, check.row.name, None, right=expected or not check.vantages)
     left_ms = min(expires) * 1_000 - scene.wall_ms
     wrong = None
     if left_ms < limits.CERTIFICATE_TOLD_MS:
@@ -148,6 +162,19 @@ def _expiring(scene: Scene, check: CheckView) -> Seen:
     return Seen(EXPIRING, check.row.name, wrong, right=wrong is None)
 
 
+def _differing(scene: Scene, check: CheckView) -> Seen:
+    wrong = None
+    if check.definitions > 1:
+        annotations = {
+            "summary": f"{check.row.name} is {check.definitions} different checks",
+            "description": f"The nodes' configurations do not say the same of {check.row.name}, so votes on it cannot be counted "
+            "together: only those of the definition that most nodes have count, and what the others see is not told. Give them "
+            "one definition, or names of their own.",
+        }
+        wrong = scene.of_check(DIFFERING, check.row, scene.wall_ms, annotations, severity="warning")
+    return Seen(DIFFERING, check.row.name, wrong, wrong is None, limits.DIFFERING_TOLD_MS)
+
+
 def _failing(check: CheckView) -> list[Vantage]:
     return [each for each in check.vantages if each.assigned and each.vote == Vote.FAIL]
 
@@ -158,7 +185,3 @@ def _details(scene: Scene, failing: Sequence[Vantage]) -> str:
         for each in failing
         if each.state.counted
     )
-
-
-def _rank(severity: str) -> int:
-    return _SEVERITIES.index(severity) if severity in _SEVERITIES else 0

@@ -170,6 +170,7 @@ def _muted(scene: Scene) -> Mapping[bytes, list[str]]:
 def _skewed(scene: Scene) -> Iterator[Seen]:
     deviations = scene.view.seeing.deviations_ms
     if not can_tell_who(deviations):
+        yield from (Seen(SKEW, member.public_key.hex(), None, right=False) for member in scene.members)
         yield _pair_skewed(scene, deviations)
         return
     for member in scene.members:
@@ -194,7 +195,7 @@ def _skewed(scene: Scene) -> Iterator[Seen]:
 def _pair_skewed(scene: Scene, deviations: Mapping[bytes, int]) -> Seen:
     apart_ms = max(map(abs, deviations.values()), default=0)
     wrong = None
-    if apart_ms > limits.CLOCK_SKEW_MS_MAX:
+    if len(scene.members) == len(deviations) and apart_ms > limits.CLOCK_SKEW_MS_MAX:
         names = sorted(scene.names.get(key, "") for key in deviations)
         both = ", ".join(names)
         labels = {**dict(scene.extra), "alertname": SKEW, "mesh": scene.mesh, "node": both, "severity": "warning"}

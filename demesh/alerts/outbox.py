@@ -5,8 +5,8 @@ ALERT_RESOLVED_RESEND_MS, so that a sink that was away hears of both. The whole 
 remembered of what got through. What is muted from when it opened is not sent, nor that it closed, until that ends; what
 was sent before goes on, so that nobody takes it for resolved.
 
-That something closed is repeated only while this node still has proof of it: others may see it wrong again, and for an Alertmanager
-who spoke last is right.
+That something closed is repeated only while this node still has proof of it: others may see it wrong again, and for an
+Alertmanager who spoke last is right.
 """
 
 from collections.abc import Collection, Iterable, Sequence
@@ -51,6 +51,7 @@ class Outbox:
         proves that they are over. Returns whether one is no more held that was.
         """
         self._doubtful = doubtful
+        self._forget_old(now_ms)
         self._open = tuple(open_incidents)
         for change in changes:
             key = (change.incident.name, change.incident.key)
@@ -68,9 +69,7 @@ class Outbox:
 
     def outgoing(self, now_ms: int, wall_ms: int) -> list[Outgoing]:
         """Everything to send now."""
-        for key, (_, closed_ms) in list(self._resolved.items()):
-            if now_ms - closed_ms > limits.ALERT_RESOLVED_RESEND_MS:
-                del self._resolved[key]
+        self._forget_old(now_ms)
         open_ = [each for each in self._open if (each.name, each.key) not in self._untold]
         firing = [
             Outgoing(each, min(each.onset_ms, wall_ms), wall_ms + 4 * limits.ALERT_RESEND_MS)
@@ -84,3 +83,8 @@ class Outbox:
         ]
         resolved = [Outgoing(incident, min(incident.onset_ms, ends_ms), ends_ms) for incident, ends_ms in ended]
         return firing + resolved
+
+    def _forget_old(self, now_ms: int) -> None:
+        for key, (_, closed_ms) in list(self._resolved.items()):
+            if now_ms - closed_ms > limits.ALERT_RESOLVED_RESEND_MS:
+                del self._resolved[key]

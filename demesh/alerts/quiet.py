@@ -8,9 +8,9 @@ Three rules hold for whoever notifies:
 - a mute that ends while the incident is open lets it be notified then.
 
 Wall clocks decide when silences and maintenance begin and end, and nothing else. A dependency counts by how it is now:
-a check is muted while something that it depends on is down, or is watched by silent nodes only. Through a dependency
-that is neither, the way goes on to what that depends on, but not through one that is up: then what lies behind it is
-not the reason.
+a check is muted while something that it depends on is down and that is told. Through a dependency that is not, the way
+goes on to what that depends on, but not through one that is up: then what lies behind it is not the reason. What depends
+on the check itself, as two nodes' plans together may say, does not mute it: one of the two must be told.
 """
 
 from collections.abc import Iterable, Iterator, Mapping
@@ -25,10 +25,10 @@ from demesh.log.decision import Acknowledgement, Maintenance, Silence
 from demesh.log.matcher import matches_all
 from demesh.view.checks import CheckView
 from demesh.view.decisions import Decisions, Made
-from demesh.view.presence import Presence
 from demesh.view.verdict import Verdict
 
 _STEPS_MAX = 1_000
+_NO_NEWS = ("info", "none")
 
 
 class MuteKind(StrEnum):
@@ -61,7 +61,7 @@ class Mute:
 
 @dataclass(frozen=True, slots=True)
 class Dependency:
-    """A check as something that others depend on: whether it is down or nobody can see it, or else whether it is up."""
+    """A check as something that others depend on: whether it is down and somebody is told of that, or else whether it is up."""
 
     depends_on: tuple[str, ...]
     gone: bool
@@ -114,9 +114,9 @@ def dependencies_of(checks: Iterable[CheckView]) -> dict[str, Dependency]:
     """What the mesh says now of every check, as a dependency."""
     found: dict[str, Dependency] = {}
     for each in checks:
-        unseen = bool(each.vantages) and all(vantage.presence == Presence.SILENT for vantage in each.vantages)
+        tells = each.row.notify and each.row.severity not in _NO_NEWS
         found[each.row.name] = Dependency(
-            each.row.depends_on, each.verdict == Verdict.DOWN or unseen, each.verdict == Verdict.UP
+            each.row.depends_on, tells and each.verdict == Verdict.DOWN, each.verdict == Verdict.UP
         )
     return found
 
@@ -165,10 +165,24 @@ def _dependencies(check: str | None, dependencies: Mapping[str, Dependency]) -> 
         if name in seen or each is None:
             continue
         seen.add(name)
-        if each.gone:
+        if each.gone and not _leads_to(name, check, dependencies):
             yield Mute(MuteKind.DEPENDS_ON, name)
         elif not each.up:
             waiting += each.depends_on
+
+
+def _leads_to(name: str, check: str | None, dependencies: Mapping[str, Dependency]) -> bool:
+    """Whether a check depends on `check`, over however many others."""
+    seen, waiting = set[str](), [name]
+    while waiting:
+        each = dependencies.get(waiting.pop())
+        for other in each.depends_on if each else ():
+            if other == check:
+                return True
+            if other not in seen:
+                seen.add(other)
+                waiting.append(other)
+    return False
 
 
 def _by(

@@ -14,6 +14,7 @@ from demesh.view.names import shown_names
 # What Alertmanager accepts; others may write anything into their plans.
 _LABEL_NAME = re.compile(r"[a-zA-Z_][a-zA-Z0-9_]*")
 _NAMED_MAX = 30
+_SEVERITIES = ("critical", "warning", "info", "none")
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,3 +94,8 @@ def lasted(ms: int) -> str:
         if seconds >= 2 * unit_seconds:
             return f"{seconds // unit_seconds} {unit}"
     return f"{seconds} s"
+
+
+def rank(severity: str) -> int:
+    """How severe: 0 is worst; so is what nobody knows."""
+    return _SEVERITIES.index(severity) if severity in _SEVERITIES else 0

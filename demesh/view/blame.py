@@ -2,14 +2,14 @@
 
 A vantage is *broken*, and its votes do not count, while
 
-    it errs       the newest results of most of its checks, and of three at least, are errors of its own: no route, no resolver,
-                  no right to run what it is to run
-    it is late    most of its checks, and three at least, ran so late that the node must be overloaded it is alone   most of its
-    checks that others run too fail, and most of the others pass them; in three independent networks at with it       least. So
-    it is for all its checks, or for those of one kind: HTTP over IPv6, say. What fails in one network only
-                  may well be that network's fault.
+    it errs       the newest results of most of its checks, three at least, are errors of its own: no route, no resolver, no
+                  right to run what it is to run; or all that it has to say of any check are errors
+    it is late    most of its checks, and three at least, ran so late that the node must be overloaded
+    it is alone   most of its checks that others run too fail, in three independent networks at least, and most of the others
+                  have seen them pass since: for all its checks, or for those of one kind, HTTP over IPv6, say
 
-What is broken for one kind goes on to count for the others. A vantage that fails alone where no others look is not judged here
+What fails in one network only may well be that network's fault. What is broken for one kind goes on to count for the others. What
+enough vantages see fail is down, and nobody is blamed for it. A vantage that fails alone where no others look is not judged here
 (`demesh.alerts.grouping`). Guaranteed: what is said depends on the votes alone, in no order; a vantage that no other contradicts
 is not blamed. Not guaranteed: with two vantages, that it is not the other one that is wrong. One that passes has seen an answer.
 """
@@ -20,17 +20,23 @@ from dataclasses import dataclass
 from demesh import limits
 from demesh.log.plan import PlanRow
 from demesh.view.networks import family_of, network_of
+from demesh.view.verdict import Verdict, tally
 from demesh.view.vote import Vote
 
 
 @dataclass(frozen=True, slots=True)
 class Said:
-    """What one vantage says of one check now. `error` is what kept it from running it the last time, if anything did."""
+    """What one vantage says of one check now. `error` is what kept it from running it the last time, if anything did.
+
+    `failing_since_ms` began the run that led to its vote to fail, `told_ms` is when it saw the target last (monotonic).
+    """
 
     vantage: bytes
     vote: Vote
     error: str = ""
     late: bool = False
+    failing_since_ms: int | None = None
+    told_ms: int | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +48,8 @@ class Asked:
     said: tuple[Said, ...]
     calm: bool
     """Whether all that was said is that it passes, or nothing: then nobody is to blame for anything."""
+    down: bool = False
+    """Whether enough of them see it fail."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +74,8 @@ def asked(row: PlanRow, said: Sequence[Said], addresses: Iterable[str | None]) -
     """`addresses` are those at which the vantages found the target."""
     address = next(filter(None, addresses), None)
     calm = not any(each.error or each.late or each.vote == Vote.FAIL for each in said)
-    return Asked(kind_of(row, address), network_of(address), tuple(said), calm)
+    down = not calm and tally([each.vote for each in said], row.quorum).verdict == Verdict.DOWN
+    return Asked(kind_of(row, address), network_of(address), tuple(said), calm, down)
 
 
 def broken(checks: Collection[Asked]) -> dict[bytes, Broken]:
@@ -85,7 +94,7 @@ def _unable(checks: Iterable[Asked]) -> Iterable[tuple[bytes, Broken]]:
                 by_vantage.setdefault(said.vantage, []).append(said)
     for vantage, said in by_vantage.items():
         errors = [each.error for each in said if each.error]
-        if _most(len(errors), len(said)):
+        if _most(len(errors), len(said)) or all(each.error and each.vote == Vote.UNSEEN for each in said):
             common = max(sorted(set(errors)), key=errors.count)
             yield vantage, Broken(f"{len(errors)} of its {len(said)} checks cannot be run there: {common}")
         elif _most(late := sum(each.late for each in said), len(said)):
@@ -95,7 +104,7 @@ def _unable(checks: Iterable[Asked]) -> Iterable[tuple[bytes, Broken]]:
 def _contradicted(checks: Collection[Asked]) -> Iterable[tuple[bytes, Broken]]:
     against: dict[bytes, list[Asked]] = {}
     for each in checks:
-        for vantage in _alone_with(each.said):
+        for vantage in () if each.down else _alone_with(each.said):
             against.setdefault(vantage, []).append(each)
     for vantage, failed in against.items():
         if len({each.network for each in failed} - {None}) < limits.INDEPENDENT_NETWORKS_MIN:
@@ -118,10 +127,16 @@ def _is_guilty(failed: Sequence[Asked], compared: Sequence[Asked]) -> bool:
 
 
 def _alone_with(said: Sequence[Said]) -> list[bytes]:
-    """Who fails while most of the others that have seen the target pass."""
-    passes = sum(each.vote == Vote.PASS for each in said)
-    fails = sum(each.vote == Vote.FAIL for each in said)
-    return [each.vantage for each in said if each.vote == Vote.FAIL] if fails and passes > fails - 1 else []
+    """Who fails while more of the others have seen the target pass since."""
+    failing = [each for each in said if each.vote == Vote.FAIL]
+    passing = [each for each in said if each.vote == Vote.PASS]
+    return [each.vantage for each in failing if _since(each, passing) >= max(1, len(failing) + (len(failing) > 1))]
+
+
+def _since(failing: Said, passing: Iterable[Said]) -> int:
+    """How many passed after `failing` had begun to fail, as far as that is known."""
+    since_ms = failing.failing_since_ms
+    return sum(since_ms is None or each.told_ms is None or each.told_ms > since_ms for each in passing)
 
 
 def _is_compared(said: Sequence[Said], vantage: bytes) -> bool:

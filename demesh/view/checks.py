@@ -32,7 +32,8 @@ class Vantage:
     """One member's part in a check: its own row of it, its vote now, and the machine behind that.
 
     `excluded` says why its vote does not count; empty if it does. `failing_since_ms` (monotonic) began the run that led to its
-    vote to fail. `told`: its newest result is fresh. `stalled`: it is there and runs the check, and no result comes.
+    vote to fail; `told_ms` is when it saw the target last. `told`: its newest result is fresh. `stalled`: it is there and runs
+    the check, and no result comes.
     """
 
     member: Member
@@ -43,6 +44,7 @@ class Vantage:
     excluded: str = ""
     broken: bool = False
     failing_since_ms: int | None = None
+    told_ms: int | None = None
     told: bool = False
     stalled: bool = False
 
@@ -73,6 +75,19 @@ class CheckView:
             return Verdict.PAUSED
         said = self.tally.verdict
         return Verdict.FLAPPING if self.flapping and said != Verdict.DOWN else said
+
+    @property
+    def recovered(self) -> bool:
+        """Whether it is proven not to be down: passes, and not enough others that might see it fail. Who has seen it fail, and
+        cannot tell of it any more though it is there, still might.
+        """
+        mute = sum(
+            each.state.vote == Vote.FAIL and each.vote != Vote.PASS
+            for each in self.vantages
+            if each.excluded and each.presence in HERE
+        )
+        counted = self.tally
+        return counted.passes > 0 and counted.fails + counted.unseen + mute < counted.quorum
 
     @property
     def flapping(self) -> bool:
@@ -201,8 +216,8 @@ class Checks:
 
     def _count(self, definitions: _Holders, now_ms: int) -> _Votes:
         def weight(item: tuple[bytes, Sequence[tuple[Member, PlanRow]]]) -> tuple[int, bytes]:
-            alive = (self._standings[member.public_key].presence == Presence.ALIVE for member, _ in item[1])
-            return sum(alive), item[0]
+            here = (self._standings[member.public_key].presence in HERE for member, _ in item[1])
+            return sum(here), item[0]
 
         _, holders = max(definitions.items(), key=weight)
         vantages: list[Vantage] = []
@@ -212,10 +227,9 @@ class Checks:
                 vantage, holds_until_ms = _vantage(member, row, self._standings[member.public_key], now_ms)
                 vantages.append(vantage)
                 until_ms = min(until_ms, holds_until_ms)
-        row = holders[0][1]
-        said = [
-            Said(each.member.public_key, each.vote, each.error, _is_late(each)) for each in vantages if each.assigned
-        ]
+        here = [row for member, row in holders if self._standings[member.public_key].presence in HERE]
+        row = _agreed(here or [row for _, row in holders])
+        said = [_said(each) for each in vantages if each.excluded in ("", CANNOT_RUN)]
         return _Votes(
             row, tuple(vantages), asked(row, said, (each.state.address for each in vantages)), now_ms, until_ms
         )
@@ -257,6 +271,7 @@ def _vantage(member: Member, row: PlanRow, standing: Standing, now_ms: int) -> t
         state=state,
         excluded=excluded,
         failing_since_ms=failing_since_ms,
+        told_ms=None if counts_until_ms == _NEVER_MS else counts_until_ms - fresh_ms(row.interval_ms),
         told=told,
         stalled=here and now_ms > expected_ms,
     )
@@ -267,6 +282,27 @@ def _vantage(member: Member, row: PlanRow, standing: Standing, now_ms: int) -> t
 def _as_broken(vantage: Vantage, reasons: Mapping[bytes, Broken], kind: str) -> Vantage:
     why = concerned(reasons, vantage.member.public_key, kind)
     return replace(vantage, excluded=why, broken=True) if why and not vantage.excluded else vantage
+
+
+def _agreed(rows: Sequence[PlanRow]) -> PlanRow:
+    """Of rows of one definition, which differ in what is made of the votes: the one that most agree with."""
+
+    def rest(row: PlanRow) -> tuple[object, ...]:
+        return (row.quorum, row.severity, row.notify, row.labels, row.depends_on, row.runbook, row.anchor, row.paused)
+
+    said = [rest(row) for row in rows]
+    return max(enumerate(rows), key=lambda each: (said.count(said[each[0]]), -each[0]))[1]
+
+
+def _said(vantage: Vantage) -> Said:
+    return Said(
+        vantage=vantage.member.public_key,
+        vote=vantage.vote,
+        error=vantage.error,
+        late=_is_late(vantage),
+        failing_since_ms=vantage.failing_since_ms,
+        told_ms=vantage.told_ms,
+    )
 
 
 def _is_late(vantage: Vantage) -> bool:

@@ -226,7 +226,7 @@ class View:
         """Look at the others anew: who vanished, and whether it is this node that is cut off. Let the logs of silent members
         prove anew that they are live before they count again, and count their silence, unless nobody could be heard.
         """
-        self.seeing.look(self.members(), self._own_key, self.presence, now_ms)
+        self.seeing.look(self.members(), self._own_key, self.presence, self._listening_since_ms, now_ms)
         passed_ms, self._ticked_ms = max(0, min(now_ms - self._ticked_ms, _TICK_MS_MAX)) if listening else 0, now_ms
         for member in self._members.values():
             if self.presence(member, now_ms) != Presence.SILENT:

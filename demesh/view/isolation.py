@@ -8,9 +8,9 @@
     half or fewer           none ran             as many pass as fail, or more            not cut off
     half or fewer           none ran             too little to tell                       as before; undecided for a while
 
-Only what ran since the others vanished tells anything, and of that only what lies in a network beyond this machine. A node that
-is cut off does not vote and accuses nobody; that it is cut off is one incident. With few targets and no anchor it stays
-undecided, and then speaks: a false page is better than none.
+Only what ran since the others vanished tells anything, and of that only what lies beyond this machine and, but for anchors,
+beyond the local network. A node that is cut off does not vote and accuses nobody; that it is cut off is one incident. With few
+targets and no anchor it stays undecided, and then speaks: a false page is better than none.
 """
 
 from collections.abc import Iterable
@@ -19,14 +19,20 @@ from dataclasses import dataclass
 from demesh import limits
 from demesh.view.presence import HERE, Presence
 
+CUT_OFF = "this node is cut off: "
+"""How the detail of a result begins that would blame a target, if this node were not cut off."""
+
 
 @dataclass(frozen=True, slots=True)
 class Ran:
-    """The newest result of one of this node's checks, made since the others vanished."""
+    """The newest result of one of this node's checks, made since the others vanished; what was an error since this node is cut
+    off is none that passed. `near`: in a network that is not routed beyond.
+    """
 
     passed: bool
     network: str
     anchor: bool = False
+    near: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,6 +88,7 @@ class Isolation:
             self._since_ms = now_ms
         found = _judge(list(ran))
         self.cut_off = self.cut_off if found is None else found
+        self._restored = self._restored and found is not False
         self.undecided = found is None and not self.cut_off and now_ms - self._since_ms < limits.UNDECIDED_MS_MAX
 
 
@@ -90,6 +97,7 @@ def _judge(ran: list[Ran]) -> bool | None:
     anchors = [each for each in ran if each.anchor]
     if anchors:
         return not any(each.passed for each in anchors)
+    ran = [each for each in ran if not each.near]
     failed = [each for each in ran if not each.passed]
     if ran and 2 * len(failed) <= len(ran):
         return False

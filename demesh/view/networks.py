@@ -8,6 +8,12 @@ from functools import lru_cache
 from ipaddress import ip_address, ip_network
 
 _REMEMBERED = 4_096
+_NEAR = tuple(
+    map(
+        ip_network,
+        ("10.0.0.0/8", "100.64.0.0/10", "169.254.0.0/16", "172.16.0.0/12", "192.168.0.0/16", "fc00::/7", "fe80::/10"),
+    )
+)
 
 
 @lru_cache(_REMEMBERED)
@@ -25,3 +31,13 @@ def network_of(address: str | None) -> str | None:
 def family_of(address: str | None) -> int | None:
     """4 or 6; None without an address."""
     return None if not address else 6 if ":" in address else 4
+
+
+@lru_cache(_REMEMBERED)
+def is_near(address: str | None) -> bool:
+    """Whether an address is of a local network: that it answers says nothing of the way beyond."""
+    try:
+        found = ip_address(address.partition("%")[0]) if address else None
+    except ValueError:
+        return False
+    return found is not None and any(found in each for each in _NEAR)

@@ -44,7 +44,8 @@ def presence(sign: LastSign, now_ms: int, patience: float = 1) -> Presence:
     """The presence at `now_ms` of a member whose last sign of life was `sign`."""
     quiet_ms = now_ms - sign.at_ms
     if sign.back_by_ms is not None:
-        return Presence.AWAY if quiet_ms <= sign.back_by_ms else Presence.SILENT
+        away_ms = max(sign.back_by_ms, _ROAMING_AWAY_MS) if sign.roaming else sign.back_by_ms
+        return Presence.AWAY if quiet_ms <= away_ms else Presence.SILENT
     promised_ms = round(sign.next_ms * patience)
     if quiet_ms <= promised_ms:
         return Presence.ALIVE

@@ -8,9 +8,9 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 from demesh.outcome import Outcome
 from demesh.view.clocks import deviations_ms
-from demesh.view.isolation import Isolation, Ran, Seen, vanished_ms
+from demesh.view.isolation import CUT_OFF, Isolation, Ran, Seen, vanished_ms
 from demesh.view.member import Member
-from demesh.view.networks import network_of
+from demesh.view.networks import is_near, network_of
 from demesh.view.presence import HERE, Presence
 from demesh.view.vanished import Gone, Vanished
 from demesh.view.vote import VoteState
@@ -30,6 +30,7 @@ class Seeing:
         members: Sequence[Member],
         own_key: bytes,
         presence: Callable[[Member, int], Presence],
+        listening_since_ms: int,
         now_ms: int,
     ) -> None:
         presences = {each.public_key: presence(each, now_ms) for each in members}
@@ -44,13 +45,10 @@ class Seeing:
             Seen(presences[each.public_key], each.sign.at_ms, each.alive_since_ms) for each in others
         )
         own = next((each for each in members if each.public_key == own_key), None)
-        heard = 1 + sum(each.heard for each in others)
-        self.isolation.look(
-            since_ms,
-            _ran(own, since_ms) if own and since_ms is not None else (),
-            now_ms,
-            sees_most=2 * heard > len(members),
-        )
+        expected = [each for each in others if presences[each.public_key] != Presence.AWAY]
+        sees_most = sum(each.heard for each in expected) >= (len(expected) + 1) // 2
+        from_ms = listening_since_ms if since_ms is None else since_ms
+        self.isolation.look(since_ms, _ran(own, from_ms) if own else (), now_ms, sees_most=sees_most)
         offsets = {
             each.public_key: ms
             for each in members
@@ -65,11 +63,13 @@ def _ran(own: Member, since_ms: int) -> Iterator[Ran]:
     for row in log.plan.rows if log.plan else ():
         state = log.votes.get((row.name, row.definition), _NOTHING)
         network, last = network_of(state.address), state.last
-        if not row.runs or network is None or last is None or last.result.outcome == Outcome.ERROR:
+        if not row.runs or network is None or last is None:
+            continue
+        if last.result.outcome == Outcome.ERROR and not last.result.detail.startswith(CUT_OFF):
             continue
         at_ms = log.clock.local_ms(last.boot8, last.result.up_ms)
         if at_ms is not None and at_ms >= since_ms:
-            yield Ran(not last.result.outcome.blames_target, network, row.anchor)
+            yield Ran(last.result.outcome == Outcome.PASS, network, row.anchor, is_near(state.address))
 
 
 def _offset_ms(member: Member) -> int | None:

@@ -1,6 +1,6 @@
 """Which members vanished together, and are one incident, and which one by one. Pure; times are monotonic milliseconds.
 
-    silent, and another silent one was heard last at about the same time     together, until each is heard again or leaves
+    silent, and another silent one was heard last at about the same time     together, until no other of them is gone
     silent, and another one that is suspect was heard last at that time      waits, until that one is silent or heard
     silent otherwise                                                         alone, until it is heard again or leaves
 
@@ -10,6 +10,8 @@ moment of the interval in which they write. A wait ends with the other's suspici
 
 from collections.abc import Collection, Mapping
 from dataclasses import dataclass
+
+from demesh import limits
 
 
 @dataclass(frozen=True, slots=True)
@@ -49,8 +51,15 @@ class Vanished:
                 continue
             others = {other: found for other, found in gone.items() if other != key and each.with_(found)}
             with_it = [other for other, found in others.items() if not found.suspect and other not in self.alone]
-            if with_it:
+            if with_it and not self._is_old(now_ms):
                 for member in (key, *with_it):
                     self.together.setdefault(member, now_ms)
-            elif all(not found.suspect for found in others.values()):
+            elif with_it or all(not found.suspect for found in others.values()):
                 self.alone.add(key)
+        if len(self.together) == 1 and not self._restored.intersection(self.together):
+            self.alone.update(self.together)  # the others are back: this one is gone by itself
+            self.together = {}
+
+    def _is_old(self, now_ms: int) -> bool:
+        """Whether those that vanished together did so long ago: who vanishes now is told of by itself."""
+        return any(now_ms - since_ms > limits.PARTITION_VOTES_MS for since_ms in self.together.values())

@@ -157,7 +157,20 @@ def test_a_check_is_muted_by_what_it_depends_on_as_that_really_is(
     assert mute_of(_NAS, Decisions(), dependencies, WALL_MS) is None
 
 
-def test_a_check_is_gone_as_a_dependency_when_it_is_down_or_only_silent_nodes_see_it() -> None:
+@pytest.mark.parametrize("told", [{"notify": False}, {"severity": "info"}])
+def test_what_nobody_is_told_of_keeps_nothing_else_back(told: dict[str, object]) -> None:
+    view = new_view()
+    for member in three_vantages(view, row("router", **told)):
+        deliver(view, member, member.outcomes(1_000, FAIL, FAIL), 1_000)
+    assert dependencies_of(view.checks(2_000))["router"] == Dependency((), gone=False, up=False)
+
+
+def test_of_two_that_depend_on_each_other_both_are_told() -> None:
+    both = {"api": Dependency(("db",), gone=True, up=False), "db": Dependency(("api",), gone=True, up=False)}
+    assert mute_of(_DOWN, _decided(), both, WALL_MS) is None
+
+
+def test_a_check_is_gone_as_a_dependency_when_it_is_down() -> None:
     view = new_view()
     members = three_vantages(view, row("router"))
     for member in members:
@@ -166,7 +179,7 @@ def test_a_check_is_gone_as_a_dependency_when_it_is_down_or_only_silent_nodes_se
     for member in members:
         deliver(view, member, member.outcomes(3_000, FAIL, FAIL), 3_000)
     assert dependencies_of(view.checks(4_000))["router"] == Dependency((), gone=True, up=False)
-    assert dependencies_of(view.checks(400_000))["router"] == Dependency((), gone=True, up=False), "all are silent"
+    assert dependencies_of(view.checks(400_000))["router"] == Dependency((), gone=False, up=False), "nobody knows"
 
 
 def test_an_incident_is_muted_ever_since_only_without_a_break() -> None:
@@ -182,11 +195,12 @@ def test_an_incident_is_muted_ever_since_only_without_a_break() -> None:
 class _Desk:
     """One node's muting and outbox, over a view in which `ann` decides."""
 
-    def __init__(self, started_ms: int = WALL_MS - _HOUR_MS) -> None:
+    def __init__(self, *restored: Incident) -> None:
         self.view: View = new_view()
         self.ann = MemberLog("ann")
         deliver(self.view, self.ann, self.ann.start(0), 0)
-        self.outbox, self.muting, self._open = Outbox(), Muting(started_ms), dict[str, Incident]()
+        self.outbox, self.muting, self._open = Outbox(), Muting(), dict[str, Incident]()
+        self.muting.restore(restored)
 
     def say(self, event: Event) -> tuple[bytes, int]:
         entry = self.ann.entry(Kind.EVENT, event.payload(), 0)
@@ -248,11 +262,13 @@ def test_what_is_acknowledged_goes_on_being_sent_and_is_over_with_its_incident()
 
 
 def test_after_a_restart_what_was_told_before_it_was_silenced_is_not_taken_for_resolved() -> None:
-    told, untold = _Desk(started_ms=WALL_MS + _HOUR_MS // 2), _Desk(started_ms=WALL_MS + _HOUR_MS // 2)
+    told, untold, new = _Desk(_DOWN), _Desk(_DOWN), _Desk()
     told.say(silence_event(_silence(from_ms=10 * _MINUTE_MS)))
     untold.say(silence_event(_silence(from_ms=-1)))
     at_ms = _HOUR_MS - _MINUTE_MS
     assert told.look(at_ms, Opened(_DOWN)) == ["api"]
     assert untold.look(at_ms, Opened(_DOWN)) == []
+    new.say(silence_event(_silence(from_ms=10 * _MINUTE_MS)))
+    assert new.look(at_ms, Opened(_DOWN)) == [], "whatever date others gave it: it is open since now"
     assert told.look(at_ms + 1, Closed(_DOWN, WALL_MS)) == ["-api"]
     assert told.look(at_ms + 2, Opened(replace(_DOWN, onset_ms=WALL_MS + at_ms))) == []

@@ -72,6 +72,20 @@ def test_who_cannot_run_most_of_its_checks_is_broken_without_anybody_else() -> N
     found = broken(_checks(3, {_A: error}) + _checks(2, {_A: P}))
     assert found[_A].why == "3 of its 5 checks cannot be run there: no route"
     assert broken(_checks(2, {_A: error})) == {}, "two checks may well be two mistakes"
+    never = Said(_A, U, error="no right to ping")
+    assert broken(_checks(1, {_A: never}))[_A].why == "1 of its 1 checks cannot be run there: no right to ping"
+    assert broken(_checks(1, {_A: never}) + _checks(1, {_A: P}, 1)) == {}
+
+
+def test_what_passed_before_it_failed_elsewhere_contradicts_nobody() -> None:
+    failing = Said(_A, F, failing_since_ms=1_000)
+    assert broken(_checks(3, {_A: failing, _B: Said(_B, P, told_ms=999)})) == {}
+    assert broken(_checks(3, {_A: failing, _B: Said(_B, P, told_ms=1_001)})).keys() == {_A}
+
+
+def test_what_enough_vantages_see_fail_is_nobodys_fault() -> None:
+    assert broken(_checks(4, {_A: F, _B: P, _C: P}, quorum=1)) == {}
+    assert broken(_checks(4, {_A: F, _B: F, _C: P, b"d": P})) == {}, "as many pass as fail"
 
 
 def test_who_is_overloaded_is_broken() -> None:

@@ -180,6 +180,7 @@ def test_who_can_only_tell_of_errors_is_no_vantage_once_its_vote_is_stale() -> N
     assert "a" not in votes_of(view, 50_001)
     (vantage,) = (each for each in check_of(view, 50_001).vantages if each.member.public_key == a.key)
     assert (vantage.vote, vantage.excluded) == ("unseen", "unable to run this check")
+    assert view.broken.keys() == {a.key}, "it is told of: it watches nothing"
 
 
 def test_the_results_of_another_boot_are_stale() -> None:

@@ -3,6 +3,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demesh import limits
 from demesh.view.vanished import Gone, Vanished
 
 _A, _B, _C = b"a", b"b", b"c"
@@ -41,13 +42,21 @@ def test_a_suspicion_that_ends_well_leaves_the_other_alone() -> None:
     assert vanished.alone == {_A}
 
 
-def test_the_last_of_those_that_vanished_together_still_belongs_to_that() -> None:
+def test_the_last_of_those_that_vanished_together_is_gone_by_itself() -> None:
+    vanished = Vanished()
+    vanished.look({_A: _gone(0), _B: _gone(0), _C: _gone(0)}, (), 35_000)
+    vanished.look({_B: _gone(0), _C: _gone(0)}, (), 60_000)
+    assert (vanished.alone, vanished.together.keys()) == (set(), {_B, _C})
+    vanished.look({_B: _gone(0)}, (), 70_000)
+    assert (vanished.alone, vanished.together) == ({_B}, {})
+
+
+def test_who_vanishes_while_others_are_long_gone_is_told_of_by_itself() -> None:
     vanished = Vanished()
     vanished.look({_A: _gone(0), _B: _gone(0)}, (), 35_000)
-    vanished.look({_B: _gone(0)}, (), 60_000)
-    assert (vanished.alone, vanished.together) == (set(), {_B: 35_000})
-    vanished.look({}, (), 70_000)
-    assert vanished.together == {}
+    later_ms = 36_000 + limits.PARTITION_VOTES_MS
+    vanished.look({_A: _gone(0), _B: _gone(0), _C: _gone(later_ms), b"d": _gone(later_ms)}, (), later_ms + 35_000)
+    assert (vanished.alone, vanished.together.keys()) == ({_C, b"d"}, {_A, _B})
 
 
 def test_who_was_told_of_alone_stays_so_when_another_follows() -> None:
