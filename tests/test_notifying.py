@@ -279,3 +279,24 @@ async def test_a_node_that_can_tell_nobody_says_so_at_its_start(
     async with running(ann):
         await trio.sleep(10)
     assert caplog.text.count("Nobody will be told when something fails") == 1
+
+
+async def test_a_node_whose_network_is_gone_tells_what_it_sees(autojump_clock: MockClock, mesh: Mesh) -> None:
+    members = _mesh_of(mesh)
+    for member in members:
+        assert isinstance(member.configured, Settings)
+        checks = tuple(replace(check, quorum=1) for check in member.configured.checks)
+        member.configured = replace(member.configured, checks=checks)
+    async with running(*members, seconds=2_000):
+        mesh.connect(*members)
+        await trio.sleep(_HOLD_SECONDS + 5)
+        alone, *others = members
+        network = mesh.swarm.networks[alone.key]
+        network.cannot_start = "the port is taken"
+        network.die()
+        await trio.sleep(30)
+        _say(members, Outcome.FAIL)
+        for other in others:
+            other.sink_answers = lambda: False
+        await trio.sleep(200)
+        assert _told([alone]) == ["firing"]

@@ -71,12 +71,12 @@ def fresh_ms(interval_ms: int) -> int:
 def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after: int, recover_after: int) -> VoteState:
     """The state after one more result."""
     result = seen.result
-    if state.counted is not None and _is_gap(state.counted, seen, interval_ms):
-        state = VoteState(certificate_expires_s=state.certificate_expires_s, address=state.address)
     certificate_expires_s = result.certificate_expires_s or state.certificate_expires_s
     address = result.address or state.address
     if result.outcome == Outcome.ERROR:
         return replace(state, last=seen, certificate_expires_s=certificate_expires_s, address=address)
+    if state.counted is not None and _is_gap(state.counted, seen, interval_ms):
+        state = VoteState()
     blames = result.outcome.blames_target
     if state.run_length and blames == state.run_blames:
         length, start = state.run_length + 1, state.run_start
