@@ -68,6 +68,12 @@ class CheckView:
     tally: Tally
     definitions: int = 1
     """How many there are of this name."""
+    flapping: bool = False
+    """Whether as many vantages see it go back and forth as would have to see it fail."""
+    recovered: bool = False
+    """Whether it is proven not to be down: it passes, and not enough others might see it fail. Who has seen it fail, and cannot
+    tell of it any more though it is there, still might.
+    """
 
     @property
     def verdict(self) -> Verdict:
@@ -75,24 +81,6 @@ class CheckView:
             return Verdict.PAUSED
         said = self.tally.verdict
         return Verdict.FLAPPING if self.flapping and said != Verdict.DOWN else said
-
-    @property
-    def recovered(self) -> bool:
-        """Whether it is proven not to be down: passes, and not enough others that might see it fail. Who has seen it fail, and
-        cannot tell of it any more though it is there, still might.
-        """
-        mute = sum(
-            each.state.vote == Vote.FAIL and each.vote != Vote.PASS
-            for each in self.vantages
-            if each.excluded and each.presence in HERE
-        )
-        counted = self.tally
-        return counted.passes > 0 and counted.fails + counted.unseen + mute < counted.quorum
-
-    @property
-    def flapping(self) -> bool:
-        """Whether as many vantages see it go back and forth as would have to see it fail."""
-        return sum(each.state.flapping for each in self._counted(None)) >= self.tally.quorum
 
     @property
     def since_ms(self) -> int | None:
@@ -242,10 +230,28 @@ class Checks:
         vantages = votes.vantages
         if self.broken:
             vantages = tuple(_as_broken(each, self.broken, votes.asked.kind) for each in vantages)
-        counted = [each.vote for each in vantages if each.assigned]
         held.reasons = self.broken
-        held.check = CheckView(votes.row, vantages, tally(counted, votes.row.quorum), len(held.definitions))
+        held.check = _judged(votes.row, vantages, len(held.definitions))
         return held.check
+
+
+def _judged(row: PlanRow, vantages: tuple[Vantage, ...], definitions: int) -> CheckView:
+    """What the votes of these vantages come to."""
+    counted = [each for each in vantages if not each.excluded]
+    found = tally([each.vote for each in counted], row.quorum)
+    mute = sum(
+        each.state.vote == Vote.FAIL and each.vote != Vote.PASS
+        for each in vantages
+        if each.excluded and each.presence in HERE
+    )
+    return CheckView(
+        row,
+        vantages,
+        found,
+        definitions,
+        flapping=sum(each.state.flapping for each in counted) >= found.quorum,
+        recovered=found.proves_not_down and found.fails + found.unseen + mute < found.quorum,
+    )
 
 
 def _vantage(member: Member, row: PlanRow, standing: Standing, now_ms: int) -> tuple[Vantage, int]:
