@@ -60,6 +60,7 @@ async def test_a_network_that_dies_is_back_within_seconds_and_knows_its_peers(
         await _together(ann, ben)
         assert ann.node.status()["network"] == {
             "running": True,
+            "cut_off": False,
             "down_since": None,
             "rebuilds": 0,
             "failed_at": None,

@@ -23,6 +23,7 @@ from demesh.edges import Edges
 from demesh.errors import ConfigError, DemeshError
 from demesh.home import Home, MarkerFile
 from demesh.interfaces import OwnAddress
+from demesh.lateness import Lateness
 from demesh.log.entry import Entry
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Carried, Store
@@ -422,6 +423,7 @@ class Machine:
             rng=rng,
             load_settings=load_settings,
             epoch_nonce=partial(rng.randbytes, 8),
+            late_ms=Lateness(self.clock).p99_ms,
             own_addresses=lambda: [OwnAddress(self.address, "10.0.0.0/8", "net")],
         )
 
