@@ -109,7 +109,8 @@ class Incidents:
                 self._unjudged_ms.pop(key, None)
                 if known is not None:
                     onset_ms = min(known.onset_ms, each.wrong.onset_ms)
-                    self._open[key] = replace(each.wrong, subject=known.subject, onset_ms=onset_ms, labels=known.labels)
+                    subject = each.wrong.subject if each.wrong.about else known.subject
+                    self._open[key] = replace(each.wrong, subject=subject, onset_ms=onset_ms, labels=known.labels)
                     continue
                 since_ms = pending_ms.get(key, now_ms)
                 if now_ms - since_ms < each.sure_after_ms:
