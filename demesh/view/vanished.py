@@ -4,8 +4,9 @@
     silent, and another one that is suspect was heard last at that time      waits, until that one is silent or heard
     silent otherwise                                                         alone, until it is heard again or leaves
 
-About the same time is within half of what the two had promised: members that are cut off at one moment were heard last at some
-moment of the interval in which they write. A wait ends with the other's suspicion, some seconds later.
+About the same time is within what the two had promised: members that are cut off at one moment were heard last at some moment
+of the interval in which they write, and one entry of theirs may have been lost. By the time that one is silent, the others are
+at least suspect, so a wait ends with their suspicion, some seconds later.
 """
 
 from collections.abc import Collection, Mapping
@@ -23,7 +24,7 @@ class Gone:
     suspect: bool = False
 
     def with_(self, other: "Gone") -> bool:
-        return 2 * abs(self.heard_ms - other.heard_ms) <= max(self.next_ms, other.next_ms)
+        return abs(self.heard_ms - other.heard_ms) <= max(self.next_ms, other.next_ms)
 
 
 class Vanished:
