@@ -56,7 +56,7 @@ def _read(fields: Fields) -> Incident:
 
 
 def _flat(pairs: Labels) -> Value:
-    return [text for pair in pairs for text in pair]
+    return [text[: limits.NOTE_TEXT_CHARS_MAX] for pair in pairs for text in pair]
 
 
 def _pairs(texts: tuple[str, ...]) -> Labels:

@@ -32,6 +32,11 @@ def test_what_is_kept_comes_back_as_it_was(incidents: list[Incident]) -> None:
     assert decode_incidents(encode_incidents(incidents)) == incidents
 
 
+def test_a_text_without_end_loses_no_incident() -> None:
+    long = Incident("X", "k", "s", 0, (), (("description", "x" * 2 * limits.NOTE_TEXT_CHARS_MAX),))
+    assert [each.key for each in decode_incidents(encode_incidents([long]))] == ["k"]
+
+
 @given(st.binary(max_size=64))
 def test_a_damaged_note_is_as_good_as_none(data: bytes) -> None:
     assert isinstance(decode_incidents(data), list)
