@@ -36,9 +36,9 @@ class Seeing:
         presences = {each.public_key: presence(each, now_ms) for each in members}
         others = [each for each in members if each.public_key != own_key]
         gone = {
-            each.public_key: Gone(each.sign.at_ms, each.sign.next_ms, presences[each.public_key] == Presence.SUSPECT)
+            each.public_key: Gone(each.sign.at_ms, each.sign.next_ms, presences[each.public_key] != Presence.SILENT)
             for each in others
-            if presences[each.public_key] in (Presence.SILENT, Presence.SUSPECT)
+            if presences[each.public_key] == Presence.SILENT or presences[each.public_key] in HERE
         }
         self.vanished.look(gone, [each.public_key for each in others if not each.heard], now_ms)
         since_ms = vanished_ms(

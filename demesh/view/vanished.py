@@ -1,12 +1,12 @@
 """Which members vanished together, and are one incident, and which one by one. Pure; times are monotonic milliseconds.
 
     silent, and another silent one was heard last at about the same time     together, until no other of them is gone
-    silent, and another one that is suspect was heard last at that time      waits, until that one is silent or heard
+    silent, and another one that is not yet was heard last at that time      waits, until that one is silent or heard
     silent otherwise                                                         alone, until it is heard again or leaves
 
-About the same time is within what the two had promised: members that are cut off at one moment were heard last at some moment
-of the interval in which they write, and one entry of theirs may have been lost. By the time that one is silent, the others are
-at least suspect, so a wait ends with their suspicion, some seconds later.
+About the same time is within what the two had promised: members that are cut off at one moment were heard last at some
+moment of the interval in which they write, and one entry of theirs may have been lost. Who is well was heard long after
+one that is silent by now, or will be in a moment, which ends the wait.
 """
 
 from collections.abc import Collection, Mapping
@@ -17,7 +17,7 @@ from demesh import limits
 
 @dataclass(frozen=True, slots=True)
 class Gone:
-    """When a member that is silent, or suspect, was heard last, and what it had promised then."""
+    """When a member was heard last, and what it had promised then. `suspect`: it is not silent, or not yet."""
 
     heard_ms: int
     next_ms: int
@@ -41,7 +41,7 @@ class Vanished:
         self._restored.update(together, alone)
 
     def look(self, gone: Mapping[bytes, Gone], unheard: Collection[bytes], now_ms: int) -> None:
-        """`gone` are all who are silent or suspect now, `unheard` the members that were not heard since this node listens."""
+        """`gone` are all who are silent or might be soon, `unheard` the members that were not heard since we listen."""
         silent = {key: each for key, each in gone.items() if not each.suspect}
         self._restored.intersection_update(unheard)
         kept = silent.keys() | self._restored
