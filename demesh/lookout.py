@@ -21,6 +21,7 @@ from demesh.alerts.told import acknowledgement_told, mute_told
 from demesh.clock import Clock
 from demesh.metrics import ENTRIES_SKIPPED
 from demesh.view.fold import View
+from demesh.view.listening import Listening
 from demesh.view.names import names_of_everyone
 from demesh.view.presence import Presence, patience
 from demesh.view.report import iso
@@ -28,7 +29,6 @@ from demesh.view.report import iso
 log = logging.getLogger(__name__)
 _LOOK_SECONDS = 1
 _PAUSE_FACTOR = 9
-_STALL_MS = 5_000
 
 
 class Lookout:
@@ -116,28 +116,19 @@ class Lookout:
         """Look and tell, until cancelled. Raises StoreError."""
         async with trio.open_nursery() as self._nursery:
             self.set_sinks(self._urls, self._conclusions.labels, watchdog=self._watchdog)
-            looked_ms = heard_ms = self._clock.monotonic_ms()
-            slept_ms = self._slept_ms()
-            deaf = False
+            listening = Listening(self._clock.monotonic_ms(), self._slept_ms())
             while True:
                 with trio.move_on_after(_LOOK_SECONDS):
                     await self._changed.wait()
                 self._changed = trio.Event()
                 now_ms = self._clock.monotonic_ms()
-                missed_ms = now_ms - looked_ms + self._slept_ms() - slept_ms
-                if missed_ms > _STALL_MS:
-                    log.warning("This node did not run for %d s; it listens anew.", missed_ms // 1_000)
-                if missed_ms - (now_ms - looked_ms) > _STALL_MS or now_ms - heard_ms > _STALL_MS:
-                    self._view.listen_anew(now_ms, heard_ms)
-                    if not deaf:
-                        self._notifier.listen_anew(now_ms)
-                    deaf = not self._hears()
-                looked_ms, slept_ms = now_ms, self._slept_ms()
-                if self._hears():
-                    heard_ms = now_ms
-                    if deaf:
-                        self._notifier.listen_anew(now_ms)
-                    deaf = False
+                heard = listening.look(now_ms, self._slept_ms(), hears=self._hears())
+                if heard.missed_ms is not None:
+                    log.warning("This node did not run for %d s; it listens anew.", heard.missed_ms // 1_000)
+                if heard.anew_since_ms is not None:
+                    self._view.listen_anew(now_ms, heard.anew_since_ms)
+                if heard.waits:
+                    self._notifier.listen_anew(now_ms)
                 began = trio.current_time()
                 self._conclude(now_ms, self._clock.wall_ms())
                 if self._kept != (identity := self._conclusions.identity()):
