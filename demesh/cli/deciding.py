@@ -4,11 +4,14 @@ import getpass
 from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any, TypeVar
+from urllib.parse import quote
 
 import click
 
 from demesh import limits
 from demesh.cli.client import ask
+from demesh.cli.table import Cell, say_table, width
+from demesh.cli.terminal import printable
 from demesh.clock import SystemClock
 from demesh.config.duration import format_duration, parse_duration
 from demesh.errors import UsageError
@@ -45,6 +48,27 @@ def split_duration(words: Sequence[str], example: str) -> tuple[list[str], int]:
 def tell(path: str, data_dir: str | None, node_url: str | None, document: Any = None) -> dict[str, Any]:
     """What the node answers to a change."""
     return ask(path, data_dir, node_url, dict, method="POST", document=document)
+
+
+def show_list(
+    told: list[Any],
+    columns: tuple[str, ...],
+    cells: Callable[[dict[str, Any], datetime], list[Cell]],
+    nothing: str,
+    unbroken: tuple[str, ...],
+) -> None:
+    """Print what a node has told, a row each; `nothing` is said if there is none."""
+    if told:
+        at = now()
+        say_table(columns, [cells(each, at) for each in printable(told)], unbroken, width())
+    else:
+        click.echo(nothing, err=True)
+
+
+def end_decision(path: str, wanted: str, data_dir: str | None, node_url: str | None) -> None:
+    """End what is called `wanted` among those at `path`, and say so."""
+    tell(f"{path}/end?id={quote(wanted, safe='')}", data_dir, node_url)
+    click.echo(f"Ended {printable(wanted)}; what is still wrong is notified.")
 
 
 def now() -> datetime:

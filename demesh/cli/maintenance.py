@@ -1,20 +1,21 @@
 """`demesh maintenance start|list|end`."""
 
 import json
+from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from demesh.cli import options
 from demesh.cli.client import ask
-from demesh.cli.deciding import comment_and_by, left, now, said, split_duration, tell, who
-from demesh.cli.table import Cell, say_table, width
+from demesh.cli.deciding import comment_and_by, end_decision, left, said, show_list, split_duration, tell, who
+from demesh.cli.table import Cell
 from demesh.cli.terminal import printable
 from demesh.config.duration import format_duration
 from demesh.log.matcher import parse_matcher
 
 _ALL = "all"
+_PATH = "/api/v1/maintenance"
 
 
 @click.group()
@@ -55,7 +56,7 @@ def start(
     if not selectors:
         raise click.UsageError("What is maintained? Name a selector, such as node=nas, or all.")
     wish = {"matchers": texts, "duration_ms": duration_ms, "name": name, **said(comment, by)}
-    answer = tell("/api/v1/maintenance", data_dir, node_url, wish)
+    answer = tell(_PATH, data_dir, node_url, wish)
     if as_json:
         click.echo(json.dumps(answer))
         return
@@ -75,20 +76,12 @@ def list_(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
     Example:
       demesh maintenance list
     """
-    told = ask("/api/v1/maintenance", data_dir, node_url, list)
+    told = ask(_PATH, data_dir, node_url, list)
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
-    if not told:
-        click.echo("There is no maintenance.", err=True)
-        return
-    at = now()
-    say_table(
-        ("ID", "NAME", "NOW", "WHEN", "WHAT", "BY", "COMMENT"),
-        [_cells(each, left(each["ends_at"], at)) for each in printable(told)],
-        ("ID", "NOW"),
-        width(),
-    )
+    columns = ("ID", "NAME", "NOW", "WHEN", "WHAT", "BY", "COMMENT")
+    show_list(told, columns, _cells, "There is no maintenance.", unbroken=("ID", "NOW"))
 
 
 @maintenance.command()
@@ -106,11 +99,11 @@ def end(maintenance_id: str, node_url: str | None, data_dir: str | None) -> None
     Example:
       demesh maintenance end 2a849590-18
     """
-    tell(f"/api/v1/maintenance/end?id={quote(maintenance_id, safe='')}", data_dir, node_url)
-    click.echo(f"Ended {printable(maintenance_id)}; what is still wrong is notified.")
+    end_decision(_PATH, maintenance_id, data_dir, node_url)
 
 
-def _cells(each: dict[str, Any], ends_in: str) -> list[Cell]:
+def _cells(each: dict[str, Any], at: datetime) -> list[Cell]:
+    ends_in = left(each["ends_at"], at)
     what = [
         *each["matchers"],
         *(f"check={name}" for name in each["checks"]),

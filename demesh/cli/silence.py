@@ -1,18 +1,20 @@
 """`demesh silence add|list|end`."""
 
 import json
+from datetime import datetime
 from typing import Any
-from urllib.parse import quote
 
 import click
 
 from demesh.cli import options
 from demesh.cli.client import ask
-from demesh.cli.deciding import comment_and_by, left, now, said, split_duration, tell, who
-from demesh.cli.table import Cell, say_table, width
+from demesh.cli.deciding import comment_and_by, end_decision, left, said, show_list, split_duration, tell, who
+from demesh.cli.table import Cell
 from demesh.cli.terminal import printable
 from demesh.config.duration import format_duration
 from demesh.log.matcher import parse_matcher
+
+_PATH = "/api/v1/silences"
 
 
 @click.group()
@@ -44,9 +46,7 @@ def add(
     """
     matchers, duration_ms = split_duration(words, "demesh silence add check=api 2h")
     texts = [parse_matcher(each).text for each in matchers]
-    answer = tell(
-        "/api/v1/silences", data_dir, node_url, {"matchers": texts, "duration_ms": duration_ms, **said(comment, by)}
-    )
+    answer = tell(_PATH, data_dir, node_url, {"matchers": texts, "duration_ms": duration_ms, **said(comment, by)})
     if as_json:
         click.echo(json.dumps(answer))
         return
@@ -64,20 +64,12 @@ def list_(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
     Example:
       demesh silence list
     """
-    told = ask("/api/v1/silences", data_dir, node_url, list)
+    told = ask(_PATH, data_dir, node_url, list)
     if as_json:
         click.echo(json.dumps(told, indent=2))
         return
-    if not told:
-        click.echo("Nothing is silenced.", err=True)
-        return
-    at = now()
-    say_table(
-        ("ID", "ENDS IN", "WHAT", "BY", "COMMENT"),
-        [_cells(each, left(each["ends_at"], at)) for each in printable(told)],
-        ("ID", "ENDS IN"),
-        width(),
-    )
+    columns = ("ID", "ENDS IN", "WHAT", "BY", "COMMENT")
+    show_list(told, columns, _cells, "Nothing is silenced.", unbroken=("ID", "ENDS IN"))
 
 
 @silence.command()
@@ -93,9 +85,9 @@ def end(silence_id: str, node_url: str | None, data_dir: str | None) -> None:
     Example:
       demesh silence end 2a849590-17
     """
-    tell(f"/api/v1/silences/end?id={quote(silence_id, safe='')}", data_dir, node_url)
-    click.echo(f"Ended {printable(silence_id)}; what is still wrong is notified.")
+    end_decision(_PATH, silence_id, data_dir, node_url)
 
 
-def _cells(each: dict[str, Any], ends_in: str) -> list[Cell]:
-    return [(each["id"], ""), (ends_in, ""), (" ".join(each["matchers"]), ""), (who(each), ""), (each["comment"], "")]
+def _cells(each: dict[str, Any], at: datetime) -> list[Cell]:
+    ends_in, what = left(each["ends_at"], at), " ".join(each["matchers"])
+    return [(each["id"], ""), (ends_in, ""), (what, ""), (who(each), ""), (each["comment"], "")]
