@@ -18,11 +18,7 @@ import trio
 from nacl.signing import SigningKey
 
 from demesh import limits
-from demesh.alerts.conclusions import Conclusions
-from demesh.alerts.heartbeat import Heartbeat
-from demesh.alerts.kept import NOTE as INCIDENTS
-from demesh.alerts.notifier import Notifier
-from demesh.alerts.trial import SinkTrial
+from demesh.alerting import Alerting
 from demesh.asking import Answerer, Asker, Probers, Question
 from demesh.author import Assignment
 from demesh.checks.latest import LatestRuns
@@ -30,7 +26,6 @@ from demesh.checks.runner import Run, Runner
 from demesh.clock import Clock
 from demesh.config.asked import check_asked
 from demesh.config.load import Settings
-from demesh.deciding import Deciding
 from demesh.display import Display
 from demesh.duty import Duty
 from demesh.edges import Edges
@@ -49,7 +44,6 @@ from demesh.log.epoch import NewEpoch
 from demesh.log.plan import PlanRow, split_plan
 from demesh.log.state import LogState
 from demesh.log.taken import Gap
-from demesh.lookout import Lookout
 from demesh.membership import Membership
 from demesh.mesh.dialer import keep_dialling
 from demesh.mesh.gossip import bundles
@@ -162,44 +156,18 @@ class Node:
         self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, edges.probes)
         probers = Probers(edges.probes, edges.public_probes)
         self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, lambda: self.settings)
-        conclusions = Conclusions(self.view, self.key, self.mesh, edges.clock.wall_ms())
-        self._notifier = Notifier(
+        self._alerting = Alerting(
             self.view,
             self.key,
             mesh_id,
-            edges.clock,
-            edges.rng,
-            edges.notify,
-            lambda events: self._own_log.tell(*events),
-            lambda: self._logs_told()["complete"],
-            lambda incident: conclusions.muting.mute_of(incident) is not None,
-        )
-        self._lookout = Lookout(
-            self.view,
-            conclusions,
-            edges.clock,
-            edges.post,
-            self._syncer.pull_from_some,
-            self._notifier,
-            self._hears,
-            edges.late_ms,
-            self._keep_incidents,
-            edges.store.note(INCIDENTS),
-            lambda: self.deciding.own_name,
-        )
-        self.deciding = Deciding(
-            self.view,
-            self.mesh,
-            self.key,
-            edges.clock,
-            self._own_log.tell,
-            self._own_log.tell_news,
-            self._lookout,
+            edges,
+            self._own_log,
             lambda: self.settings,
+            self._syncer.pull_from_some,
+            self._hears,
+            lambda: self._logs_told()["complete"],
         )
-        self.view.heeds = self.deciding.heeds
-        self._heartbeat = Heartbeat(self.view, self.key, edges.clock, edges.fetch, lambda: self.settings.heartbeat_url)
-        self._set_sinks(settings)
+        self.deciding, self.sink_trial = self._alerting.deciding, self._alerting.trial
         self._housekeeper = Housekeeper(
             Retention(settings.raw_ms, settings.hour_ms, settings.size_max_bytes),
             edges.storage,
@@ -220,16 +188,16 @@ class Node:
         self._edges.network.admit(self._admission.allows)
         async with trio.open_nursery() as nursery:
             await nursery.start(self._supervisor.run, self)
-            for task in (self._intake.run, self._syncer.run, self._lookout.run, self._end_with_the_store):
+            for task in (self._intake.run, self._syncer.run, self._end_with_the_store):
                 nursery.start_soon(task)
-            for task in (self.historian.run, self._housekeeper.run, self._notifier.run):
+            for task in (self.historian.run, self._housekeeper.run, *self._alerting.watchers):
                 nursery.start_soon(task)
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()
                 return
             for task in (self._own_log.run, self._membership.run, self._keep_addresses):
                 nursery.start_soon(task)
-            for task in (self.deciding.run, self._heartbeat.run):
+            for task in self._alerting.writers:
                 nursery.start_soon(task)
             for service in services:
                 await nursery.start(service, self)
@@ -260,8 +228,8 @@ class Node:
             **answer,
             "logs": self._logs_told(),
             "network": self._network_told(wall_ms),
-            "incidents": self._lookout.incidents(),
-            "sinks": [*self._lookout.sinks(), *self._notifier.sinks()],
+            "incidents": self._alerting.incidents(),
+            "sinks": self._alerting.sinks(),
         }
 
     def heads(self) -> list[dict[str, Any]]:
@@ -285,13 +253,6 @@ class Node:
         """The answer of `demesh explain --json`. One at a time. Raises UsageError, StoreError."""
         async with self._explaining:
             return await explain_in_background(self._edges.storage, question)
-
-    def sink_trial(self) -> SinkTrial:
-        """A marked test of every sink of this node."""
-        settings, edges = self.settings, self._edges
-        return SinkTrial(
-            settings.alertmanagers, settings.sinks, settings.name, self.mesh, edges.post, edges.notify, edges.clock
-        )
 
     async def forget(self, wanted: str) -> None:
         """Tell the mesh that a member, by name or peer id, is none any more. Raises UsageError, StoreError."""
@@ -325,9 +286,8 @@ class Node:
             settings, changed = self.duty.live(settings)
             await self._go_over(settings, self.duty.rows_of(settings))
             self._edges.network.admit(self._admission.allows)
-            self._lookout.look_soon()
-            self._set_sinks(settings)
-            self.deciding.look_soon()
+            self._alerting.look_soon()
+            self._alerting.take_up(settings)
             return changed
 
     @property
@@ -432,21 +392,12 @@ class Node:
         self.latest.note(self.settings.checks[run.check], run)
         return self._own_log.report(run)
 
-    async def _keep_incidents(self, note: bytes) -> None:
-        await self._edges.storage.call(lambda store: store.set_note(INCIDENTS, note))
-
     async def _publish(self, entries: Sequence[Entry]) -> None:
         for message in bundles(entries):
             await self._edges.network.broadcast(message)
 
-    def _set_sinks(self, settings: Settings) -> None:
-        self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels, watchdog=settings.watchdog)
-        self._notifier.set_sinks(settings.sinks, settings.name)
-        if not (settings.alertmanagers or settings.sinks):
-            log.warning("Nobody will be told when something fails: no Alertmanager is named, and no [[notify]].")
-
     def _look_soon(self) -> None:
-        self._lookout.look_soon()
+        self._alerting.look_soon()
 
     async def _end(self, state: LogState) -> None:
         if await self._display.ended(state):

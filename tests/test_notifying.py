@@ -12,8 +12,10 @@ from demesh import limits
 from demesh.alerts.ladder import _weight
 from demesh.alerts.sink import Sink
 from demesh.config.load import Settings
+from demesh.deciding import Wanted
 from demesh.log.entry import Kind
 from demesh.log.event import read_event
+from demesh.log.matcher import Matcher
 from demesh.outcome import Outcome
 from tests.cluster import Member, Mesh, running, web_check
 from tests.log.builders import MESH, counted
@@ -193,8 +195,7 @@ async def test_what_is_muted_is_told_when_the_mute_ends_if_it_is_still_open(
     members = _mesh_of(mesh)
     async with running(*members):
         mesh.connect(*members)
-        for member in members:
-            member.node._notifier.muted = lambda incident: incident.subject == "web" and trio.current_time() < 100
+        await members[0].node.deciding.silence(Wanted((Matcher("check", "=", "web"),), 100_000))
         await trio.sleep(_HOLD_SECONDS + 5)
         _say(members, Outcome.FAIL)
         await trio.sleep(80)

@@ -35,8 +35,9 @@ _LOOK_SECONDS_MAX = 60
 
 
 class Notifier:
-    """`tell` appends events to the own log; `complete` says whether this node holds what its peers hold; `muted` may be
-    replaced."""
+    """`tell` appends events to the own log; `complete` says whether this node holds what its peers hold, `muted`
+    whether nobody is to be told of an incident now.
+    """
 
     def __init__(
         self,
@@ -58,7 +59,7 @@ class Notifier:
         self._notify = notify
         self._tell = tell
         self._complete = complete
-        self.muted = muted
+        self._muted = muted
         self._node = ""
         self._sinks: dict[bytes, list[Sink]] = {}
         self._ladder = Ladder(own_key)
@@ -168,7 +169,7 @@ class Notifier:
             takers=self._takers(now_ms),
             tellings=tellings,
             holding=self._holds(now_ms),
-            muted=self.muted,
+            muted=self._muted,
         )
 
     def _holds(self, now_ms: int) -> bool:
