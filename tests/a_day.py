@@ -32,6 +32,7 @@ from demesh.log.entry import Entry, Kind
 from demesh.mesh.memory import MemorySwarm
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec
+from demesh.view import listening
 from tests.cluster import Member, running
 from tests.log.builders import TrioClock
 
@@ -138,7 +139,7 @@ def _checks(size: Size) -> list[Check]:
 def _seldom_looking(look_seconds: int) -> Generator[None]:
     with (
         patch.object(lookout, "_LOOK_SECONDS", look_seconds),
-        patch.object(lookout, "_STALL_MS", 2_000 * look_seconds),
+        patch.object(listening, "_STALL_MS", 2_000 * look_seconds),
         patch.object(lookout.Lookout, "look_soon", lambda _: None),
         patch.object(historian, "_LOOK_BACK_MS_MIN", 1_000 * HOUR_SECONDS),
         patch.object(historian, "_FOLD_SECONDS", 60),

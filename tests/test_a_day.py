@@ -28,7 +28,7 @@ async def test_a_day_of_failures_stays_within_the_bounds_of_log_and_store(
     seen = await spend(_DAY, tmp_path)
     print(seen.sentence())
     assert seen.runs >= _DAY.checks / 2 * 1.25 * _DAY.hours
-    assert seen.incidents >= _DAY.checks // 2
+    assert seen.incidents == 1, "what a lone node alone sees fail together is told as one"
     assert 0 < seen.log_bytes < _LOG_BYTES_MAX
     assert seen.store_bytes_most <= _DAY.store_bytes_max
     assert seen.kinds[Kind.ROLLUP] > 0

@@ -59,7 +59,8 @@ def _exists(root: click.Command, words: list[str]) -> bool:
 def program() -> str:
     """What to type for demesh, here and now."""
     found = shutil.which("demesh")
-    if found and Path(sys.argv[0]).name == "demesh" and os.path.samefile(found, sys.argv[0]):
+    called = Path(sys.argv[0])
+    if found and called.name == "demesh" and called.exists() and os.path.samefile(found, called):
         return "demesh"
     checkout = Path(demesh.__file__).parents[1] / "bin" / "demesh"
     if checkout.exists():

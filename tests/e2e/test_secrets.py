@@ -437,7 +437,14 @@ _COMMANDS = (
 def _settled(status: dict[str, Any], names: list[str]) -> bool:
     states = {check["name"]: check["state"] for check in status["checks"]}
     ran = [name for name in names if any(each["at"] for each in _vantages(status, name))]
-    return len(ran) == len(names) == len(states) and states["up"] == "up" and len(status["incidents"]) >= 8
+    return len(ran) == len(names) == len(states) and states["up"] == "up" and _grouped(status)
+
+
+def _grouped(status: dict[str, Any]) -> bool:
+    """All that fail are told of in one incident, as they may have one reason."""
+    down = {check["name"] for check in status["checks"] if check["state"] == "down"}
+    (told, *more) = [each["annotations"]["description"] for each in status["incidents"]] or [""]
+    return len(down) >= 8 and not more and down == set(told.partition(". ")[0].split(", "))
 
 
 def _vantages(status: dict[str, Any], name: str) -> list[dict[str, Any]]:

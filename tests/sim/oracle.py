@@ -435,9 +435,10 @@ class Oracle:
             told = any(alertmanager.reached_since(each.name) <= now - lasted for each in group)
             if 2 * len(group) > len(simulation.machines) and told and not simulation.twins:
                 self.count("outages are called" if by_phone else "outages are told")
-                rang = simulation.world.phone.rings(
-                    "DemeshCheckDown", check_name, "firing", now - lasted - _CALM_SECONDS
-                )
+                # What went on after the target flapped is one incident still, and rang when that began.
+                fires_since = alertmanager.firing.get((machine.name, "DemeshCheckDown", check_name), now)
+                since = min(fires_since, now - lasted) - _CALM_SECONDS
+                rang = simulation.world.phone.rings("DemeshCheckDown", check_name, "firing", since)
                 if not (rang if by_phone else alertmanager.fires("DemeshCheckDown", check_name)):
                     what = f"nobody has told that {check_name} is down for {lasted:.0f} s"
                     self.violate("No missed alarm.", machine.name, what)
@@ -524,7 +525,7 @@ class Oracle:
             wrong += [f"a fork of {name}" for name in _forked(machine) - self._set_back]
             if wrong:
                 return f"{machine.name} still complains of {', '.join(wrong)}"
-            if without_since(said) != without_since(status) if self._has_forgotten() else said != status:
+            if _where_some_forgot(said) != _where_some_forgot(status) if self._has_forgotten() else said != status:
                 return f"{machine.name} and {machines[0].name} tell different things: {_difference(said, status)}"
         for log, seq in ((bytes.fromhex(each["log"]), each["seq"]) for each in heads):
             if self.hashes.get((log, seq)) is None:
@@ -564,9 +565,13 @@ def same_everywhere(machine: Machine) -> dict[str, list[Any]]:
     }
 
 
-def without_since(said: dict[str, list[Any]]) -> dict[str, list[Any]]:
-    """What is left to compare where some hold less of a log than others."""
-    return {**said, "checks": [{**each, "since": None} for each in said["checks"]]}
+def _where_some_forgot(said: dict[str, list[Any]]) -> dict[str, list[Any]]:
+    """What is left to compare where some hold less of a log than others: an address is told when it changes, and once an hour."""
+    checks = [
+        {**each, "since": None, "vantages": [{**vantage, "address": None} for vantage in each["vantages"]]}
+        for each in said["checks"]
+    ]
+    return {**said, "checks": checks}
 
 
 def _difference(one: object, other: object) -> str:

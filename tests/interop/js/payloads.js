@@ -5,7 +5,7 @@ import { isBytes, require } from './entry.js'
 import { blake } from './identity.js'
 
 // The fields of a row of a plan behind the options, where nothing is to be said in them.
-const LEAVES_OPEN = [0, 0, 0, [], new Uint8Array(0)]
+const LEAVES_OPEN = [0, 0, 0, [], new Uint8Array(0), 0, [], '']
 
 export const OUTCOMES = ['pass', 'fail', 'mismatch', 'timeout', 'error']
 
