@@ -38,10 +38,11 @@ class Muting:
                 self._close(view.decisions(), change.incident)
         self._decisions = view.decisions().without(self._over)
         dependencies = dependencies_of(view.checks(now_ms)) if open_ else {}
+        decisions = self._decisions.at(wall_ms)
         self._mutes = {
             (each.name, each.key): mute
             for each in open_
-            if (mute := mute_of(each, self._decisions, dependencies, wall_ms)) is not None
+            if (mute := mute_of(each, decisions, dependencies, wall_ms)) is not None
         }
         for incident in self._restored:
             self._open(incident, dependencies, wall_ms)

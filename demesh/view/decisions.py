@@ -42,6 +42,11 @@ class Decisions:
         left = tuple(each for each in self.acknowledgements if each.place not in over)
         return Decisions(self.silences, self.maintenance, left)
 
+    def at(self, wall_ms: int) -> "Decisions":
+        """Without the silences whose time that is not: most of those that are held are over."""
+        now = tuple(each for each in self.silences if each.decision.starts_ms <= wall_ms < each.decision.ends_ms)
+        return Decisions(now, self.maintenance, self.acknowledgements)
+
 
 @dataclass(slots=True)
 class Window:

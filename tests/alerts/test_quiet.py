@@ -66,6 +66,12 @@ def test_a_silence_mutes_what_matches_from_its_begin_to_its_end() -> None:
     assert (mute.by, mute.until_ms, mute.comment, mute.author) == ("ann", WALL_MS + 2_000, "deploy", b"ann")
 
 
+def test_silences_whose_time_it_is_not_need_not_be_asked() -> None:
+    over, now, later = _silence(to_ms=1_000), _silence(), _silence(from_ms=2_000)
+    at = _decided(over, now, later).at(WALL_MS + 1_000)
+    assert [each.decision for each in at.silences] == [now]
+
+
 def test_all_matchers_of_a_silence_must_match() -> None:
     both = Silence((Matcher("check", "=", "api"), Matcher("alertname", "!=", "DemeshCheckDown")), 0, 2 * WALL_MS)
     assert _kind(_decided(both)) is None

@@ -439,12 +439,13 @@ async def _restore(simulation: "Simulation", rng: random.Random) -> None:
         if machine:
             backup = machine.home.path.with_name(f"{machine.name}-backup")
             machine.copy_store(backup)
+            then = trio.current_time()
             simulation.story.tell(machine.name, "has saved its store")
             await trio.sleep(rng.uniform(1, 200))
             await (machine.leave() if rng.random() < 0.5 else machine.kill())
             machine.lose_files("log.db", *(["view.db"] if rng.random() < 0.7 else []))
             shutil.copyfile(backup, machine.home.log_db)
-            simulation.oracle.disk_replaced(machine)
+            simulation.oracle.disk_replaced(machine, then)
             simulation.story.tell(machine.name, "has its store of some time ago again")
             await trio.sleep(rng.uniform(0.5, 20))
             await machine.start()
@@ -457,6 +458,7 @@ async def _set_back(simulation: "Simulation", rng: random.Random) -> None:
         if machine:
             backup, runtime = machine.home.path.with_name(f"{machine.name}-then"), f"{machine.runtime}-then"
             machine.copy_store(backup)
+            then = trio.current_time()
             shutil.copytree(machine.runtime, runtime, dirs_exist_ok=True)
             boot8 = machine.clock.boot8
             await trio.sleep(rng.uniform(1, 100))
@@ -465,7 +467,7 @@ async def _set_back(simulation: "Simulation", rng: random.Random) -> None:
                 machine.lose_files("log.db-", "view.db")
                 shutil.copyfile(backup, machine.home.log_db)  # the same file, as by its inode
                 shutil.copytree(runtime, machine.runtime, dirs_exist_ok=True)
-                simulation.oracle.set_back(machine)
+                simulation.oracle.set_back(machine, then)
                 simulation.story.tell(machine.name, "is set back to how it was some time ago")
             await trio.sleep(rng.uniform(0.1, 5))
             await machine.start()
@@ -515,13 +517,13 @@ async def _uplink(simulation: "Simulation", rng: random.Random) -> None:
         for target in simulation.world.targets.values():
             target.unreachable.setdefault(machine.name, []).append(times)
         alertmanager.unreachable.add(machine.name)
-        simulation.oracle.uplink_lost(machine)
+        simulation.oracle.silences.uplink_lost(machine)
         links = split(simulation.addresses(), [machine.address])
         try:
             async with _weather(simulation, Weather("cut", 1, links), f"{machine.name} is cut off from everything"):
                 await trio.sleep(rng.choice([rng.uniform(5, 60), rng.uniform(60, 300)]))
         finally:
-            simulation.oracle.uplink_back(machine)
+            simulation.oracle.silences.uplink_back(machine)
             times[1] = trio.current_time()
             alertmanager.unreachable.discard(machine.name)
             alertmanager.disturbed_at[machine.name] = times[1]

@@ -1,25 +1,25 @@
 """What is promised (docs/architecture.md), watched while a simulation runs: the first promise that is broken ends it.
 
 The oracle knows what no node knows: every entry ever stored by its author, who is dead since when, what is really down, and
-which machines and links nothing disturbs. What it asks of the nodes is asked only where nothing disturbs them (`_steady`).
+which machines and links nothing disturbs. What it asks of the nodes is asked only where nothing disturbs them (`Oracle.steady`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import trio
 
-from demesh import limits
 from demesh.alerts.message import Message
 from demesh.errors import DemeshError, StoreError
 from demesh.log.entry import Entry
 from demesh.log.store import Store
 from demesh.mesh.gossip import read_message
-from demesh.view.presence import Presence
 from tests.sim.machine import Machine
+from tests.sim.outages import Outages
+from tests.sim.silences import Silences
 from tests.sim.virtual import PROCESS
-from tests.sim.world import Spell, State, Target, names_in
+from tests.sim.world import names_in
 
 if TYPE_CHECKING:
     from tests.sim.simulation import Simulation
@@ -37,15 +37,8 @@ NOT_BUILT = {
 """What the oracle allows because docs/architecture.md does not promise it yet, and why."""
 
 _ALL_IS_NOT_WELL = ("DemeshNodeIsolated", "DemeshVantageBroken", "DemeshCheckSilent", "DemeshKeyShared")
-CALL_SECONDS = 75
-"""What may pass after an outage is known until a phone rings: a node that has just begun to listen waits for a minute."""
-
 _TWICE = 2
 _CALM_SECONDS = 200  # an incident may have been open for longer than it was told
-_SLACK_SECONDS = 15
-_CLOCK_SECONDS = 5
-_LOSSY_SECONDS = 100  # what sync may add where broadcasts are lost
-_NEWS_SECONDS = 40  # until an incident that is seen is known to an Alertmanager
 _IO_ERROR_SECONDS = 10
 _TASKS_MAX = 60
 _TASKS_PER_PEER_MAX = 12
@@ -63,13 +56,6 @@ class Violation:
         return f"{self.promise} ({self.who} at {int(self.at) // 60}:{self.at % 60:06.3f}): {self.what}"
 
 
-@dataclass
-class _Life:
-    """Since when an observer's process knows a member."""
-
-    known_since: dict[tuple[int, bytes], float] = field(default_factory=dict)
-
-
 class Oracle:
     def __init__(self, simulation: "Simulation") -> None:
         self.violation: Violation | None = None
@@ -83,15 +69,14 @@ class Oracle:
         self._simulation = simulation
         self._must_hold: dict[str, dict[bytes, int]] = {}
         self._on_lost_disks: set[bytes] = set()
-        self._got: dict[tuple[str, str], float] = {}
-        """When a machine stored something of another last."""
+        self._got: dict[str, list[tuple[float, str]]] = {}
+        """What each machine has on its disk: when it stored something, and of whom."""
         self._set_back: set[str] = set()
         self._histories: dict[tuple[bytes, int], set[bytes]] = {}
         """Of the entries of machines that were set back, all that they have stored in one place."""
-        self._known = _Life()
         self._disk_bad_at: dict[str, float] = {}
-        self._cut_off: dict[str, float] = {}
-        """Since when machines that had been well reach nobody and nothing."""
+        self.outages = Outages(self, simulation)
+        self.silences = Silences(self, simulation)
 
     def violate(self, promise: str, who: str, what: str) -> None:
         if self.violation is None:
@@ -123,7 +108,7 @@ class Oracle:
                 self.violate("One history.", machine.name, what)
             else:
                 author = self.authors[entry.log]
-                self._got[machine.name, author.name] = trio.current_time()
+                self._got.setdefault(machine.name, []).append((trio.current_time(), author.name))
                 if author is not machine and entry.log not in self._on_lost_disks:
                     held = self._must_hold.setdefault(author.name, {})
                     held[entry.log] = max(held.get(entry.log, 0), entry.seq)
@@ -158,15 +143,21 @@ class Oracle:
         known = self.hashes.setdefault(place, entry_hash) if first else self.hashes.get(place)
         return known == entry_hash or entry_hash in self._histories.get(place, ())
 
-    def set_back(self, machine: Machine) -> None:
+    def set_back(self, machine: Machine, then: float) -> None:
         """It does not know what it wrote last, and cannot: what it signs there again is proven against it, and it goes on."""
         self._set_back.add(machine.name)
-        self.disk_replaced(machine)
+        self.disk_replaced(machine, then)
 
-    def disk_replaced(self, machine: Machine) -> None:
-        """Whatever others have got was on another disk."""
+    def disk_replaced(self, machine: Machine, then: float | None = None) -> None:
+        """Whatever others have got was on another disk. What it has got itself is what it had `then`, or nothing."""
+        got = self._got.get(machine.name, [])
+        self._got[machine.name] = [each for each in got if then is not None and each[0] <= then]
         self._must_hold.pop(machine.name, None)
         self._on_lost_disks.update(log for log, author in self.authors.items() if author is machine)
+
+    def has_got(self, observer: Machine, subject: Machine, since: float) -> bool:
+        """Whether something of `subject` is on the observer's disk that came after `since`."""
+        return any(name == subject.name and at >= since for at, name in self._got.get(observer.name, []))
 
     def ended(self, machine: Machine, error: BaseException | None) -> None:
         process = machine.process
@@ -180,17 +171,17 @@ class Oracle:
 
     def alerted(self, machine: Machine, name: str, subject: str, *, fires: bool) -> None:
         if not fires and name == "DemeshNodeSilent":
-            self._end_of_silence_told(machine, subject)
+            self.silences.end_told(machine, subject)
         elif fires and name == "DemeshNodeSilent":
-            self._silence_told(machine, subject)
+            self.silences.told(machine, subject)
         elif fires and name == "DemeshPartition":
             summary = self._simulation.world.alertmanager.alerts[name, subject].summaries[machine.name]
             for each in sorted(names_in(summary)):
-                self._silence_told(machine, each)
+                self.silences.told(machine, each)
         elif fires and name == "DemeshCheckDown":
-            self._outage_told(machine, subject)
+            self.outages.told(machine, subject)
         elif fires and name in _ALL_IS_NOT_WELL:
-            self._told_though_all_is_well(machine, name)
+            self.silences.told_though_all_is_well(machine, name)
 
     def called(self, machine: Machine, message: Message) -> None:
         """The phone rang. What may not be told to an Alertmanager may not be told to it; and of one thing it rings once."""
@@ -199,11 +190,11 @@ class Oracle:
             return
         self.count("calls")
         if name == "DemeshNodeSilent":
-            self._silence_told(machine, subject)
+            self.silences.told(machine, subject)
         elif name == "DemeshCheckDown":
-            self._outage_told(machine, subject)
+            self.outages.told(machine, subject)
         elif name in _ALL_IS_NOT_WELL:
-            self._told_though_all_is_well(machine, name)
+            self.silences.told_though_all_is_well(machine, name)
         self._called_once(machine, name, subject)
 
     def _called_once(self, machine: Machine, name: str, subject: str) -> None:
@@ -213,238 +204,25 @@ class Oracle:
         if len(rings) < _TWICE or phone.rings(name, subject, "resolved", rings[-_TWICE]):
             return
         window = now - rings[-_TWICE] + _CALM_SECONDS
-        calm = len(self._steady(machine, window)) == len(self._simulation.machines) and self._settled(window)
+        calm = len(self.steady(machine, window)) == len(self._simulation.machines) and self.settled(window)
         reached = self._simulation.world.alertmanager.reached_since(machine.name) < now - window
         self.count("second calls")
-        if calm and reached and not self._lossy():
+        if calm and reached and not self.lossy():
             what = (
                 f"the phone rings for {name} {subject} again after {now - rings[-_TWICE]:.0f} s, and it was never over"
             )
             self.violate("Once.", machine.name, what)
 
-    def outage_called(self, target: Target, spell: Spell) -> None:
-        """Called when an outage has lasted as long as it may before a phone must have rung."""
-        now = trio.current_time()
-        for check in self._simulation.scenario.checks:
-            lasted = self.outage_seconds(check.name) + CALL_SECONDS
-            if check.probe.target == target.url and spell.end >= now:
-                self._outage_is_known(check.name, target, lasted, by_phone=True)
-
-    # What is looked at again and again
-
     def look_often(self) -> None:
-        self._presences()
-        self._cut_off_blame_nobody()
+        self.silences.look()
+        self.silences.look_at_those_cut_off()
         for machine in self._simulation.machines:
             self._io_error_ends(machine)
 
     def look_seldom(self) -> None:
         self._bounds()
 
-    def outage(self, target: Target, spell: Spell) -> None:
-        """Called when an outage has lasted as long as it may before somebody must have been told."""
-        for check in self._simulation.scenario.checks:
-            if check.probe.target == target.url and spell.end >= trio.current_time():
-                self._outage_is_known(check.name, target, self.outage_seconds(check.name))
-
-    def outage_seconds(self, check_name: str) -> float:
-        """How long an outage may last before somebody must have been told."""
-        check = next(each for each in self._simulation.scenario.checks if each.name == check_name)
-        return check.deadline_ms / 1_000 + _SLACK_SECONDS + (_LOSSY_SECONDS if self._lossy() else 0)
-
-    def _presences(self) -> None:
-        now, promise = trio.current_time(), self._simulation.scenario.promise_seconds
-        for observer in self._simulation.machines:
-            if not observer.live or observer.calm_since > now:
-                continue
-            steady = self._steady(observer, promise + 60)
-            view, now_ms = observer.node.view, observer.clock.monotonic_ms()
-            for subject in self._simulation.machines:
-                if subject is observer or self._simulation.has_twin(subject):
-                    continue
-                member = view.member(subject.key)
-                if member is None:
-                    continue
-                presence = view.presence(member, now_ms)
-                if presence == Presence.SILENT:
-                    if subject in steady:
-                        self.violate("No false alarm.", observer.name, f"it calls {subject.name} silent, which is well")
-                else:
-                    self._silence_is_seen(observer, subject, presence)
-
-    def _silence_is_seen(self, observer: Machine, subject: Machine, presence: Presence) -> None:
-        now = trio.current_time()
-        known_since = self._known.known_since.setdefault((id(observer.process), subject.key), now)
-        if subject.dead_since is None or subject.took_leave or subject.runs or self._died_unheard(subject):
-            return
-        if presence == Presence.LEFT and self._never_heard_it_return(observer, subject):
-            return
-        since = max(subject.dead_since, known_since, observer.calm_since)
-        bound = self._promise_seconds(observer, subject, since) + 10 + _CLOCK_SECONDS + _SLACK_SECONDS
-        if now - since > bound:
-            what = f"it calls {subject.name} {presence}, which is dead for {now - subject.dead_since:.0f} s"
-            self.violate("No missed alarm.", observer.name, what)
-
-    def _never_heard_it_return(self, observer: Machine, subject: Machine) -> bool:
-        """Whether it had left, came back, and died before the observer could get anything of that."""
-        process = subject.process
-        return process is not None and self._got.get((observer.name, subject.name), -1) < process.started_at
-
-    def _is_left_to_all(self, subject: Machine) -> bool:
-        """Whether all who run hold that it has left, and could not get anything of its return."""
-        others = [each for each in self._simulation.machines if each is not subject and each.live]
-        members = [(each, each.node.view.member(subject.key)) for each in others]
-        return bool(others) and all(
-            member is not None
-            and each.node.view.presence(member, each.clock.monotonic_ms()) == Presence.LEFT
-            and self._never_heard_it_return(each, subject)
-            for each, member in members
-        )
-
-    def _died_unheard(self, subject: Machine) -> bool:
-        """Whether it died while the others turned it away: then they may know no more of it than that it took leave before."""
-        dead_since = subject.dead_since
-        return dead_since is not None and (subject in self._simulation.denied or dead_since < subject.let_in_since)
-
-    def silence_is_told(self) -> None:
-        """Whoever is dead for long enough, and somebody steady sees it: an Alertmanager has heard of it."""
-        now = trio.current_time()
-        slack = 10 + _CLOCK_SECONDS + _SLACK_SECONDS + _NEWS_SECONDS
-        alertmanager = self._simulation.world.alertmanager
-        for subject in self._simulation.machines:
-            if subject.dead_since is None or subject.took_leave or subject.runs or self._simulation.has_twin(subject):
-                continue
-            if self._died_unheard(subject) or self._is_left_to_all(subject):
-                continue
-            for observer in self._simulation.machines:
-                known_since = self._known.known_since.get((id(observer.process), subject.key), now)
-                since = max(
-                    subject.dead_since, known_since, observer.calm_since, alertmanager.reached_since(observer.name)
-                )
-                if observer is subject or not observer.live:
-                    continue
-                if now - since <= self._promise_seconds(observer, subject, since) + slack:
-                    continue
-                self.count("silence is told")
-                if not alertmanager.tells_of_silence(subject.name):
-                    what = f"nobody has told that {subject.name} is dead for {now - subject.dead_since:.0f} s"
-                    self.violate("No missed alarm.", observer.name, what)
-
-    def _promise_seconds(self, observer: Machine, subject: Machine, since: float) -> float:
-        """How long a silence may be before it is one: twice the promise where one was not heard since one listens."""
-        promise = self._simulation.scenario.promise_seconds
-        member = observer.node.view.member(subject.key)
-        unheard = member is None or not member.heard or subject.dead_since is None or since > subject.dead_since
-        return promise * (2 if unheard else 1)
-
-    def uplink_lost(self, machine: Machine) -> None:
-        """It reaches nobody and nothing from now on."""
-        steady = self._steady(machine, limits.STEADY_MS / 1_000 + 60)
-        if len(steady) == len(self._simulation.machines) > 1 and self._settled(limits.STEADY_MS / 1_000 + 60):
-            self._cut_off[machine.name] = trio.current_time()
-
-    def uplink_back(self, machine: Machine) -> None:
-        self._cut_off.pop(machine.name, None)
-
-    def _cut_off_blame_nobody(self) -> None:
-        """Who was well, and has an anchor, knows that it is itself that is cut off."""
-        scenario = self._simulation.scenario
-        for machine in self._simulation.machines:
-            since = self._cut_off.get(machine.name)
-            if since is None or not machine.live or not any(check.anchor for check in machine.running.checks):
-                continue
-            self.count("cut off")
-            now, incidents = trio.current_time(), machine.node.status()["incidents"]
-            for check in machine.running.checks:
-                target = self._simulation.world.targets[check.probe.target]
-                blamed = ("DemeshCheckDown", check.name) in [(each["name"], each["subject"]) for each in incidents]
-                if blamed and not target.was_bad(since - 1_200, now):
-                    self.violate("Unreachable is not down.", machine.name, f"it is cut off, and blames {check.name}")
-            slack = 60 + 2 * scenario.promise_seconds + max(each.interval_ms for each in scenario.checks) / 1_000
-            if now - since > slack and not any(each["name"] == "DemeshNodeIsolated" for each in incidents):
-                what = f"it is cut off for {now - since:.0f} s and does not know it"
-                self.violate("Unreachable is not down.", machine.name, what)
-
-    def _told_though_all_is_well(self, machine: Machine, name: str) -> None:
-        simulation = self._simulation
-        window = 2 * max(each.interval_ms for each in simulation.scenario.checks) / 1_000 + 120
-        window += 2 * simulation.scenario.promise_seconds
-        now, targets = trio.current_time(), simulation.world.targets.values()
-        unreached = any(
-            target.was_unreachable(each.name, now - window, now) for target in targets for each in simulation.machines
-        )
-        calm = len(self._steady(machine, window)) == len(simulation.machines) and self._settled(window)
-        if calm and not unreached and not simulation.twins:
-            self.violate("No false alarm.", machine.name, f"it tells of {name}, though nothing is wrong")
-
-    def _silence_told(self, machine: Machine, subject: str) -> None:
-        self.count("silence alarms")
-        promise = self._simulation.scenario.promise_seconds
-        if any(each.name == subject for each in self._steady(machine, promise + 60)):
-            self.violate("No false alarm.", machine.name, f"it tells that {subject} is silent, which is well")
-
-    def _end_of_silence_told(self, machine: Machine, subject: str) -> None:
-        dead = next((each for each in self._simulation.machines if each.name == subject), None)
-        if dead is None or dead.dead_since is None or dead.took_leave or self._simulation.has_twin(dead) or dead.runs:
-            return
-        lasted = trio.current_time() - dead.dead_since
-        if lasted > self._simulation.scenario.promise_seconds + 60:
-            what = f"it tells that {subject} is well again, which is dead for {lasted:.0f} s"
-            self.violate("What is unknown closes nothing.", machine.name, what)
-
-    def _outage_told(self, machine: Machine, check_name: str) -> None:
-        self.count("outage alarms")
-        simulation, now = self._simulation, trio.current_time()
-        check = next((each for each in machine.running.checks if each.name == check_name), None)
-        if check is None:
-            return  # of others' configuration
-        target = simulation.world.targets[check.probe.target]
-        window = (2 * check.interval_ms + 2 * check.probe.timeout_ms) / 1_000 + 60 + simulation.scenario.promise_seconds
-        steady = self._steady(machine, window)
-        calm = len(steady) == len(simulation.machines) and not simulation.twins and self._settled(window)
-        since = now - window if calm else now - window - 1_200
-        unreached = [each for each in simulation.machines if target.was_unreachable(each.name, since, now)]
-        # While a new configuration goes from node to node, and word of that, others may mean another target by the name.
-        named = {
-            each.probe.target for here in simulation.machines for each in here.running.checks if each.name == check_name
-        }
-        named |= {
-            target
-            for here in simulation.machines
-            for (name, target), until in here.meant.items()
-            if name == check_name and until >= since
-        }
-        if any(simulation.world.targets[each].was_bad(since, now) for each in named):
-            return
-        if not unreached:
-            self.violate("No false alarm.", machine.name, f"it tells that {check_name} is down, which is up")
-        elif calm and len(unreached) < len(simulation.machines) // 2 + 1:
-            what = f"it tells that {check_name} is down, which only {len(unreached)} nodes cannot reach"
-            self.violate("Unreachable is not down.", machine.name, what)
-
-    def _outage_is_known(self, check_name: str, target: Target, lasted: float, *, by_phone: bool = False) -> None:
-        simulation, now = self._simulation, trio.current_time()
-        if any(spell.start < now - lasted < spell.end and spell.state == State.FLAPPING for spell in target.spells):
-            return
-        if not self._settled(lasted + 60):
-            return  # whoever is gone may count still
-        alertmanager = simulation.world.alertmanager
-        for machine in simulation.machines:
-            group = self._steady(machine, lasted + 60)
-            group = [each for each in group if any(check.name == check_name for check in each.running.checks)]
-            told = any(alertmanager.reached_since(each.name) <= now - lasted for each in group)
-            if 2 * len(group) > len(simulation.machines) and told and not simulation.twins:
-                self.count("outages are called" if by_phone else "outages are told")
-                # What went on after the target flapped is one incident still, and rang when that began.
-                fires_since = alertmanager.firing.get((machine.name, "DemeshCheckDown", check_name), now)
-                since = min(fires_since, now - lasted) - _CALM_SECONDS
-                rang = simulation.world.phone.rings("DemeshCheckDown", check_name, "firing", since)
-                if not (rang if by_phone else alertmanager.fires("DemeshCheckDown", check_name)):
-                    what = f"nobody has told that {check_name} is down for {lasted:.0f} s"
-                    self.violate("No missed alarm.", machine.name, what)
-                return
-
-    def _steady(self, machine: Machine, seconds: float) -> list[Machine]:
+    def steady(self, machine: Machine, seconds: float) -> list[Machine]:
         """The machines that nothing has disturbed for so long, and that were connected with `machine` all the time.
 
         Where broadcasts are lost, only those that are connected with it directly.
@@ -464,15 +242,15 @@ class Oracle:
                 calm = simulation.fabric.calm_since(here.address, there.address) <= since
                 if calm and connection.since <= since and len(connection.open) == 2:
                     found.append(there)
-                    if not self._lossy():
+                    if not self.lossy():
                         waiting.append(there)
         return found
 
-    def _settled(self, seconds: float) -> bool:
+    def settled(self, seconds: float) -> bool:
         """Whether for so long nobody was gone for good, or forgotten."""
         return self._simulation.settled_since <= trio.current_time() - seconds
 
-    def _lossy(self) -> bool:
+    def lossy(self) -> bool:
         return "loss" in self._simulation.scenario.faults
 
     def _io_error_ends(self, machine: Machine) -> None:

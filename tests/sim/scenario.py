@@ -4,9 +4,10 @@ Each run switches on a random part of all kinds of faults, so that each kind als
 """
 
 import random
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 from demesh.checks.check import Check
+from demesh.log.plan import QUORUM_ALL, QUORUM_MAJORITY
 from demesh.log.sums import HOUR_MS
 from demesh.probes.base import ProbeSpec
 from tests.sim.faults import FAULTS
@@ -108,13 +109,30 @@ def scenario(seed: int, nodes: int, minutes: int, only: frozenset[str] | None = 
         flush_seconds=flush_seconds,
         latency_seconds=rng.choice([0.002, 0.02, 0.1]),
         wall_ms=_NOON_MS + rng.randrange(-_DAY_MS, _DAY_MS) // HOUR_MS * HOUR_MS - rng.randrange(0, 900_000),
-        checks=checks,
+        checks=_as_users_write_them(checks, random.Random(f"{seed} checks")),
         targets=tuple(targets),
         faults={kind: mean for kind, mean in faults.items() if only is None or kind in only},
         drifting=rng.random() < 0.5,
         slow_disk=rng.random() < 0.2,
         late=_late(rng, nodes, minutes) if only is None or "late" in only else (),
     )
+
+
+def _as_users_write_them(checks: tuple[Check, ...], rng: random.Random) -> tuple[Check, ...]:
+    """Half of all meshes have checks with a quorum of their own, with reasons, or that nobody wants to know of."""
+    if rng.random() < 0.5:
+        return checks
+    found: list[Check] = []
+    for check in checks:
+        before = [each.name for each in found]
+        each = replace(
+            check,
+            quorum=rng.choice([QUORUM_MAJORITY, QUORUM_MAJORITY, 1, 2, QUORUM_ALL]),
+            notify=rng.random() > 0.15,
+            depends_on=(rng.choice(before),) if before and rng.random() < 0.4 else (),
+        )
+        found.append(check if check.anchor else each)
+    return tuple(found)
 
 
 def _late(rng: random.Random, nodes: int, minutes: int) -> tuple[tuple[str, float], ...]:

@@ -41,7 +41,8 @@ from tests.sim.disk import Disks
 from tests.sim.faults import FAULTS
 from tests.sim.machine import Machine
 from tests.sim.network import PORT, Fabric
-from tests.sim.oracle import CALL_SECONDS, Oracle, Violation
+from tests.sim.oracle import Oracle, Violation
+from tests.sim.outages import CALL_SECONDS
 from tests.sim.scenario import SETTLING_SECONDS, Scenario, scenario
 from tests.sim.story import Line, NodeLines, Story
 from tests.sim.virtual import JumpingClock, MachineClock, hold_back, repeatable
@@ -310,7 +311,7 @@ class Simulation:
             watching.start_soon(self.fabric.run)
             watching.start_soon(self._look, _LOOK_SECONDS, self.oracle.look_often)
             watching.start_soon(self._look, _SELDOM_SECONDS, self.oracle.look_seldom)
-            watching.start_soon(self._look, _LOOK_SECONDS, self.oracle.silence_is_told)
+            watching.start_soon(self._look, _LOOK_SECONDS, self.oracle.silences.must_be_told)
             watching.start_soon(self._wait_for_outages)
             watching.start_soon(self._end_when_broken, watching.cancel_scope)
             async with trio.open_nursery() as starting:
@@ -354,7 +355,7 @@ class Simulation:
 
     async def _wait_for_outages(self) -> None:
         moments = sorted(
-            (spell.start + self.oracle.outage_seconds(check.name), target.name, spell, target)
+            (spell.start + self.oracle.outages.seconds(check.name), target.name, spell, target)
             for target in self.scenario.targets
             for spell in target.spells
             for check in self.scenario.checks
@@ -363,13 +364,13 @@ class Simulation:
         async with trio.open_nursery() as watching:
             for when, _, spell, target in moments:
                 await trio.sleep_until(when)
-                self.oracle.outage(target, spell)
+                self.oracle.outages.must_be_known(target, spell)
                 watching.start_soon(self._expect_a_call, target, spell)
 
     async def _expect_a_call(self, target: Target, spell: Spell) -> None:
         """Somebody's phone rings a little later: one node at a time tells it."""
         await trio.sleep(CALL_SECONDS)
-        self.oracle.outage_called(target, spell)
+        self.oracle.outages.must_be_called(target, spell)
 
     async def _keep_failing(self, faults: trio.Nursery, kind: str, mean_seconds: float) -> None:
         rng = random.Random(f"{self.scenario.seed}/{kind}")

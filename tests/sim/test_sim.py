@@ -5,13 +5,21 @@ import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
+from unittest.mock import patch
 
 import pytest
 
+from demesh.alerts import quiet
+from demesh.alerts.incident import Incident
+from demesh.alerts.scene import Scene
+from demesh.checks.check import Check
+from demesh.probes.base import ProbeSpec
 from tests.sim.faults import FAULTS
 from tests.sim.mutants import MUTANTS, hunt
-from tests.sim.scenario import scenario
+from tests.sim.scenario import Scenario, scenario
 from tests.sim.simulation import Report, play, simulate
+from tests.sim.world import Spell, State, Target
 
 _CHECKOUT = Path(__file__).parents[2]
 _RUNS, _NODES, _MINUTES = 50, 5, 30
@@ -64,6 +72,40 @@ def _told(report: Report) -> set[str]:
     assert report.violation is None, report.violation
     told = {line.what for line in report.lines if "tells Alertmanager" in line.what and line.what.endswith("fires")}
     return {each for each in told if "DemeshClockSkew" not in each}
+
+
+def _one_behind_the_other(*, notify: bool) -> Scenario:
+    """t0 is down for long, and then t1, which depends on it; of `quiet`, which is down too, nobody wants to know."""
+    spells = {"t0": Spell(60, 900, State.DOWN), "t1": Spell(500, 800, State.DOWN), "quiet": Spell(60, 500, State.DOWN)}
+    targets = tuple(Target(name, [spell]) for name, spell in spells.items())
+    first, second, third = (Check(each.name, ProbeSpec("http", each.url, 1_000)) for each in targets)
+    checks = first, replace(second, depends_on=(first.name,)), replace(third, notify=notify)
+    return replace(scenario(3, 3, 22, frozenset()), targets=targets, checks=checks)
+
+
+def test_of_what_has_its_reason_told_and_of_what_nobody_wants_to_know_nothing_is_told() -> None:
+    report = simulate(_one_behind_the_other(notify=False))
+    assert report.violation is None, report.violation
+    assert {each.split()[-2] for each in _told(report)} == {"t0"}
+
+
+def test_the_simulation_notices_what_is_told_beside_its_reason() -> None:
+    with patch.object(quiet, "_dependencies", lambda *_: iter(())):
+        report = simulate(_one_behind_the_other(notify=True))
+    assert report.violation is not None
+    assert "which depends on t0" in report.violation.what
+
+
+def test_the_simulation_notices_what_nobody_wants_to_know() -> None:
+    of_check = Scene.of_check
+
+    def telling(*args: Any, **more: Any) -> Incident:
+        return replace(of_check(*args, **more), notify=True)
+
+    with patch.object(Scene, "of_check", telling):
+        report = simulate(_one_behind_the_other(notify=False))
+    assert report.violation is not None
+    assert "nobody wants to know" in report.violation.what
 
 
 @pytest.mark.slow
