@@ -9,6 +9,10 @@ A log is *live* once an entry of it came over its author's own connection, or on
 pace, since we began to listen. What arrives within a second of the last advance is none: entries that were made close
 together, as the first ones of every log, also arrive together when they are history. Only a live log gives signs of life:
 history that arrives late never looks fresh.
+
+Even on that connection last words may come long after their author's end, where the way was slow. So an entry that is ten
+seconds older than the comparison of clocks from before the silence has it does not make the log live by itself; the next
+one does, for its author may have been paused.
 """
 
 Distance = tuple[bytes, int]
@@ -18,18 +22,20 @@ _PACE_SLACK_MS = 2_000
 _ADVANCES_TO_LIVE = 2
 _ADVANCE_MS_MIN = 1_000
 _WINDOW_MS = 600_000
+_LATE_MS = 10_000
 
 
 class LogClock:
     """Turns the up times of one log into times on the observer's monotonic clock."""
 
-    __slots__ = ("_advances", "_before_ms", "_boot8", "_last", "_lately_ms", "_window_ends_ms", "live")
+    __slots__ = ("_advances", "_before_ms", "_boot8", "_former_ms", "_last", "_lately_ms", "_window_ends_ms", "live")
 
     def __init__(self) -> None:
         self.live = False
         self._boot8 = b""
         self._lately_ms: int | None = None  # the least distance in the running window, and in the one before it
         self._before_ms: int | None = None
+        self._former_ms: int | None = None  # the distance, of this boot, from before the log was lost
         self._window_ends_ms = 0
         self._last: tuple[int, int] | None = None
         self._advances = 0
@@ -39,12 +45,13 @@ class LogClock:
         if boot8 != self._boot8:
             self._boot8 = boot8
             self.lose()
+            self._former_ms = None
         if received_ms >= self._window_ends_ms:
             self._before_ms, self._lately_ms = self._lately_ms, None
             self._window_ends_ms = received_ms + _WINDOW_MS
         distance_ms = received_ms - up_ms
         self._lately_ms = distance_ms if self._lately_ms is None else min(self._lately_ms, distance_ms)
-        if first_hand:
+        if first_hand and (self._former_ms is None or distance_ms - self._former_ms <= _LATE_MS):
             self.live = True
         if self._last is not None:
             last_up_ms, last_received_ms = self._last
@@ -53,12 +60,14 @@ class LogClock:
             if at_pace and passed_ms < _ADVANCE_MS_MIN:
                 return
             self._advances = self._advances + 1 if at_pace else 0
-            self.live = self.live or self._advances >= _ADVANCES_TO_LIVE
+            self.live = self.live or self._advances >= (1 if first_hand else _ADVANCES_TO_LIVE)
         self._last = (up_ms, received_ms)
 
     def lose(self) -> None:
         """The log has been silent, or we did not listen: it must prove anew that it is live, and the clocks be compared."""
         self.live = False
+        if (distance := self.distance) is not None:
+            self._former_ms = distance[1]
         self._last = self._lately_ms = self._before_ms = None
         self._advances = 0
 

@@ -51,6 +51,36 @@ def test_an_entry_over_its_authors_own_connection_makes_a_log_live() -> None:
     assert clock.live
 
 
+def _silenced() -> LogClock:
+    """A clock that heard its author at first hand, up 60 s at 100 s of ours, and then not for long."""
+    clock = LogClock()
+    clock.observe(_BOOT, 60_000, 100_000, first_hand=True)
+    clock.lose()
+    return clock
+
+
+def test_last_words_that_were_held_up_make_no_log_live_not_even_over_their_authors_own_connection() -> None:
+    clock = _silenced()
+    clock.observe(_BOOT, 70_000, 160_000, first_hand=True)  # 50 s old
+    clock.observe(_BOOT, 70_100, 160_050, first_hand=True)
+    assert not clock.live
+
+
+def test_an_author_that_was_paused_is_live_with_its_second_entry() -> None:
+    clock = _silenced()
+    clock.observe(_BOOT, 70_000, 160_000, first_hand=True)
+    clock.observe(_BOOT, 80_000, 170_000, first_hand=True)
+    assert clock.live
+    assert clock.local_ms(_BOOT, 80_000) == 170_000
+
+
+@pytest.mark.parametrize(("boot8", "up_ms"), [(_BOOT, 119_000), (b"boot0001", 3_000)])
+def test_an_author_that_comes_back_or_has_restarted_is_live_at_once(boot8: bytes, up_ms: int) -> None:
+    clock = _silenced()
+    clock.observe(boot8, up_ms, 160_000, first_hand=True)
+    assert clock.live
+
+
 def test_one_advance_is_not_enough_and_two_at_pace_are() -> None:
     clock = _clock((0, 100_000), (10_000, 110_000))
     assert not clock.live
