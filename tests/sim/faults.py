@@ -329,6 +329,7 @@ async def _stall(simulation: "Simulation", rng: random.Random) -> None:
             finally:
                 machine.let_go()
             simulation.story.tell(machine.name, "goes on")
+            await simulation.go_on(machine)
 
 
 @_fault("suspend", 500)
@@ -348,6 +349,7 @@ async def _suspend(simulation: "Simulation", rng: random.Random) -> None:
                 machine.clock.resume()
                 machine.let_go()
             simulation.story.tell(machine.name, "is awake again")
+            await simulation.go_on(machine)
 
 
 async def _set_wall(simulation: "Simulation", rng: random.Random, by_ms: int) -> None:

@@ -256,6 +256,11 @@ class Simulation:
                 await self.in_process(machine, machine.node.reload, UsageError)
             await trio.sleep(rng.uniform(0, 2))
 
+    async def go_on(self, machine: Machine) -> None:
+        """A machine that stood still sees what was written into its configuration meanwhile."""
+        if machine.live and machine.settings != machine.running:
+            await self.in_process(machine, machine.node.reload, UsageError)
+
     def remove(self, twin: Machine) -> None:
         """The twin is switched off for good."""
         self.story.tell(twin.name, "is switched off")
