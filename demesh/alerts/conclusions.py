@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from demesh import limits
 from demesh.alerts.incident import Closed, Incident, Incidents, Labels, Opened, Seen
-from demesh.alerts.kept import encode_incidents
+from demesh.alerts.kept import Kept, encode_incidents
 from demesh.alerts.look import Rules
 from demesh.alerts.muting import Muting
 from demesh.alerts.on_paths import look_at_paths
@@ -45,12 +45,12 @@ class Conclusions:
         self._incidents = Incidents()
         self._outbox = Outbox()
 
-    def restore(self, incidents: Sequence[Incident], now_ms: int, wall_ms: int) -> None:
+    def restore(self, kept: Kept, now_ms: int, wall_ms: int) -> None:
         """Go on with what was open when this node ended the last time."""
-        self._incidents.restore(incidents, now_ms)
-        self._restored = list(map(Opened, incidents))
-        self.muting.restore(incidents)
-        self._rules.restore(self._scene(now_ms, wall_ms), incidents)
+        self._incidents.restore(kept.incidents, now_ms)
+        self._restored = list(map(Opened, kept.incidents))
+        self.muting.restore(kept)
+        self._rules.restore(self._scene(now_ms, wall_ms), kept.incidents)
 
     def conclude(self, now_ms: int, wall_ms: int) -> Sequence[Opened | Closed]:
         """Look at the view, which was ticked; returns what that changed."""
@@ -71,7 +71,8 @@ class Conclusions:
         self._outbox.watchdog = (
             watchdog(self.watched, self._mesh, self.labels, self._started_ms) if self.watched else None
         )
-        held = self.muting.look(self._view, self._incidents.open(), changes, now_ms, wall_ms)
+        unjudged = self._incidents.unjudged(now_ms)
+        held = self.muting.look(self._view, self._incidents.open(), changes, now_ms, wall_ms, unjudged)
         self.told = [each for each in self._incidents.told(now_ms) if each.notify]
         doubtful = frozenset((each.name, each.key) for each in self.seen if each.wrong is not None or not each.right)
         news = [each for each in changes if each.incident.notify]
@@ -87,11 +88,12 @@ class Conclusions:
 
     def kept(self) -> bytes:
         """What a restart shall not forget, but for annotations as of now: those are said anew."""
-        return encode_incidents(self._incidents.open())
+        return encode_incidents(self._incidents.open(), self._outbox.untold())
 
     def identity(self) -> object:
         """What of that is worth keeping: equal as long as it is."""
-        return [(each.name, each.key, each.onset_ms, each.about) for each in self._incidents.open()]
+        open_ = [(each.name, each.key, each.onset_ms, each.about) for each in self._incidents.open()]
+        return open_, self._outbox.untold()
 
     def _scene(self, now_ms: int, wall_ms: int) -> Scene:
         return Scene.of(self._view, self._own_key, self._mesh, self.labels, now_ms, wall_ms)

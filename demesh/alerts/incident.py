@@ -19,6 +19,8 @@ from dataclasses import dataclass, replace
 from demesh import limits
 
 Labels = tuple[tuple[str, str], ...]
+Key = tuple[str, str]
+"""An incident's name, and the key of what it is of."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,24 +67,25 @@ class Closed:
     resolved_ms: int
 
 
-_Key = tuple[str, str]
-
-
 class Incidents:
     """The open incidents of this node. Times are monotonic milliseconds, dates Unix time."""
 
     def __init__(self) -> None:
-        self._open: dict[_Key, Incident] = {}
-        self._pending_ms: dict[_Key, int] = {}
-        self._unjudged_ms: dict[_Key, int] = {}
+        self._open: dict[Key, Incident] = {}
+        self._pending_ms: dict[Key, int] = {}
+        self._unjudged_ms: dict[Key, int] = {}
 
     def open(self) -> list[Incident]:
         return [self._open[key] for key in sorted(self._open)]
 
     def told(self, now_ms: int) -> list[Incident]:
         """Those of which others may hear."""
-        held = {key for key, ms in self._unjudged_ms.items() if now_ms - ms < limits.UNJUDGED_HELD_MS}
-        return [self._open[key] for key in sorted(self._open) if key not in held]
+        unjudged = self.unjudged(now_ms)
+        return [self._open[key] for key in sorted(self._open) if key not in unjudged]
+
+    def unjudged(self, now_ms: int) -> set[Key]:
+        """Those that were open before a restart, of which nothing was seen since, for as long as that may be waited for."""
+        return {key for key, ms in self._unjudged_ms.items() if now_ms - ms < limits.UNJUDGED_HELD_MS}
 
     def keys(self, name: str) -> set[str]:
         """Of what the open incidents of a name are."""
@@ -123,7 +126,7 @@ class Incidents:
         changes.extend(self._close(key, wall_ms) for key in sorted(gone))
         return changes
 
-    def _close(self, key: _Key, wall_ms: int, epilogue: Labels = ()) -> Closed:
+    def _close(self, key: Key, wall_ms: int, epilogue: Labels = ()) -> Closed:
         self._unjudged_ms.pop(key, None)
         known = self._open.pop(key)
         annotations = tuple(sorted({**dict(known.annotations), **dict(epilogue)}.items()))

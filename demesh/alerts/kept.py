@@ -1,12 +1,15 @@
 """The open incidents as bytes: what a restart of this node shall not forget. A note in its own store, not the wire's.
 
-[[name, key, subject, onset_ms, labels, annotations, about, notify], …]          labels, annotations: keys and values in turn
+[[name, key, subject, onset_ms, labels, annotations, about, notify, told], …]     labels, annotations: keys and values in turn
+
+`told` is 0 if it was muted ever since it opened, so that nobody was told of it.
 """
 
-from collections.abc import Iterable
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
 
 from demesh import limits
-from demesh.alerts.incident import Incident, Labels
+from demesh.alerts.incident import Incident, Key, Labels
 from demesh.errors import EntryError
 from demesh.log.codec import Fields, Value, decode, encode, values
 
@@ -16,20 +19,30 @@ NOTE = "incidents"
 _TEXTS_MAX = 2 * limits.CHECKS_MAX
 
 
-def encode_incidents(incidents: Iterable[Incident]) -> bytes:
-    return encode([_row(each) for each in incidents])
+@dataclass(frozen=True, slots=True)
+class Kept:
+    """The incidents, and which of them nobody was told of."""
+
+    incidents: tuple[Incident, ...] = ()
+    untold: frozenset[Key] = frozenset()
 
 
-def decode_incidents(data: bytes) -> list[Incident]:
+def encode_incidents(incidents: Iterable[Incident], untold: Collection[Key] = ()) -> bytes:
+    return encode([_row(each, told=(each.name, each.key) not in untold) for each in incidents])
+
+
+def decode_incidents(data: bytes) -> Kept:
     """What can be read of it: a note that is damaged is as good as none."""
     try:
         rows = Fields([decode(data)], "the note").array("incidents", limits.INCIDENTS_KEPT_MAX)
-        return [_read(Fields(row, "an incident")) for row in rows]
+        found = [_read(Fields(row, "an incident")) for row in rows]
     except EntryError:
-        return []
+        return Kept()
+    untold = frozenset((each.name, each.key) for each, told in found if not told)
+    return Kept(tuple(each for each, _ in found), untold)
 
 
-def _row(each: Incident) -> Value:
+def _row(each: Incident, *, told: bool) -> Value:
     return [
         each.name,
         each.key,
@@ -39,11 +52,12 @@ def _row(each: Incident) -> Value:
         _flat(each.annotations),
         values(each.about),
         int(each.notify),
+        int(told),
     ]
 
 
-def _read(fields: Fields) -> Incident:
-    return Incident(
+def _read(fields: Fields) -> tuple[Incident, bool]:
+    incident = Incident(
         name=fields.text("name"),
         key=fields.text("key"),
         subject=fields.text("subject"),
@@ -53,6 +67,7 @@ def _read(fields: Fields) -> Incident:
         about=fields.texts("about", _TEXTS_MAX),
         notify=bool(fields.uint("notify", 1)),
     )
+    return incident, not fields.more or bool(fields.uint("told", 1))
 
 
 def _flat(pairs: Labels) -> Value:

@@ -13,10 +13,7 @@ from collections.abc import Collection, Iterable, Sequence
 from dataclasses import dataclass
 
 from demesh import limits
-from demesh.alerts.incident import Closed, Incident, Opened
-
-Key = tuple[str, str]
-"""An incident's name and key."""
+from demesh.alerts.incident import Closed, Incident, Key, Opened
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,6 +63,10 @@ class Outbox:
         let_out = not self._untold.issubset(held)
         self._untold.intersection_update(held)
         return let_out
+
+    def untold(self) -> frozenset[Key]:
+        """The open ones that were muted ever since they opened."""
+        return frozenset(self._untold)
 
     def outgoing(self, now_ms: int, wall_ms: int) -> list[Outgoing]:
         """Everything to send now."""

@@ -14,11 +14,12 @@ on the check itself, as two nodes' plans together may say, does not mute it: one
 """
 
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 from demesh import limits
 from demesh.alerts.incident import Incident
+from demesh.alerts.on_checks import DOWN
 from demesh.config.when import active_until, parse_when
 from demesh.errors import UsageError
 from demesh.log.decision import Acknowledgement, Maintenance, Silence
@@ -27,7 +28,6 @@ from demesh.view.checks import CheckView
 from demesh.view.decisions import Decisions, Made
 from demesh.view.verdict import Verdict
 
-_STEPS_MAX = 1_000
 _NO_NEWS = ("info", "none")
 
 
@@ -95,29 +95,20 @@ def acknowledged(incident: Incident, decisions: Decisions) -> Made[Acknowledgeme
     return max(covering, key=lambda each: (each.wall_ms, each.place), default=None)
 
 
-def muted_ever_since(
-    incident: Incident, decisions: Decisions, dependencies: Mapping[str, Dependency], since_ms: int, wall_ms: int
-) -> bool:
-    """Whether something has held an incident back from `since_ms` on without a break, by what is decided now."""
-    at_ms = since_ms
-    for _ in range(_STEPS_MAX):
-        mute = mute_of(incident, decisions, dependencies, at_ms)
-        if mute is None or not mute.holds_back:
-            return False
-        if mute.until_ms is None or mute.until_ms > wall_ms:
-            return True
-        at_ms = mute.until_ms
-    return True
-
-
-def dependencies_of(checks: Iterable[CheckView]) -> dict[str, Dependency]:
-    """What the mesh says now of every check, as a dependency."""
+def dependencies_of(checks: Iterable[CheckView], was_down: Iterable[Incident] = ()) -> dict[str, Dependency]:
+    """What the mesh says now of every check, as a dependency. `was_down`: incidents of which nobody knows yet whether they
+    are over.
+    """
     found: dict[str, Dependency] = {}
     for each in checks:
         tells = each.row.notify and each.row.severity not in _NO_NEWS
         found[each.row.name] = Dependency(
             each.row.depends_on, tells and each.verdict == Verdict.DOWN, each.verdict == Verdict.UP
         )
+    for incident in was_down:
+        if incident.name == DOWN and incident.notify and dict(incident.labels).get("severity") not in _NO_NEWS:
+            for name in found.keys() & {incident.key, *incident.about}:
+                found[name] = replace(found[name], gone=True, up=False)
     return found
 
 

@@ -23,10 +23,11 @@ class CheckSight:
 
 @dataclass(frozen=True, slots=True)
 class Sight:
-    """What every node that runs is to say. `nodes` are pairs of name and presence."""
+    """What every node that runs is to say. `nodes` are pairs of name and presence, `incidents` of name and subject."""
 
     checks: tuple[CheckSight, ...] = ()
     nodes: tuple[tuple[str, str], ...] = ()
+    incidents: tuple[tuple[str, str], ...] = ()
 
 
 def lacking(sight: Sight, answers: Mapping[str, Answer]) -> str:
@@ -45,6 +46,10 @@ def _lack(sight: Sight, answer: Answer) -> str:
     for name, presence in sight.nodes:
         if presences.get(name) != presence:
             return f"{name} is {presences.get(name, 'not known yet')}"
+    open_ = {(each["name"], each["subject"]) for each in answer["incidents"]}
+    for name, subject in sight.incidents:
+        if (name, subject) not in open_:
+            return f"{name} {subject} is not open yet"
     found = {check["name"]: check for check in answer["checks"]}
     for wanted in sight.checks:
         check = found.get(wanted.name)

@@ -170,7 +170,11 @@ ACTS = (
                 "within 7 s. After that it is suspect, 10 s later silent. With the defaults, not these short times, it is 35 s."
             ),
             Kill("lab"),
-            See("fra and nyc say that lab is silent", Sight(nodes=(("lab", "silent"),)), 90),
+            See(
+                "fra and nyc say that lab is silent",
+                Sight(nodes=(("lab", "silent"),), incidents=(("DemeshNodeSilent", "lab"),)),
+                90,
+            ),
             Rings("DemeshNodeSilent lab"),
             Tell("The checks go on: fra and nyc are the majority now."),
             Look("fra"),

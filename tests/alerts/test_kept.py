@@ -6,7 +6,8 @@ from hypothesis import strategies as st
 from demesh import limits
 from demesh.alerts.conclusions import Conclusions
 from demesh.alerts.incident import Incident, Labels
-from demesh.alerts.kept import decode_incidents, encode_incidents
+from demesh.alerts.kept import Kept, decode_incidents, encode_incidents
+from demesh.log.codec import Value, encode
 from tests.alerts.watch import Watch
 from tests.view.build import FAIL, OWN, PASS, WALL_MS, MemberLog, deliver, new_view, row, three_vantages
 
@@ -27,19 +28,26 @@ _INCIDENTS = st.builds(
 )
 
 
-@given(st.lists(_INCIDENTS, max_size=5))
-def test_what_is_kept_comes_back_as_it_was(incidents: list[Incident]) -> None:
-    assert decode_incidents(encode_incidents(incidents)) == incidents
+@given(st.lists(_INCIDENTS, max_size=5), st.data())
+def test_what_is_kept_comes_back_as_it_was(incidents: list[Incident], data: st.DataObject) -> None:
+    untold = frozenset(data.draw(st.sets(st.sampled_from([(each.name, each.key) for each in incidents] or [("", "")]))))
+    kept = decode_incidents(encode_incidents(incidents, untold))
+    assert kept == Kept(tuple(incidents), untold if incidents else frozenset())
+
+
+def test_what_an_earlier_version_kept_counts_as_told() -> None:
+    rows: list[Value] = [["X", "k", "s", 0, [], [], [], 1]]
+    assert decode_incidents(encode(rows)) == Kept((Incident("X", "k", "s", 0, (), ()),))
 
 
 def test_a_text_without_end_loses_no_incident() -> None:
     long = Incident("X", "k", "s", 0, (), (("description", "x" * 2 * limits.NOTE_TEXT_CHARS_MAX),))
-    assert [each.key for each in decode_incidents(encode_incidents([long]))] == ["k"]
+    assert [each.key for each in decode_incidents(encode_incidents([long])).incidents] == ["k"]
 
 
 @given(st.binary(max_size=64))
 def test_a_damaged_note_is_as_good_as_none(data: bytes) -> None:
-    assert isinstance(decode_incidents(data), list)
+    assert decode_incidents(data) == Kept()
 
 
 def _restarted() -> Watch:
@@ -97,7 +105,7 @@ def test_a_silence_ends_with_a_voice_and_not_with_the_restart_of_who_noticed_it(
     incident = Incident("DemeshNodeSilent", MemberLog("a").key.hex(), "a", WALL_MS, (), ())
     watch, a = Watch(), MemberLog("a")
     watch.view.load(a.key, a.start(0, row()))
-    watch.conclusions.restore([incident], 0, WALL_MS)
+    watch.conclusions.restore(Kept((incident,)), 0, WALL_MS)
     assert watch.look(1_000) == []
     assert watch.look(120_000) == []
     watch.hear(a, a.results(120_000))
@@ -110,7 +118,7 @@ def test_those_that_vanished_together_are_not_told_of_anew_by_who_restarts() -> 
     watch = Watch()
     for member in (a, b):
         watch.view.load(member.key, member.start(0, row()))
-    watch.conclusions.restore([Incident("DemeshPartition", "mesh", "a, b", WALL_MS, (), (), about)], 0, WALL_MS)
+    watch.conclusions.restore(Kept((Incident("DemeshPartition", "mesh", "a, b", WALL_MS, (), (), about),)), 0, WALL_MS)
     assert [watch.look(at_ms) for at_ms in (1_000, 70_000, 200_000)] == [[], [], []]
     assert watch.named() == [("DemeshPartition", "a, b")]
 
@@ -120,7 +128,9 @@ def test_who_was_cut_off_is_until_it_hears_the_others() -> None:
     watch = Watch()
     watch.view.load(a.key, a.start(0, row()))
     watch.hear(own, *own.start(0))
-    watch.conclusions.restore([Incident("DemeshNodeIsolated", own.key.hex(), "own", WALL_MS, (), ())], 0, WALL_MS)
+    watch.conclusions.restore(
+        Kept((Incident("DemeshNodeIsolated", own.key.hex(), "own", WALL_MS, (), ()),)), 0, WALL_MS
+    )
     assert [watch.look(at_ms) for at_ms in (1_000, 70_000, 200_000)] == [[], [], []]
     watch.hear(a, a.results(200_000))
     assert watch.look() == [("closed", "DemeshNodeIsolated", "own")]

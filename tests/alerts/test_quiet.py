@@ -6,9 +6,10 @@ import pytest
 
 from demesh import limits
 from demesh.alerts.incident import Closed, Incident, Opened
+from demesh.alerts.kept import Kept
 from demesh.alerts.muting import Muting
 from demesh.alerts.outbox import Outbox
-from demesh.alerts.quiet import Dependency, MuteKind, acknowledged, dependencies_of, mute_of, muted_ever_since
+from demesh.alerts.quiet import Dependency, MuteKind, acknowledged, dependencies_of, mute_of
 from demesh.log.decision import (
     Acknowledgement,
     Decision,
@@ -188,25 +189,15 @@ def test_a_check_is_gone_as_a_dependency_when_it_is_down() -> None:
     assert dependencies_of(view.checks(400_000))["router"] == Dependency((), gone=False, up=False), "nobody knows"
 
 
-def test_an_incident_is_muted_ever_since_only_without_a_break() -> None:
-    two = _decided(_silence(from_ms=-1, to_ms=_HOUR_MS), _silence(from_ms=_HOUR_MS, to_ms=2 * _HOUR_MS))
-    gap = _decided(_silence(from_ms=-1, to_ms=_HOUR_MS), _silence(from_ms=_HOUR_MS + 1, to_ms=2 * _HOUR_MS))
-    at_ms = WALL_MS + _HOUR_MS + _MINUTE_MS
-    assert muted_ever_since(_DOWN, two, {}, WALL_MS, at_ms)
-    assert not muted_ever_since(_DOWN, gap, {}, WALL_MS, at_ms)
-    assert not muted_ever_since(_DOWN, two, {}, WALL_MS - 10, at_ms)
-    assert not muted_ever_since(_DOWN, _decided(_ack()), {}, WALL_MS, at_ms)
-
-
 class _Desk:
     """One node's muting and outbox, over a view in which `ann` decides."""
 
-    def __init__(self, *restored: Incident) -> None:
+    def __init__(self, kept: Kept | None = None) -> None:
         self.view: View = new_view()
         self.ann = MemberLog("ann")
         deliver(self.view, self.ann, self.ann.start(0), 0)
         self.outbox, self.muting, self._open = Outbox(), Muting(), dict[str, Incident]()
-        self.muting.restore(restored)
+        self.muting.restore(kept or Kept())
 
     def say(self, event: Event) -> tuple[bytes, int]:
         entry = self.ann.entry(Kind.EVENT, event.payload(), 0)
@@ -268,9 +259,10 @@ def test_what_is_acknowledged_goes_on_being_sent_and_is_over_with_its_incident()
 
 
 def test_after_a_restart_what_was_told_before_it_was_silenced_is_not_taken_for_resolved() -> None:
-    told, untold, new = _Desk(_DOWN), _Desk(_DOWN), _Desk()
+    nobody = frozenset({(_DOWN.name, _DOWN.key)})
+    told, untold, new = _Desk(Kept((_DOWN,))), _Desk(Kept((_DOWN,), nobody)), _Desk()
     told.say(silence_event(_silence(from_ms=10 * _MINUTE_MS)))
-    untold.say(silence_event(_silence(from_ms=-1)))
+    untold.say(silence_event(_silence(from_ms=10 * _MINUTE_MS)))
     at_ms = _HOUR_MS - _MINUTE_MS
     assert told.look(at_ms, Opened(_DOWN)) == ["api"]
     assert untold.look(at_ms, Opened(_DOWN)) == []

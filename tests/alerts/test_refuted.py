@@ -6,7 +6,7 @@ from dataclasses import replace
 from demesh import limits
 from demesh.alerts.conclusions import Conclusions
 from demesh.alerts.incident import Incident
-from demesh.alerts.kept import decode_incidents
+from demesh.alerts.kept import Kept, decode_incidents
 from demesh.outcome import Outcome
 from tests.alerts.watch import Watch
 from tests.view.build import ERROR, FAIL, OWN, PASS, WALL_MS, MemberLog, new_view, result, row, three_vantages
@@ -62,7 +62,7 @@ def test_who_starts_cut_off_and_finds_its_targets_well_is_not() -> None:
     rows = [row(f"c{n}", interval_ms=10_000) for n in range(5)]
     watch.view.load(a.key, a.start(0, *rows))
     watch.hear(own, *own.start(0, *rows))
-    watch.conclusions.restore([Incident(_ISOLATED, own.key.hex(), "own", WALL_MS, (), ())], 0, WALL_MS)
+    watch.conclusions.restore(Kept((Incident(_ISOLATED, own.key.hex(), "own", WALL_MS, (), ()),)), 0, WALL_MS)
     for _ in range(20):
         watch.now_ms += 10_000
         _find(watch, own, [PASS] * 5)
@@ -177,7 +177,7 @@ def test_a_clock_that_is_off_is_still_off_for_who_restarts() -> None:
     watch = Watch()
     for member in members:
         watch.view.load(member.key, member.start(0))
-    watch.conclusions.restore([skewed], 0, WALL_MS)
+    watch.conclusions.restore(Kept((skewed,)), 0, WALL_MS)
     assert watch.look(1_000) == []
     for at_ms in range(10_000, 90_000, 10_000):
         watch.now_ms = at_ms

@@ -6,7 +6,7 @@ import pytest
 
 from demesh.demo.sight import CheckSight, Sight, changes, lacking
 
-_DOWN = Sight((CheckSight("shop", "down", passing=1, failing=2),), (("lab", "alive"),))
+_DOWN = Sight((CheckSight("shop", "down", passing=1, failing=2),), (("lab", "alive"),), (("DemeshCheckDown", "shop"),))
 
 
 def _answer(state: str = "down", votes: str = "fpf", lab: str = "alive", *, settled: bool = True) -> dict[str, Any]:
@@ -20,6 +20,7 @@ def _answer(state: str = "down", votes: str = "fpf", lab: str = "alive", *, sett
         "settled": settled,
         "checks": [{"name": "shop", "state": state, "vantages": vantages}],
         "nodes": [{"name": "lab", "presence": lab}],
+        "incidents": [{"name": "DemeshCheckDown", "subject": "shop"}],
     }
 
 
@@ -36,6 +37,7 @@ def test_nothing_lacks_once_all_say_so() -> None:
         (_answer(votes="fuf"), "nyc: shop is down (fra✖ nyc· lab✖)"),
         (_answer(lab="suspect"), "nyc: lab is suspect"),
         ({**_answer(), "nodes": []}, "nyc: lab is not known yet"),
+        ({**_answer(), "incidents": []}, "nyc: DemeshCheckDown shop is not open yet"),
         ({**_answer(), "checks": []}, "nyc: shop is not known yet"),
         (_answer(settled=False), "nyc: it has not heard of all yet"),
     ],

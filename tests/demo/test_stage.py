@@ -58,7 +58,7 @@ class _World:
 
     def _ask(self, node: Any) -> dict[str, Any]:
         presence = self._says(node.name, self.ms / 1_000)
-        return {"settled": True, "checks": [], "nodes": [{"name": "lab", "presence": presence}]}
+        return {"settled": True, "checks": [], "nodes": [{"name": "lab", "presence": presence}], "incidents": []}
 
 
 def _silent(ends_ms: int = 120_000) -> Alert:
