@@ -1,9 +1,9 @@
 """What kind of NAT this machine is behind, by asking a STUN server after RFC 3489 with pystun3.
 
 Guaranteed: it takes NAT_TYPE_SECONDS_MAX (besides the name's lookup) and NAT_TYPE_PACKETS_MAX packets at most, whatever the
-server does, and never raises for that. pystun3 resends for ever when it is answered with an error, and breaks on much that servers send today. So it gets a
-socket that only looks like one: it counts, ends everything at the first error, and hands on good answers alone, written anew
-with nothing in them but what pystun3 reads.
+server does, and never raises for that. pystun3 resends for ever when it is answered with an error, and breaks on much that
+servers send today. So it gets a socket that only looks like one: it counts, ends everything at the first error, and hands on
+good answers alone, written anew with nothing in them but what pystun3 reads.
 
 It blocks: call it in a thread. Not guaranteed: that the word is right for all traffic. Many NATs treat each peer differently, and
 a filter that lets no answer in looks like a NAT.
@@ -35,7 +35,7 @@ UNKNOWN = "unknown"
 
 @dataclass(frozen=True, slots=True)
 class NatType:
-    """`word` is one of those above, or `unknown`; then `why` says why. `external` is how the server sees this machine, or empty."""
+    """`word` is one of those above, or `unknown`; then `why` says why. `external` is how the server sees this machine."""
 
     word: str
     external: str = ""
