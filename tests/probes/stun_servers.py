@@ -1,5 +1,6 @@
 """STUN and TURN servers: a real one, and one that says what it is told; and the probes, set up."""
 
+import re
 import socket
 import subprocess
 from collections.abc import AsyncGenerator, Callable, Generator
@@ -61,7 +62,8 @@ class Coturn:
     def allocations(self) -> int:
         """How many it has given so far, less those that are over."""
         text = self.log.read_text()
-        return text.count("ALLOCATE processed, success") - text.count("allocation_lifetime=0")
+        made, back = (len(re.findall(pattern, text)) for pattern in (r": new, realm=", r": refreshed, .* lifetime=0\b"))
+        return made - back
 
 
 @contextmanager
