@@ -1,6 +1,7 @@
 """The STUN probe against a real server: over every transport and family, and what it is held to."""
 
 from collections.abc import Generator
+from typing import Any
 
 import pytest
 
@@ -25,7 +26,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Ge
 async def test_each_transport_and_family_tells_its_phases_and_the_mapped_address(
     server: Coturn, authority: Authority, host: str, transport: str
 ):
-    verified = {"ca_file": authority.ca_file} if host[0] != "[" else {"verify_tls": False}
+    verified: dict[str, Any] = {"ca_file": authority.ca_file} if host[0] != "[" else {"verify_tls": False}
     target = server.target("stuns" if transport == "tls" else "stun", host)
     result = await ask(target, transport="udp" if transport == "tls" else transport, **verified)
     assert (result.outcome, result.detail) == (PASS, "")

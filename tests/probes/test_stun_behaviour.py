@@ -3,6 +3,7 @@
 import socket
 from collections.abc import AsyncGenerator, Callable
 from contextlib import asynccontextmanager
+from typing import Any
 
 import pytest
 import trio
@@ -45,7 +46,7 @@ async def four_endpoints(answers: Answers | None = None) -> AsyncGenerator[Endpo
             answerer, attributes = rightly(endpoint, change), {}
             if answers is not None:
                 answerer, attributes = answers(endpoint, answerer, change)
-            told = {"XOR_MAPPED_ADDRESS": source[:2], "OTHER_ADDRESS": other} | attributes
+            told: dict[str, Any] = {"XOR_MAPPED_ADDRESS": source[:2], "OTHER_ADDRESS": other} | attributes
             told = {name: value for name, value in told.items() if value is not None}
             if answerer is not None:
                 await sockets[answerer].sendto(reply(request, error="ERROR_CODE" in told, **told), source)

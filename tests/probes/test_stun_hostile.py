@@ -1,6 +1,7 @@
 """The STUN probe against servers that are silent, refuse, lie or send garbage: a sentence, never a crash, in bounded time."""
 
 import socket
+from typing import Any
 
 import pytest
 import trio
@@ -13,7 +14,7 @@ from tests.probes.servers import listening
 from tests.probes.stun_servers import ask, reply, saying
 
 PASS, FAIL, MISMATCH, TIMEOUT = Outcome.PASS, Outcome.FAIL, Outcome.MISMATCH, Outcome.TIMEOUT
-MAPPED = {"XOR_MAPPED_ADDRESS": ("192.0.2.1", 1234)}
+MAPPED: dict[str, Any] = {"XOR_MAPPED_ADDRESS": ("192.0.2.1", 1234)}
 pytestmark = pytest.mark.trio
 
 

@@ -20,7 +20,7 @@ from tests.e2e.harness import eventually
 from tests.probes.stun_servers import PASSWORD, USER, Coturn, ask, coturn, reply, saying
 
 PASS, FAIL, MISMATCH, TIMEOUT = Outcome.PASS, Outcome.FAIL, Outcome.MISMATCH, Outcome.TIMEOUT
-LOGIN = {"user": USER, "password": PASSWORD}
+LOGIN: dict[str, Any] = {"user": USER, "password": PASSWORD}
 KEY = long_term_key(USER, "relay.test", PASSWORD)
 pytestmark = pytest.mark.trio
 
@@ -52,7 +52,7 @@ async def test_a_real_server_is_alive_and_with_a_login_relays_and_takes_back(ser
 @pytest.mark.parametrize(
     "login", [{"user": USER, "password": "wrong-pass"}, {"user": "nobody-knows", "password": PASSWORD}]
 )
-async def test_a_login_that_is_refused_is_said_to_be_and_not_repeated(server: Coturn, login: dict[str, str]):
+async def test_a_login_that_is_refused_is_said_to_be_and_not_repeated(server: Coturn, login: dict[str, Any]):
     result = await ask(server.target("turn"), **login)
     assert (result.outcome, result.detail) == (FAIL, "the server refuses the user or the password (error 401)")
     assert not any(secret in repr(result) for secret in (*login.values(), PASSWORD))
@@ -109,7 +109,11 @@ class Script:
             return []
         if isinstance(answer, tuple):
             return [reply(request, error=True, ERROR_CODE=answer[:2], REALM="relay.test", NONCE=answer[2])]
-        good = {"XOR_RELAYED_ADDRESS": ("192.0.2.1", 5), "XOR_MAPPED_ADDRESS": ("192.0.2.2", 6), "LIFETIME": 600}
+        good: dict[str, Any] = {
+            "XOR_RELAYED_ADDRESS": ("192.0.2.1", 5),
+            "XOR_MAPPED_ADDRESS": ("192.0.2.2", 6),
+            "LIFETIME": 600,
+        }
         return [reply(request, key=answer.get("key", KEY), **good)]
 
 
