@@ -5,12 +5,16 @@ import threading
 import time
 from collections.abc import Callable, Generator
 from contextlib import contextmanager
+from pathlib import Path
 
 import pytest
 from aioice import stun
 
+from demesh.doctor.finding import Level
+from demesh.doctor.node import nat
 from demesh.limits import NAT_TYPE_PACKETS_MAX, NAT_TYPE_SECONDS_MAX
 from demesh.nat_type import UNKNOWN, NatType, find_nat_type
+from tests.config.files import settings
 
 Respond = Callable[[int, bytes, tuple[str, int]], bytes | None]
 
@@ -95,3 +99,14 @@ def test_whatever_the_server_does_it_ends_soon(respond: Respond):
     assert found.word in (UNKNOWN, "blocked")
     assert len(came) <= NAT_TYPE_PACKETS_MAX
     assert time.monotonic() - began_s < NAT_TYPE_SECONDS_MAX + 1
+
+
+def test_the_doctor_tells_it_if_a_check_names_a_server(tmp_path: Path):
+    with server(lambda _, request, source: answer(request, MAPPED_ADDRESS=source)) as (port, _came):
+        text = (
+            f"[[check]]\nname = 'a'\ntarget = 'stuns://a'\n[[check]]\nname = 'b'\ntarget = 'stun://127.0.0.1:{port}'\n"
+        )
+        (found,) = nat(settings(tmp_path, text))
+    assert found.level is Level.GOOD
+    assert found.sentence.startswith("no NAT, by 127.0.0.1; from outside this machine is 127.0.0.1:")
+    assert nat(settings(tmp_path, "[[check]]\nname = 'a'\ntarget = 'stuns://a'\n")) == []

@@ -1,15 +1,14 @@
-"""STUN and TURN servers: a real one, and one that says what it is told; and the probes, set up."""
+"""A real STUN and TURN server, what servers answer, and the probes, set up."""
 
 import re
 import socket
 import subprocess
-from collections.abc import AsyncGenerator, Callable, Generator
-from contextlib import asynccontextmanager, contextmanager
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import trio
 from aioice import stun
 
 from demesh.outcome import ProbeResult
@@ -94,27 +93,6 @@ def coturn(home: Path, authority: Authority) -> Generator[Coturn]:
     finally:
         process.kill()
         process.wait()
-
-
-Respond = Callable[[bytes], list[bytes]]
-
-
-@asynccontextmanager
-async def saying(respond: Respond) -> AsyncGenerator[int]:
-    """Yields the port of a UDP server on 127.0.0.1 that answers with `respond(request)`, one datagram each."""
-
-    async def serve(sock: trio.socket.SocketType) -> None:
-        while True:
-            request, source = await sock.recvfrom(4096)
-            for datagram in respond(request):
-                await sock.sendto(datagram, source)
-
-    with trio.socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
-        await sock.bind(("127.0.0.1", 0))
-        async with trio.open_nursery() as nursery:
-            nursery.start_soon(serve, sock)
-            yield sock.getsockname()[1]
-            nursery.cancel_scope.cancel()
 
 
 def reply(request: bytes, *, error: bool = False, key: bytes | None = None, **attributes: Any) -> bytes:

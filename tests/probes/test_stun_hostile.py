@@ -10,8 +10,9 @@ from demesh.limits import STUN_BYTES_MAX, STUN_STRAYS_MAX
 from demesh.metrics import REFUSED
 from demesh.outcome import Outcome
 from tests.e2e.harness import free_port
+from tests.probes.dns_servers import saying
 from tests.probes.servers import listening
-from tests.probes.stun_servers import ask, reply, saying
+from tests.probes.stun_servers import ask, reply
 
 PASS, FAIL, MISMATCH, TIMEOUT = Outcome.PASS, Outcome.FAIL, Outcome.MISMATCH, Outcome.TIMEOUT
 MAPPED: dict[str, Any] = {"XOR_MAPPED_ADDRESS": ("192.0.2.1", 1234)}

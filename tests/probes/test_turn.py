@@ -17,7 +17,8 @@ from demesh.probes.tls import TlsContexts
 from demesh.probes.turn_client import Login, TurnClient, with_allocation
 from tests.certificates import Authority
 from tests.e2e.harness import eventually
-from tests.probes.stun_servers import PASSWORD, USER, Coturn, ask, coturn, reply, saying
+from tests.probes.dns_servers import saying
+from tests.probes.stun_servers import PASSWORD, USER, Coturn, ask, coturn, reply
 
 PASS, FAIL, MISMATCH, TIMEOUT = Outcome.PASS, Outcome.FAIL, Outcome.MISMATCH, Outcome.TIMEOUT
 LOGIN: dict[str, Any] = {"user": USER, "password": PASSWORD}
