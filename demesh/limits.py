@@ -207,6 +207,20 @@ DNS_RECORDS_MAX = 256  # in one reply's answers
 DNS_LABELS_MAX = 4_096  # of all names that are read of one reply
 DNS_STRAYS_MAX = 64  # datagrams that answer another question, before one gives up
 DNS_RESOLVERS_MAX = 3  # of this machine's; what the C library reads of /etc/resolv.conf
+STUN_BYTES_MAX = 2_048  # of one message that is read
+STUN_RETRANSMIT_SECONDS = (
+    0.5  # over UDP, until a request is sent again; twice as long each time (RFC 8489, section 6.2.1)
+)
+STUN_SENDS_MAX = 7  # of one request over UDP
+STUN_STRAYS_MAX = 64  # messages that answer another request, before one gives up
+STUN_REASON_CHARS_MAX = 60  # of a server's own words that are told
+TURN_ALLOCATE_TRIES_MAX = 3  # from a fresh socket each, when the server says that the last one is in use
+TURN_STALE_NONCES_MAX = 3  # that are replaced in one request
+TURN_HELD_MAX = 64  # datagrams that came through an allocation and wait to be read
+TURN_RELEASE_SECONDS_MAX = 0.3  # to give an allocation back when a run has failed or was cancelled
+NAT_TYPE_PACKETS_MAX = 24  # sent to find out the type of this node's NAT
+NAT_TYPE_SECONDS_MAX = 2.5
+NAT_TYPE_WAIT_SECONDS = 0.25  # for one answer
 PING_PACKETS_MAX = 20
 PING_INTERVAL_MS = 200  # between the packets of one run, less where the timeout leaves no room
 PING_PAYLOAD_BYTES_MIN = 8  # the random token that tells our replies from others'

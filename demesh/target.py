@@ -6,6 +6,7 @@ from urllib.parse import urlsplit
 from demesh.errors import UsageError
 
 _WITHOUT_A_USUAL_PORT = ("tcp", "tls")
+_TRANSPORTS = ("udp", "tcp", "tls")
 _DNS_NAME = re.compile(r"/(?:[^\s./]{1,63}\.)*[^\s./]{1,63}\.?|/\.")
 
 
@@ -21,6 +22,24 @@ def public_target(target: str, *, show_query: bool = False) -> str:
     slashes = "//" if parts.netloc or (scheme and f"{scheme}//" in target.lower()) else ""
     query = f"?{parts.query}" if show_query and parts.query else ""
     return f"{scheme}{slashes}{parts.netloc.rpartition('@')[2]}{parts.path}{query}"
+
+
+def transport_of(target: str) -> str:
+    """How a target of STUN or TURN (RFC 7064, RFC 7065) says that it is asked: `udp`, `tcp` or `tls`; empty if it does not.
+
+    >>> transport_of("turn://example.org?transport=tcp"), transport_of("stuns://example.org"), transport_of("stun://example.org")
+    ('tcp', 'tls', '')
+
+    Raises ValueError for what it says otherwise.
+    """
+    parts = urlsplit(target)
+    secure = parts.scheme in ("stuns", "turns")
+    said = parts.query.removeprefix("transport=") if parts.query else ""
+    if parts.query and (
+        not parts.query.startswith("transport=") or said not in (("tcp", "tls") if secure else _TRANSPORTS)
+    ):
+        raise ValueError("the query of the target is not understood")
+    return "tls" if secure else said
 
 
 def check_target(target: str, schemes: tuple[str, ...], *, host_needed: bool = True) -> None:
@@ -48,8 +67,10 @@ def check_target(target: str, schemes: tuple[str, ...], *, host_needed: bool = T
 def target_problem(type_: str, target: str) -> str | None:
     """What a target of this type, which is a proper URL, has too much or too little."""
     parts = urlsplit(target)
-    if type_ in ("http", "turn", "mqtt"):
+    if type_ in ("http", "mqtt"):
         return None
+    if type_ in ("stun", "turn"):
+        return _stun_problem(target)
     if "@" in parts.netloc or parts.query or parts.fragment:
         return "a target of this scheme has neither user info nor query."
     if type_ == "dns":
@@ -62,4 +83,17 @@ def target_problem(type_: str, target: str) -> str | None:
         return f"names no port; one looks like {type_}://db.example.org:5432."
     if type_ == "ping" and parts.port is not None:
         return "a target of ping:// has no port."
+    return None
+
+
+def _stun_problem(target: str) -> str | None:
+    parts = urlsplit(target)
+    if "@" in parts.netloc or parts.fragment or parts.path not in ("", "/"):
+        return "a target of this scheme has neither user info nor path; a login has keys of its own."
+    try:
+        transport_of(target)
+    except ValueError:
+        if parts.scheme in ("stuns", "turns"):
+            return "a target of this scheme has no query but ?transport=tcp: TLS is spoken over TCP only."
+        return "a target of this scheme has no query but ?transport=udp, tcp or tls."
     return None

@@ -16,7 +16,7 @@ Pairs = tuple[tuple[str, str], ...]
 TOLD_KEYS = frozenset(
     (
         *("ip", "method", "follow_redirects", "http_version", "verify_tls", "starttls", "server_name", "alpn"),
-        *("record", "transport", "recursion", "packets", "payload_bytes"),
+        *("record", "transport", "recursion", "packets", "payload_bytes", "nat_behaviour"),
     )
 )
 """The keys of a check's table, besides expectations, of which others are told the values. None of them can hold a secret."""

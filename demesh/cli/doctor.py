@@ -77,6 +77,8 @@ def _examinations(data_dir: str | None) -> dict[str, Examination]:
         if settings.api:
             examinations["API port"] = partial(machine.port, "API port", [settings.api], "--api")
     examinations["names"] = partial(machine.names, its.hosts(settings))
+    if any(check.probe.type == "stun" for check in settings.checks):
+        examinations["NAT"] = partial(its.nat, settings)
     examinations["peers"] = partial(its.peers, settings)
     examinations["alerts"] = partial(its.sinks, settings)
     return examinations

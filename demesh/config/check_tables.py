@@ -4,10 +4,10 @@
 """
 
 from collections.abc import Iterator
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal, cast
 from urllib.parse import urlsplit
 
-from pydantic import AfterValidator, BeforeValidator, Field
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from demesh import limits
 from demesh.config.tables import DefaultsTable, Table
@@ -37,6 +37,7 @@ from demesh.config.values import (
     one_or_many,
 )
 from demesh.probes.base import TYPE_OF_SCHEME
+from demesh.target import transport_of
 
 Conflicts = Iterator[tuple[str, str]]
 
@@ -68,6 +69,12 @@ class TcpExpectTable(ExpectTable):
 class DnsExpectTable(ExpectTable):
     rcode: Rcode | None = None
     records: Annotated[list[str], BeforeValidator(one_or_many)] = Field(default_factory=list)
+
+
+class TlsExpectTable(ExpectTable):
+    """Of what may speak TLS, and says nothing else that could be expected."""
+
+    cert_expires_in: Lifetime | None = None
 
 
 class CommandExpectTable(ExpectTable):
@@ -208,12 +215,67 @@ class PythonTable(CheckTable):
     arguments: dict[str, JsonValue] = Field(default_factory=dict)
 
 
-class StunTable(TargetTable):
-    """Nothing of its own yet."""
+def _transport_by_itself(content: Any) -> Any:
+    """What a target of STUN or TURN says of the transport, as the key of that name: so others are told it, in one definition."""
+    if not isinstance(content, dict):
+        return content
+    table = cast(dict[str, Any], content)
+    target = table.get("target")
+    try:
+        said = transport_of(target) if isinstance(target, str) else ""
+    except ValueError:  # `target_problem` says what is wrong
+        return table
+    if not said or table.get("transport", said) != said:
+        return table
+    return {**table, "target": str(target).partition("?")[0], "transport": said}
 
 
-class TurnTable(LoginTable):
+class StunTransportTable(TlsTrust):
+    """The keys of STUN and TURN that say how a target is asked."""
+
+    target: str
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    server_name: HostName | None = None
+    expect: TlsExpectTable = TlsExpectTable()
+
+    transport_by_itself = model_validator(mode="before")(_transport_by_itself)
+
+    def transport_conflicts(self) -> Conflicts:
+        """A target that is a proper one, and yet says otherwise than `transport`; and keys that need TLS."""
+        if "transport" in self.model_fields_set and self._said() not in ("", self.transport):
+            yield "transport", "the target says otherwise; one of the two is enough."
+        elif self.transport != "tls":
+            of_tls = [key for key in ("server_name", "verify_tls", "ca_file") if key in self.model_fields_set]
+            if self.expect.cert_expires_in is not None:
+                of_tls.append("expect.cert_expires_in")
+            for key in of_tls:
+                yield key, 'needs TLS: a target that begins with stuns:// or turns://, or transport = "tls".'
+
+    def _said(self) -> str:
+        try:
+            return transport_of(self.target)
+        except ValueError:
+            return ""
+
+
+class StunTable(StunTransportTable, TargetTable):  # pyright: ignore[reportIncompatibleVariableOverride] it is frozen
+    nat_behaviour: bool = False
+
+    def conflicts(self) -> Conflicts:
+        yield from super().conflicts()
+        yield from self.transport_conflicts()
+        if self.nat_behaviour and self.transport != "udp":
+            yield "nat_behaviour", "is found out over UDP only."
+
+
+class TurnTable(StunTransportTable, LoginTable):  # pyright: ignore[reportIncompatibleVariableOverride] it is frozen
     relay: bool = False
+
+    def conflicts(self) -> Conflicts:
+        yield from super().conflicts()
+        yield from self.transport_conflicts()
+        if self.user is not None and self.password is None and self.password_file is None:
+            yield "user", "a user without a password."
 
 
 class MqttTable(LoginTable):
@@ -240,10 +302,6 @@ TABLES: dict[str, type[CheckTable]] = {
 
 SCHEMES = {
     **TYPE_OF_SCHEME,
-    "stun": "stun",
-    "stuns": "stun",
-    "turn": "turn",
-    "turns": "turn",
     "mqtt": "mqtt",
     "mqtts": "mqtt",
     "ntp": "ntp",

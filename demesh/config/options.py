@@ -20,8 +20,11 @@ from demesh.config.check_tables import (
     LoginTable,
     PingTable,
     PythonTable,
+    StunTable,
     TcpExpectTable,
     TcpTable,
+    TlsExpectTable,
+    TurnTable,
 )
 from demesh.config.definition import as_written
 from demesh.config.outside import Files, Unfilled
@@ -35,7 +38,9 @@ from demesh.probes.base import (
     Options,
     PingOptions,
     PythonOptions,
+    StunOptions,
     TcpOptions,
+    TurnOptions,
 )
 
 
@@ -102,6 +107,16 @@ def _(table: PingTable, files: Files) -> Options:
 
 
 @options_of.register
+def _(table: StunTable, files: Files) -> Options:
+    return StunOptions(table.transport, table.server_name or "", table.nat_behaviour)
+
+
+@options_of.register
+def _(table: TurnTable, files: Files) -> Options:
+    return TurnOptions(table.transport, table.server_name or "", table.user or "", _password(table, files))
+
+
+@options_of.register
 def _(table: CommandTable, files: Files) -> Options:
     return CommandOptions(
         argv=tuple(table.command),
@@ -121,10 +136,11 @@ def expect_of(table: ExpectTable, written: dict[str, Any]) -> Expect:
     http = table if isinstance(table, HttpExpectTable) else HttpExpectTable()
     tcp = table if isinstance(table, TcpExpectTable) else TcpExpectTable()
     dns = table if isinstance(table, DnsExpectTable) else DnsExpectTable()
+    tls = table if isinstance(table, TlsExpectTable) else TlsExpectTable()
     command = table if isinstance(table, CommandExpectTable) else CommandExpectTable()
     return Expect(
         response_time_ms=table.response_time,
-        cert_expires_in_ms=http.cert_expires_in or tcp.cert_expires_in,
+        cert_expires_in_ms=http.cert_expires_in or tcp.cert_expires_in or tls.cert_expires_in,
         status=frozenset(http.status) if http.status is not None else None,
         body=_pattern(http.body),
         json=tuple(http.json_.items()),

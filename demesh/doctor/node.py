@@ -3,6 +3,7 @@
 import os
 import stat
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from datetime import datetime
 from ipaddress import ip_address
 from typing import Any
@@ -112,6 +113,35 @@ def sinks(settings: Settings) -> Sequence[Finding]:
 def _sink_urls(settings: Settings) -> list[str]:
     """Of those whose URL says where they are; Apprise knows of its own where a service is."""
     return [*settings.alertmanagers, *(sink.url for sink in settings.sinks if sink.is_webhook)]
+
+
+def nat(settings: Settings) -> Sequence[Finding]:
+    """The NAT that this machine is behind, if one of the checks names a STUN server that can be asked for it."""
+    from demesh.probes.base import StunOptions
+    from demesh.probes.stun_target import parse_target
+
+    servers = [(check.probe.target, check.probe.options) for check in settings.checks if check.probe.type == "stun"]
+    of_udp = [(target, options) for target, options in servers if isinstance(options, StunOptions)]
+    # Those that are checked for it know how to be asked.
+    for target, options in sorted(of_udp, key=lambda each: not each[1].nat_behaviour):
+        with suppress(UsageError):
+            place, transport = parse_target(target, options.transport)
+            if transport == "udp" and ":" not in place.host:
+                return [_nat_finding(place.host, place.port)]
+    return []
+
+
+def _nat_finding(host: str, port: int) -> Finding:
+    from demesh.nat_type import UNKNOWN, find_nat_type
+
+    found = find_nat_type(host, port)
+    seen = f"; from outside this machine is {found.external}" if found.external else ""
+    if found.word == "blocked":
+        remedy = "Allow outgoing UDP, or name another STUN server first; only checks over UDP need it."
+        return warning("NAT", f"{host} cannot be asked over UDP.", remedy)
+    if found.word == UNKNOWN:
+        return good("NAT", f"its type is not known ({found.why}, says {host}){seen}.")
+    return good("NAT", f"{found.word}, by {host}{seen}.")
 
 
 def hosts(settings: Settings) -> list[str]:

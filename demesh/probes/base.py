@@ -22,6 +22,10 @@ TYPE_OF_SCHEME = {
     "tls": "tls",
     "dns": "dns",
     "ping": "ping",
+    "stun": "stun",
+    "stuns": "stun",
+    "turn": "turn",
+    "turns": "turn",
 }
 """The probe type that follows from a target's scheme."""
 
@@ -99,6 +103,27 @@ class PingOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class StunOptions:
+    """`transport` is for targets that name none themselves."""
+
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    server_name: str = ""
+    """Of TLS: the name that the server's certificate must bear; empty: the target's host."""
+    nat_behaviour: bool = False
+    """Whether the four endpoints of RFC 5780 and RFC 3489 must answer; over UDP only."""
+
+
+@dataclass(frozen=True, slots=True)
+class TurnOptions:
+    """`transport` and `server_name` as in StunOptions. Without a user, it is enough that the server asks for one."""
+
+    transport: Literal["udp", "tcp", "tls"] = "udp"
+    server_name: str = ""
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+
+
+@dataclass(frozen=True, slots=True)
 class CommandOptions:
     argv: tuple[str, ...] = field(repr=False)
     output: Literal["nagios", "json"] = "nagios"
@@ -114,7 +139,9 @@ class PythonOptions:
     arguments: tuple[tuple[str, Any], ...] = field(default=(), repr=False)
 
 
-Options = HttpOptions | TcpOptions | DnsOptions | PingOptions | CommandOptions | PythonOptions
+Options = (
+    HttpOptions | TcpOptions | DnsOptions | PingOptions | StunOptions | TurnOptions | CommandOptions | PythonOptions
+)
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,8 +1,9 @@
-"""A datagram (or raw) socket to one address: when the kernel received what it delivers, and who refused what was sent.
+"""A datagram (or raw) socket: when the kernel received what it delivers, and who refused what was sent.
 
 Guaranteed:
 
-- The socket is connected: only what the address sends is delivered, and ICMP errors about what was sent to it.
+- With an address the socket is connected: only what the address sends is delivered, and ICMP errors about what was sent to it.
+  Without one, each datagram says from where it came, and each refusal what could not be reached.
 - A datagram's time is that of its arrival in the kernel (SO_TIMESTAMPNS), however late the event loop gets to read it; measured
   with a loop held up for 5 ms at a time, a round trip of 0.08 ms reads as 16 ms otherwise.
 - An ICMP error is delivered as `Refused`, with the address of the machine that sent it (IP_RECVERR).
@@ -42,18 +43,23 @@ Address = tuple[str, int] | tuple[str, int, int, int] | tuple[int, bytes]
 
 @dataclass(frozen=True, slots=True)
 class Datagram:
-    """`at_s` is when it arrived, on trio's clock."""
+    """`at_s` is when it arrived, on trio's clock; `source` who sent it, an address without a zone and a port."""
 
     data: bytes
     at_s: float
+    source: tuple[str, int]
 
 
 class Refused(Exception):
-    """An ICMP error came. The message is a phrase without a full stop; `quoted` is what it repeats of what was sent."""
+    """An ICMP error came. The message is a phrase without a full stop; `quoted` is what it repeats of what was sent.
 
-    def __init__(self, message: str, quoted: bytes) -> None:
+    `target` is where that was sent to, as `Datagram.source` has it.
+    """
+
+    def __init__(self, message: str, quoted: bytes, target: tuple[str, int]) -> None:
         super().__init__(message)
         self.quoted = quoted
+        self.target = target
 
 
 def socket_address(address: str, port: int) -> tuple[socket.AddressFamily, Address]:
@@ -67,9 +73,9 @@ def socket_address(address: str, port: int) -> tuple[socket.AddressFamily, Addre
 
 
 class DatagramSocket:
-    """Uses `plain`, which its owner closes. Raises OSError if the address cannot be sent to."""
+    """Uses `plain`, which its owner closes. Without an `address` it is open to all. Raises OSError if that cannot be sent to."""
 
-    def __init__(self, plain: socket.socket, address: Address) -> None:
+    def __init__(self, plain: socket.socket, address: Address | None) -> None:
         self._socket = plain
         self._version: Version = 4 if plain.family == socket.AF_INET else 6
         self._errors: deque[Refused] = deque()
@@ -80,22 +86,32 @@ class DatagramSocket:
             plain.setsockopt(socket.IPPROTO_IP, _IP_RECVERR, 1)
         else:
             plain.setsockopt(socket.IPPROTO_IPV6, _IPV6_RECVERR, 1)
-        plain.connect(address)
-        self._peer = _host(address)
+        if address is not None:
+            plain.connect(address)
+        self._peer = _host(address) if address is not None else None
         self._opened_s = trio.current_time()
 
-    def send(self, data: bytes) -> float:
-        """Sends at once; returns when, on trio's clock. Raises OSError for what keeps this node from sending."""
+    def send(self, data: bytes, target: Address | None = None) -> float:
+        """Sends at once, from an open socket to `target`; returns when, on trio's clock.
+
+        Raises OSError for what keeps this node from sending.
+        """
         sent_s = trio.current_time()
         try:
-            self._socket.send(data)
+            self._send(data, target)
         except OSError:
             # An ICMP error about an earlier datagram is reported here as well.
             self._collect_errors()
             if not self._refused:
                 raise
-            self._socket.send(data)
+            self._send(data, target)
         return sent_s
+
+    def _send(self, data: bytes, target: Address | None) -> None:
+        if target is None:
+            self._socket.send(data)
+        else:
+            self._socket.sendto(data, target)
 
     async def receive(self, bytes_max: int) -> Datagram:
         """The next datagram, at most `bytes_max` bytes of it. Raises Refused; OSError if this node's network broke."""
@@ -112,9 +128,9 @@ class DatagramSocket:
                     raise
                 continue
             # A datagram socket for ICMP is connected, and still hears replies from elsewhere.
-            if _host(source) != self._peer:
+            if self._peer not in (None, _host(source)):
                 continue
-            return Datagram(data, self._arrival_s(ancillary))
+            return Datagram(data, self._arrival_s(ancillary), _endpoint(source))
 
     def _arrival_s(self, ancillary: list[tuple[int, int, bytes]]) -> float:
         now_s = trio.current_time()
@@ -130,21 +146,29 @@ class DatagramSocket:
         """Empties the socket's error queue. The kernel may raise the errno of an error after we have taken it from there."""
         with suppress(OSError):
             while True:
-                quoted, ancillary, *_ = self._socket.recvmsg(_QUOTED_BYTES_MAX, _ANCILLARY_BYTES_MAX, _MSG_ERRQUEUE)
+                quoted, ancillary, _, target = self._socket.recvmsg(
+                    _QUOTED_BYTES_MAX, _ANCILLARY_BYTES_MAX, _MSG_ERRQUEUE
+                )
                 self._refused = True
                 for level, type_, data in ancillary:
                     if (level, type_) in ((socket.IPPROTO_IP, _IP_RECVERR), (socket.IPPROTO_IPV6, _IPV6_RECVERR)):
-                        self._note(data, quoted)
+                        self._note(data, quoted, target)
 
-    def _note(self, data: bytes, quoted: bytes) -> None:
+    def _note(self, data: bytes, quoted: bytes, target: Address) -> None:
         _errno, origin, type_, code, *_ = _EXTENDED_ERROR.unpack_from(data)
         if origin in _FROM_ICMP and (sentence := refusal(self._version, type_, code)):
             offender = _offender(data[_EXTENDED_ERROR.size :])
-            self._errors.append(Refused(f"{sentence}, says {offender}" if offender else sentence, quoted))
+            said = f"{sentence}, says {offender}" if offender else sentence
+            self._errors.append(Refused(said, quoted, _endpoint(target)))
 
 
 def _host(address: Address) -> str:
     return str(address[0]).partition("%")[0]
+
+
+def _endpoint(address: Address) -> tuple[str, int]:
+    # Of a raw socket the second is a number of the protocol; nobody asks for it.
+    return _host(address), address[1] if isinstance(address[1], int) else 0
 
 
 def _offender(sockaddr: bytes) -> str:

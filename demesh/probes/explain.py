@@ -16,7 +16,7 @@ from demesh.probes.base import Expect, HttpOptions, ProbeSpec
 from demesh.probes.expectations import duration
 from demesh.probes.http_expect import ranges
 
-_PORTS = {"http": 80, "https": 443}
+_PORTS = {"http": 80, "https": 443, "stun": 3478, "turn": 3478, "stuns": 5349, "turns": 5349}
 _NOT_THE_TARGET = "it says nothing about the target"
 # The first that occurs in a detail decides.
 _MEANINGS: tuple[tuple[str, str], ...] = (
@@ -69,12 +69,18 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ("file of CA certificates", "The path is wrong, this user may not read it, or it holds no certificates in PEM."),
     ("TLS handshake failed", "No TLS version or cipher in common, or what listens on {port} does not speak TLS."),
     ("no TLS cipher", "The server wants ciphers that are no longer offered."),
+    ("port unreachable", "The host is up, but nothing listens on {port}, or a firewall says no in its name."),
+    ("refuses the user or the password", "The login that the check has is wrong, or has run out."),
+    ("of 4 endpoints failed", "The server answers, but clients cannot find out with it which NAT they are behind."),
+    ("this node's NAT", f"Ask from a node behind another NAT, or none; {_NOT_THE_TARGET}."),
+    ("the answer is not STUN", "Something else than a STUN server listens on {port}."),
     ("the answer is not HTTP", "Something else than a web server listens on {port}."),
     (
         "closed without an answer",
         "Something listens on {port} and hangs up: a crash, a TLS port asked without TLS, or a filter.",
     ),
     ("before the answer was complete", "The server hung up in the middle: a crash, or a length that it had wrong."),
+    ("that answer another", "Somebody sends answers to what was not asked: a forger, or a server that is broken."),
     ("more than", "The server redirects in a circle, or nearly."),
     (
         "with a body to another host",

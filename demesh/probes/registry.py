@@ -55,6 +55,20 @@ def _ping(tools: Tools) -> Probe:
     return PingProbe(tools.resolver)
 
 
+def _stun(tools: Tools) -> Probe:
+    from demesh.probes.stun import StunProbe
+    from demesh.probes.tls import TlsContexts
+
+    return StunProbe(tools.wall_ms, tools.resolver, TlsContexts())
+
+
+def _turn(tools: Tools) -> Probe:
+    from demesh.probes.tls import TlsContexts
+    from demesh.probes.turn import TurnProbe
+
+    return TurnProbe(tools.wall_ms, tools.resolver, TlsContexts())
+
+
 _MAKERS: dict[str, Callable[[Tools], Probe]] = {
     "command": _command,
     "http": _http,
@@ -63,6 +77,8 @@ _MAKERS: dict[str, Callable[[Tools], Probe]] = {
     "tls": _tcp,
     "dns": _dns,
     "ping": _ping,
+    "stun": _stun,
+    "turn": _turn,
 }
 
 TYPES = tuple(_MAKERS)

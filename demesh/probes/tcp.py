@@ -30,8 +30,9 @@ from demesh.probes.base import ProbeSpec, TcpOptions
 from demesh.probes.dialling import Progress, dial, place_of
 from demesh.probes.expectations import limits_broken, shown_pattern
 from demesh.probes.resolving import Resolver
+from demesh.probes.securing import secure
 from demesh.probes.starttls import Starttls
-from demesh.probes.tls import TlsContexts, TlsStream, earliest_expiry_s
+from demesh.probes.tls import TlsContexts, TlsStream
 
 _READ_BYTES = 4_096
 _CLOSED_BEFORE_TLS = "the connection was closed before TLS could begin"
@@ -87,12 +88,7 @@ async def _secure(
     if options.starttls:
         with progress.phase("starttls", "still asking for TLS"):
             await _ask_for_tls(connection, Starttls(options.starttls, name))
-    stream = TlsStream(connection, context, name)
-    try:
-        with progress.phase("tls", "still in the TLS handshake"):
-            await stream.shake_hands()
-    finally:
-        progress.certificate_expires_s = earliest_expiry_s(stream.certificates())
+    stream = await secure(connection, context, name, progress)
     if options.alpn and stream.selected_alpn_protocol() is None:
         raise Failed(Outcome.MISMATCH, "the server chose none of the application protocols (ALPN) offered")
     return stream

@@ -14,12 +14,14 @@ from tests.bench.node_at_rest import node_at_rest, node_with_ten_peers
 from tests.bench.probes import probes
 from tests.bench.scope import Scope
 from tests.bench.status_command import status_command
+from tests.bench.stun import stun
 
 Benchmark = Callable[[Scope], list[Figure]]
 """Measures in an empty directory; may take a minute and a half. Raises when what ran was not what should be measured."""
 
 USUAL: dict[str, Benchmark] = {
     "probes": probes,
+    "stun": stun,
     "load": load,
     "bytes": bytes_per_result,
     "intake": intake,

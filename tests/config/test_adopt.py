@@ -97,6 +97,7 @@ def _row(**changed: object) -> PlanRow:
         _row(type="tcp"),
         _row(type="command", target="command:reboot"),
         _row(type="stun", target="stun://example.org"),
+        _row(type="turn", target="turn://me:sesame@example.org"),
         _row(type="of a later version"),
         _row(target="file:///etc/passwd"),
         _row(target="https://"),

@@ -66,13 +66,14 @@ def test_a_home(tmp_path: Path) -> None:
 
 def test_a_keeper_of_lists(tmp_path: Path) -> None:
     found = _load(tmp_path, "keeper.toml")
-    assert found.checks == (), "there is no probe for turn:// yet"
+    (turn,) = found.checks
+    assert (turn.probe.type, turn.probe.target) == ("turn", "turn://turn.example.org:3478")
+    assert turn.own_login
     assert _lines(found.not_yet) == [
         "9: server_list[1]",
-        "15: check[1]",
+        "20: check[1].relay",
         "24: api.public_listen",
     ]
-    assert "the check 'our-turn' is left out" in found.not_yet[1]
 
 
 @pytest.mark.parametrize("name", [path.name for path in _EXAMPLES.glob("*.toml")])

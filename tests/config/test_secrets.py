@@ -59,10 +59,12 @@ def test_no_secret_is_in_what_others_are_told_or_in_a_repr(tmp_path: Path) -> No
     (tmp_path / "secret").write_text("sesame-in-a-file\n")
     (tmp_path / "url").write_text("ntfy://me:sesame@ntfy.example.org/topic\n")
     found = settings(tmp_path, _EVERYWHERE, S="sesame-of-the-environment")
-    assert [each.name for each in found.checks] == ["http", "login", "tcp", "command", "plug-in"]
+    assert [each.name for each in found.checks] == ["http", "login", "tcp", "command", "plug-in", "turn"]
     assert "sesame" not in repr(found)
     assert "sesame" not in repr([each.row(bytes(16), True) for each in found.checks])
-    assert "sesame" not in repr([(each.probe, each.probe.options, each.probe.expect) for each in found.checks[1:2]])
+    assert "sesame" not in repr(
+        [(each.probe, each.probe.options, each.probe.expect) for each in (found.checks[1], found.checks[-1])]
+    )
     assert "sesame" not in "\n".join(found.not_yet)
     # and yet the probes have them
     http, login, *_ = found.checks

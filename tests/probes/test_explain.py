@@ -53,6 +53,10 @@ def test_every_known_failure_is_explained_without_secrets(known: failure.Failure
         (Outcome.ERROR, "no resolver answers this node", TARGET, "it says nothing about the target"),
         (Outcome.ERROR, "no network: this node has no route to the address", TARGET, "has no way to that address"),
         (Outcome.ERROR, "this node gets no connection to its proxy: connection refused", TARGET, "reach the proxy"),
+        (Outcome.FAIL, "port unreachable, says 192.0.2.1", "stun://a", "nothing listens on port 3478"),
+        (Outcome.MISMATCH, "the answer is not STUN", "turns://a", "listens on port 5349"),
+        (Outcome.FAIL, "the server refuses the user or the password (error 401)", "turn://a", "The login"),
+        (Outcome.FAIL, "more than 64 messages that answer another request", "stun://a", "what was not asked"),
         (Outcome.MISMATCH, "more than 5 redirects", TARGET, "in a circle"),
     ],
 )
