@@ -20,7 +20,6 @@ Not guaranteed: of this machine's resolvers, the time that is told is that of th
 before it. DNSSEC is not validated here; a validating resolver answers SERVFAIL to a bogus name, and that is told.
 """
 
-import ssl
 from collections.abc import Awaitable, Callable
 from functools import lru_cache
 from urllib.parse import unquote, urlsplit
@@ -43,7 +42,8 @@ from demesh.probes.dns_message import Question, Reply
 from demesh.probes.expectations import limits_broken
 from demesh.probes.first_answer import first_answer, place_at
 from demesh.probes.resolving import Resolver
-from demesh.probes.tls import TlsContexts, TlsStream, earliest_expiry_s
+from demesh.probes.securing import secure
+from demesh.probes.tls import TlsContexts
 
 _PORTS = {"udp": 53, "tcp": 53, "tls": 853}
 
@@ -119,20 +119,9 @@ class DnsProbe:
             with trio.move_on_at(deadline):
                 stream = connection
                 if context is not None:
-                    stream = await _secure(connection, context, options.server_name or place.host, progress)
+                    stream = await secure(connection, context, options.server_name or place.host, progress)
                 return await ask_by_stream(stream, question, progress)
         raise Failed(Outcome.TIMEOUT, f"no complete answer within {spec.timeout_ms} ms, {progress.doing}")
-
-
-async def _secure(connection: trio.SocketStream, context: ssl.SSLContext, name: str, progress: Progress) -> TlsStream:
-    """TLS over `connection`. Raises Failed."""
-    stream = TlsStream(connection, context, name)
-    try:
-        with progress.phase("tls", "still in the TLS handshake"):
-            await stream.shake_hands()
-    finally:
-        progress.certificate_expires_s = earliest_expiry_s(stream.certificates())
-    return stream
 
 
 @lru_cache(CHECKS_MAX)
