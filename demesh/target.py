@@ -1,7 +1,7 @@
 """Targets as they may be shown: scheme, host, port and path. User info, query and fragment stay on the node that probes."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from demesh.errors import UsageError
 
@@ -48,8 +48,10 @@ def check_target(target: str, schemes: tuple[str, ...], *, host_needed: bool = T
 def target_problem(type_: str, target: str) -> str | None:
     """What a target of this type, which is a proper URL, has too much or too little."""
     parts = urlsplit(target)
-    if type_ in ("http", "turn", "mqtt"):
+    if type_ in ("http", "turn"):
         return None
+    if type_ == "mqtt":
+        return _broker_problem(parts)
     if "@" in parts.netloc or parts.query or parts.fragment:
         return "a target of this scheme has neither user info nor query."
     if type_ == "dns":
@@ -62,4 +64,12 @@ def target_problem(type_: str, target: str) -> str | None:
         return f"names no port; one looks like {type_}://db.example.org:5432."
     if type_ == "ping" and parts.port is not None:
         return "a target of ping:// has no port."
+    return None
+
+
+def _broker_problem(parts: SplitResult) -> str | None:
+    if parts.query or parts.fragment:
+        return "a target of this scheme has no query."
+    if "+" not in parts.scheme and parts.path not in ("", "/"):
+        return "a target of this scheme has no path; that of a WebSocket looks like mqtt+wss://broker.example.org/mqtt."
     return None

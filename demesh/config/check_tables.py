@@ -27,12 +27,14 @@ from demesh.config.values import (
     Lifetime,
     Method,
     Name,
+    Offset,
     ProxyUrl,
     Rcode,
     RecordType,
     Regex,
     Status,
     Timeout,
+    Topic,
     VariableName,
     one_or_many,
 )
@@ -68,6 +70,15 @@ class TcpExpectTable(ExpectTable):
 class DnsExpectTable(ExpectTable):
     rcode: Rcode | None = None
     records: Annotated[list[str], BeforeValidator(one_or_many)] = Field(default_factory=list)
+
+
+class MqttExpectTable(ExpectTable):
+    cert_expires_in: Lifetime | None = None
+
+
+class NtpExpectTable(ExpectTable):
+    offset: Offset | None = None
+    stratum: Annotated[int, Field(ge=1, le=15)] | None = None
 
 
 class CommandExpectTable(ExpectTable):
@@ -216,12 +227,24 @@ class TurnTable(LoginTable):
     relay: bool = False
 
 
-class MqttTable(LoginTable):
-    """Nothing of its own yet."""
+class MqttTable(LoginTable, TlsTrust):
+    expect: MqttExpectTable = MqttExpectTable()  # pyright: ignore[reportIncompatibleVariableOverride] it is frozen
+    version: Literal["3.1.1", "5"] = "3.1.1"
+    topic: Topic | None = None
+
+    def conflicts(self) -> Conflicts:
+        yield from super().conflicts()
+        if urlsplit(self.target).scheme in ("mqtts", "mqtt+wss"):
+            return
+        of_tls = [key for key in ("verify_tls", "ca_file") if key in self.model_fields_set]
+        if self.expect.cert_expires_in is not None:
+            of_tls.append("expect.cert_expires_in")
+        for key in of_tls:
+            yield key, "needs TLS: a target that begins with mqtts:// or mqtt+wss://."
 
 
 class NtpTable(TargetTable):
-    """Nothing of its own yet."""
+    expect: NtpExpectTable = NtpExpectTable()  # pyright: ignore[reportIncompatibleVariableOverride] it is frozen
 
 
 TABLES: dict[str, type[CheckTable]] = {
@@ -244,9 +267,6 @@ SCHEMES = {
     "stuns": "stun",
     "turn": "turn",
     "turns": "turn",
-    "mqtt": "mqtt",
-    "mqtts": "mqtt",
-    "ntp": "ntp",
 }
 """The type that follows from a target's scheme, those included that this version cannot run."""
 

@@ -18,6 +18,9 @@ from demesh.config.check_tables import (
     HttpExpectTable,
     HttpTable,
     LoginTable,
+    MqttExpectTable,
+    MqttTable,
+    NtpExpectTable,
     PingTable,
     PythonTable,
     TcpExpectTable,
@@ -32,6 +35,7 @@ from demesh.probes.base import (
     DnsOptions,
     Expect,
     HttpOptions,
+    MqttOptions,
     Options,
     PingOptions,
     PythonOptions,
@@ -102,6 +106,16 @@ def _(table: PingTable, files: Files) -> Options:
 
 
 @options_of.register
+def _(table: MqttTable, files: Files) -> Options:
+    return MqttOptions(
+        version=table.version,
+        user=table.user or "",
+        password=_password(table, files),
+        topic=table.topic or "",
+    )
+
+
+@options_of.register
 def _(table: CommandTable, files: Files) -> Options:
     return CommandOptions(
         argv=tuple(table.command),
@@ -121,10 +135,12 @@ def expect_of(table: ExpectTable, written: dict[str, Any]) -> Expect:
     http = table if isinstance(table, HttpExpectTable) else HttpExpectTable()
     tcp = table if isinstance(table, TcpExpectTable) else TcpExpectTable()
     dns = table if isinstance(table, DnsExpectTable) else DnsExpectTable()
+    mqtt = table if isinstance(table, MqttExpectTable) else MqttExpectTable()
+    ntp = table if isinstance(table, NtpExpectTable) else NtpExpectTable()
     command = table if isinstance(table, CommandExpectTable) else CommandExpectTable()
     return Expect(
         response_time_ms=table.response_time,
-        cert_expires_in_ms=http.cert_expires_in or tcp.cert_expires_in,
+        cert_expires_in_ms=http.cert_expires_in or tcp.cert_expires_in or mqtt.cert_expires_in,
         status=frozenset(http.status) if http.status is not None else None,
         body=_pattern(http.body),
         json=tuple(http.json_.items()),
@@ -132,6 +148,8 @@ def expect_of(table: ExpectTable, written: dict[str, Any]) -> Expect:
         answer=_pattern(tcp.answer),
         rcode=dns.rcode,
         records=tuple(map(_record, dns.records)),
+        offset_ms=ntp.offset,
+        stratum=ntp.stratum,
         output=_pattern(command.output),
         written=tuple(_written(table.model_dump(exclude_defaults=True, by_alias=True), written)),
     )
