@@ -25,7 +25,7 @@ from demesh.outcome import Outcome
 _NOT_MQTT = "the answer is not MQTT"
 _CONNACK = 0x20
 _REFUSED_VERSION = (b"\x20\x02\x00\x01", b"\x20\x02\x01\x01")
-_REFUSAL_CODE_MIN = 128
+_REFUSAL_CODE_MIN = 128  # this one gives no reason
 
 _REASONS = {
     132: "it does not speak this version of MQTT",
@@ -209,4 +209,4 @@ class MqttSession:
 
 def _refused(what: str, code: int) -> Failed:
     why = _REASONS.get(code, f"reason code {code}")
-    return Failed(Outcome.FAIL, f"the broker {what}: {why}" if code >= _REFUSAL_CODE_MIN else f"the broker {what}")
+    return Failed(Outcome.FAIL, f"the broker {what}: {why}" if code > _REFUSAL_CODE_MIN else f"the broker {what}")

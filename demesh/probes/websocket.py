@@ -70,7 +70,7 @@ class WebSocket:
         try:
             data = self._protocol.send(event)
         except ProtocolError:
-            raise Failed(Outcome.FAIL, "the connection was closed") from None
+            raise Failed(Outcome.FAIL, "the server closed the WebSocket") from None
         await self._transport.send_all(data)
 
     async def _read(self) -> None:
