@@ -17,8 +17,6 @@ _LATER = {
     '[[server_list]]\nfile = "a.csv"': "server_list[1]",
     _CHECK.replace("https:", "stun:"): "check[1]",
     _CHECK.replace("https:", "turns:") + "relay = true": "check[1]",
-    _CHECK.replace("https:", "mqtts:"): "check[1]",
-    _CHECK.replace("https:", "ntp:"): "check[1]",
 }
 
 
