@@ -10,12 +10,15 @@ from trio.testing import MockClock
 from demesh import limits
 from demesh.api.mesh_metrics import mesh_metrics
 from demesh.checks.check import Check
+from demesh.checks.latest import LatestRuns
+from demesh.checks.runner import Run
 from demesh.doctor.finding import Level
 from demesh.doctor.node import running as findings
 from demesh.home import Home, Running
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec
 from demesh.view.own_clock import OwnClock, own_clock
+from demesh.view.vote import fresh_ms
 from tests.alerts.watch import Watch
 from tests.cluster import Member, Mesh, running
 from tests.view.build import MemberLog
@@ -122,6 +125,15 @@ async def test_what_checks_told_long_ago_is_not_told(autojump_clock: MockClock, 
         ann.probe = silent
         await trio.sleep(200)
         assert ann.node.status()["clock"] is None
+
+
+def test_what_no_run_has_confirmed_for_long_counts_no_more() -> None:
+    check, latest = Check("t", ProbeSpec("ntp", "ntp://192.0.2.1", 1_000)), LatestRuns()
+    latest.note(check, Run(0, 5_000, ProbeResult(Outcome.PASS, 100, clock_offset_us=7)))
+    last_ms = 5_000 + fresh_ms(check.interval_ms)
+    assert list(latest.clock_offsets_us([check], last_ms)) == [7]
+    assert list(latest.clock_offsets_us([check], last_ms + 1)) == []
+    assert list(latest.clock_offsets_us([], last_ms)) == [], "nor of a check that is gone"
 
 
 def test_the_metric_is_what_the_clock_lacks() -> None:

@@ -53,7 +53,7 @@ def _fed(*pieces: bytes) -> MqttSession:
 @given(st.lists(st.binary(max_size=80), max_size=8), st.sampled_from((b"", b"\x20\x03\0\0\0", WELCOME)))
 def test_no_bytes_raise_anything_but_a_sentence(pieces: list[bytes], first: bytes):
     for version in ("3.1.1", "5"):
-        session = MqttSession(version, "demesh", "t", b"p")  # type: ignore[arg-type]
+        session = MqttSession(version, "demesh", "t", b"p")
         session.connect("", "", 60)
         with suppress(Failed):
             for piece in filter(None, (first, *pieces)):
