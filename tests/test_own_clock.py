@@ -129,7 +129,7 @@ async def test_what_checks_told_long_ago_is_not_told(autojump_clock: MockClock, 
 
 def test_what_no_run_has_confirmed_for_long_counts_no_more() -> None:
     check, latest = Check("t", ProbeSpec("ntp", "ntp://192.0.2.1", 1_000)), LatestRuns()
-    latest.note(check, Run(0, 5_000, ProbeResult(Outcome.PASS, 100, clock_offset_us=7)))
+    latest.note(check, Run(0, 5_000, ProbeResult(Outcome.PASS, 100, clock_offset_us=7), 0))
     last_ms = 5_000 + fresh_ms(check.interval_ms)
     assert list(latest.clock_offsets_us([check], last_ms)) == [7]
     assert list(latest.clock_offsets_us([check], last_ms + 1)) == []
