@@ -29,7 +29,7 @@ from demesh.mesh.network import ASK, Network, Stream
 from demesh.mesh.session import Frames
 from demesh.metrics import REFUSED
 from demesh.outcome import ProbeResult
-from demesh.probes.base import HttpOptions, Probe, ProbeSpec
+from demesh.probes.base import HttpOptions, MqttOptions, Probe, ProbeSpec
 from demesh.probes.once import run_once
 from demesh.view.fold import View
 from demesh.view.member import Member
@@ -117,6 +117,8 @@ def _objection(spec: ProbeSpec, allowed: AllowRequests) -> str | None:
         return f"this node compares at most {limits.ASKED_EXPECTATIONS_MAX} headers and JSON values for others"
     if isinstance(spec.options, HttpOptions) and spec.options.method not in _SAFE_METHODS:
         return f"this node sends {', '.join(_SAFE_METHODS)} for others, and nothing that may change something"
+    if isinstance(spec.options, MqttOptions) and spec.options.topic:
+        return "this node publishes for others beneath no topic that they name"
     if allowed == "public" and spec.type == "dns" and spec.target.startswith("dns:///"):
         return "this node asks its own resolver for nobody else (mesh.allow_requests); name a server: dns://SERVER/NAME"
     return None

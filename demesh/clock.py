@@ -45,5 +45,7 @@ class SystemClock:
 
 
 def packet_ns() -> int:
-    """The clock by which the kernel stamps packets, in nanoseconds: only for how long ago one came in."""
+    """The wall clock in nanoseconds, by which the kernel stamps packets: only for how long ago one came in, and for what a time
+    server's clock is held against.
+    """
     return time.time_ns()

@@ -59,6 +59,7 @@ from demesh.own_log import OwnLog
 from demesh.view import report
 from demesh.view.isolation import CUT_OFF
 from demesh.view.names import shown_names
+from demesh.view.own_clock import own_clock
 from demesh.view.presence import Presence
 
 log = logging.getLogger(__name__)
@@ -87,6 +88,9 @@ class Node:
             admission=self._admission,
         )
         self.view.bars = lambda key: not self._admission.allows(key)
+        self.view.own_clock = lambda: own_clock(
+            list(self.latest.clock_offsets_us(self.settings.checks, self._clock.up_ms()))
+        )
         self.historian = Historian(
             opened.history,
             edges.history_storage,
@@ -228,6 +232,7 @@ class Node:
             **answer,
             "logs": self._logs_told(),
             "network": self._network_told(wall_ms),
+            "clock": self._clock_told(),
             "incidents": self._alerting.incidents(),
             "sinks": self._alerting.sinks(),
         }
@@ -429,6 +434,10 @@ class Node:
         owners = {state.log: state.public_key for state in filter(None, map(self.logs.get, missing))}
         owners |= {shown.log: shown.public_key for shown in filter(None, map(self.view.log, missing))}
         return report.logs_told(self.view, missing, owners, left_off=self._syncer.left_off)
+
+    def _clock_told(self) -> dict[str, Any] | None:
+        found = self.view.own_clock()
+        return {"ahead_ms": round(found.ahead_ms, 3), "checks": found.checks} if found else None
 
     def _network_told(self, wall_ms: int) -> dict[str, Any]:
         now = self._supervisor.condition

@@ -34,7 +34,8 @@ class ProbeResult:
     earliest expiry in the chain that the server sent.
     `broken` has a phrase for each expectation that a MISMATCH failed, by its key in a check's table (`status`,
     `json.$.db`); it is empty for types that tell them in `detail` alone. `facts` are further things learned, by name, such
-    as `http_version`. Neither leaves the node that ran the probe.
+    as `http_version`, and `clock_offset_us` is by how much a time server that can be believed is ahead of this node's wall clock.
+    None of these leaves the node that ran the probe.
     """
 
     outcome: Outcome
@@ -46,6 +47,7 @@ class ProbeResult:
     status: int | None = None
     broken: Mapping[str, str] = field(default_factory=dict[str, str])
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
+    clock_offset_us: int | None = None
 
 
 def fit_detail(text: str) -> str:

@@ -1,7 +1,7 @@
 """Targets as they may be shown: scheme, host, port and path. User info, query and fragment stay on the node that probes."""
 
 import re
-from urllib.parse import urlsplit
+from urllib.parse import SplitResult, urlsplit
 
 from demesh.errors import UsageError
 
@@ -67,10 +67,12 @@ def check_target(target: str, schemes: tuple[str, ...], *, host_needed: bool = T
 def target_problem(type_: str, target: str) -> str | None:
     """What a target of this type, which is a proper URL, has too much or too little."""
     parts = urlsplit(target)
-    if type_ in ("http", "mqtt"):
+    if type_ == "http":
         return None
     if type_ in ("stun", "turn"):
         return _stun_problem(target)
+    if type_ == "mqtt":
+        return _broker_problem(parts)
     if "@" in parts.netloc or parts.query or parts.fragment:
         return "a target of this scheme has neither user info nor query."
     if type_ == "dns":
@@ -96,4 +98,12 @@ def _stun_problem(target: str) -> str | None:
         if parts.scheme in ("stuns", "turns"):
             return "a target of this scheme has no query but ?transport=tcp: TLS is spoken over TCP only."
         return "a target of this scheme has no query but ?transport=udp, tcp or tls."
+    return None
+
+
+def _broker_problem(parts: SplitResult) -> str | None:
+    if parts.query or parts.fragment:
+        return "a target of this scheme has no query."
+    if "+" not in parts.scheme and parts.path not in ("", "/"):
+        return "a target of this scheme has no path; that of a WebSocket looks like mqtt+wss://broker.example.org/mqtt."
     return None

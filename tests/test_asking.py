@@ -190,3 +190,10 @@ async def test_nothing_is_changed_on_behalf_of_others(autojump_clock: MockClock,
         assert "nothing that may change something" in answers["ben"]["why_not"]
         _, answers = await answers_to(ann.node.question(None, {"target": "dns:///inside.example"}, ["ben"]))
         assert "own resolver" in answers["ben"]["why_not"]
+        broker = {"target": "mqtt://broker.example"}
+        _, answers = await answers_to(ann.node.question(None, {**broker, "topic": "lights"}, ["ben"]))
+        assert "no topic that they name" in answers["ben"]["why_not"]
+        _, answers = await answers_to(ann.node.question(None, broker, ["ben"]))
+        assert answers["ben"]["answered"]
+        with pytest.raises(UsageError, match="a login"):
+            ann.node.question(None, {"target": "mqtt://me:sesame@broker.example"}, ["ben"])

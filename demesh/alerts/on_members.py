@@ -5,10 +5,11 @@ DemeshPartition      opens when several fell silent together; closes when each o
                      of a split tell the same alert
 DemeshNodeIsolated   opens when this node is cut off, and accuses nobody meanwhile; closes when it sees the others again
 DemeshVantageBroken  opens when a member's votes do not count (`demesh.view.blame`), or none of its checks gives results
-DemeshClockSkew      opens when a wall clock is CLOCK_SKEW_MS_MAX away from the others'; closes at half of that
+DemeshClockSkew      opens when a wall clock is CLOCK_SKEW_MS_MAX away from the others', or this node's own from its time servers'
+                     (`demesh.view.own_clock`); closes at half of that
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 
 from demesh import limits
 from demesh.alerts.incident import Incident, Labels, Seen
@@ -169,27 +170,34 @@ def _muted(scene: Scene) -> Mapping[bytes, list[str]]:
 
 def _skewed(scene: Scene) -> Iterator[Seen]:
     deviations = scene.view.seeing.deviations_ms
-    if not can_tell_who(deviations):
-        yield from (Seen(SKEW, member.public_key.hex(), None, right=False) for member in scene.members)
-        yield _pair_skewed(scene, deviations)
-        return
+    judged, own = can_tell_who(deviations), scene.view.own_clock()
     for member in scene.members:
-        ahead_ms, subject = deviations.get(member.public_key), scene.names[member.public_key]
-        wrong = None
-        if ahead_ms is not None and abs(ahead_ms) > limits.CLOCK_SKEW_MS_MAX:
-            way = "ahead of" if ahead_ms > 0 else "behind"
-            wrong = scene.of_node(
-                SKEW,
-                member,
-                scene.wall_ms,
-                severity="warning",
-                summary=f"the clock of {subject} is {lasted(abs(ahead_ms))} {way} the others'",
-                description=f"What {subject} says is dated wrongly, and it judges certificates by that clock. Votes and silence "
-                "do not depend on it. Does it run an NTP client?",
-            )
-        right = ahead_ms is not None and 2 * abs(ahead_ms) <= limits.CLOCK_SKEW_MS_MAX
-        yield Seen(SKEW, member.public_key.hex(), wrong, right, limits.CLOCK_SKEW_TOLD_MS)
-    yield Seen(SKEW, MESH, None, right=True)
+        ahead: list[tuple[float, str]] = []
+        if judged and member.public_key in deviations:
+            ahead.append((deviations[member.public_key], "the others'"))
+        if own is not None and member.public_key == scene.own_key:
+            ahead.append((own.ahead_ms, "its time servers'"))
+        yield _clock_skewed(scene, member, ahead)
+    yield Seen(SKEW, MESH, None, right=True) if judged else _pair_skewed(scene, deviations)
+
+
+def _clock_skewed(scene: Scene, member: Member, ahead: Sequence[tuple[float, str]]) -> Seen:
+    """`ahead` has by how many milliseconds a member's clock is ahead of whose, as far as that is known."""
+    subject, wrong = scene.names[member.public_key], None
+    ahead_ms, whose = max(ahead, key=lambda each: abs(each[0]), default=(0, ""))
+    if abs(ahead_ms) > limits.CLOCK_SKEW_MS_MAX:
+        way = "ahead of" if ahead_ms > 0 else "behind"
+        wrong = scene.of_node(
+            SKEW,
+            member,
+            scene.wall_ms,
+            severity="warning",
+            summary=f"the clock of {subject} is {lasted(abs(round(ahead_ms)))} {way} {whose}",
+            description=f"What {subject} says is dated wrongly, and it judges certificates by that clock. Votes and silence "
+            "do not depend on it. Does it run an NTP client?",
+        )
+    right = bool(ahead) and 2 * abs(ahead_ms) <= limits.CLOCK_SKEW_MS_MAX
+    return Seen(SKEW, member.public_key.hex(), wrong, right, limits.CLOCK_SKEW_TOLD_MS)
 
 
 def _pair_skewed(scene: Scene, deviations: Mapping[bytes, int]) -> Seen:

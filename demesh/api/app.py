@@ -257,12 +257,12 @@ async def _metrics(node: ApiNode) -> bytes:
     now_ms, up_ms = node.clock.monotonic_ms(), node.clock.up_ms()
     checks = node.view.checks(now_ms)
     presences = [node.view.presence(member, now_ms) for member in node.view.everyone()]
-    states, behind = list(node.logs.states()), node.historian.behind
+    states, behind, own_clock = list(node.logs.states()), node.historian.behind, node.view.own_clock()
     resources = resource_metrics(node.usage(), trio.lowlevel.current_statistics().tasks_living)
     runs = [(check, run) for check in node.settings.checks if (run := node.latest.of(check))]
 
     def write() -> bytes:
-        mesh = mesh_metrics(node.mesh, checks, presences, states, behind, node.store_bytes())
+        mesh = mesh_metrics(node.mesh, checks, presences, states, behind, node.store_bytes(), own_clock)
         return generate_latest() + (mesh + resources + probe_metrics(runs, up_ms)).encode()
 
     return await trio.to_thread.run_sync(write)

@@ -11,6 +11,7 @@ from demesh import __version__, limits
 from demesh.api.exposition import Family, labels
 from demesh.log.state import LogState
 from demesh.view.checks import CheckView
+from demesh.view.own_clock import OwnClock
 from demesh.view.presence import Presence
 
 
@@ -21,6 +22,7 @@ def mesh_metrics(
     states: Iterable[LogState],
     behind: int,
     store_bytes: int,
+    own_clock: OwnClock | None = None,
 ) -> str:
     """The text; `presences` of all members, `states` of all logs, `behind`: entries that are not folded into uptime yet."""
     verdict = Family("demesh_check_verdict", "1 for what the mesh says of the check now.")
@@ -44,9 +46,15 @@ def mesh_metrics(
     history.add("", behind)
     store = Family("demesh_store_bytes", "Size of the store's files.")
     store.add("", store_bytes)
+    offset = Family(
+        "demesh_clock_offset_seconds",
+        "What this node's wall clock lacks to the time of its NTP checks (the median); below 0 it is ahead.",
+    )
+    if own_clock is not None:
+        offset.add("", -own_clock.ahead_ms / 1_000)
     info = Family("demesh_info", "1, with what this node is.")
     info.add(labels((("mesh", mesh), ("version", __version__))), 1)
-    return "".join(family.text() for family in (info, verdict, votes, members, logs, entries, history, store))
+    return "".join(family.text() for family in (info, verdict, votes, members, logs, entries, history, store, offset))
 
 
 @lru_cache(limits.CHECKS_MAX)

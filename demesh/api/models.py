@@ -229,6 +229,13 @@ class NetworkModel(BaseModel):
     problem: str | None = Field(description="Why it failed the last time.")
 
 
+class ClockModel(BaseModel):
+    """What the answering node's NTP checks say of its wall clock."""
+
+    ahead_ms: float = Field(description="By how much it is ahead of them (the median); below 0 it is behind.")
+    checks: int = Field(description="How many of them tell.")
+
+
 class StatusModel(BaseModel):
     """What a node knows of the whole mesh, now."""
 
@@ -241,6 +248,9 @@ class StatusModel(BaseModel):
     history: HistoryModel = Field(json_schema_extra=_LOCAL)
     logs: LogsModel = Field(json_schema_extra=_LOCAL)
     network: NetworkModel = Field(json_schema_extra=_LOCAL)
+    clock: ClockModel | None = Field(
+        default=None, description="None if no NTP check of this node tells.", json_schema_extra=_LOCAL
+    )
     checks: list[CheckModel]
     nodes: list[NodeModel]
     incidents: list[IncidentModel]

@@ -17,6 +17,7 @@ TOLD_KEYS = frozenset(
     (
         *("ip", "method", "follow_redirects", "http_version", "verify_tls", "starttls", "server_name", "alpn"),
         *("record", "transport", "recursion", "packets", "payload_bytes", "nat_behaviour"),
+        *("version", "topic"),
     )
 )
 """The keys of a check's table, besides expectations, of which others are told the values. None of them can hold a secret."""

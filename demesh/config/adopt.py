@@ -26,7 +26,7 @@ from demesh.target import target_problem
 TYPES = RUNNABLE.difference(WITHOUT_TARGET)
 """The types of checks that may come from elsewhere."""
 
-_TIMES = ("response_time", "cert_expires_in")
+_TIMES = ("response_time", "cert_expires_in", "offset")
 _QUORUMS: dict[int, str] = {QUORUM_MAJORITY: "majority", QUORUM_ALL: "all"}
 _KEYS = frozenset(
     (

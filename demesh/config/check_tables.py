@@ -27,12 +27,14 @@ from demesh.config.values import (
     Lifetime,
     Method,
     Name,
+    Offset,
     ProxyUrl,
     Rcode,
     RecordType,
     Regex,
     Status,
     Timeout,
+    Topic,
     VariableName,
     one_or_many,
 )
@@ -75,6 +77,11 @@ class TlsExpectTable(ExpectTable):
     """Of what may speak TLS, and says nothing else that could be expected."""
 
     cert_expires_in: Lifetime | None = None
+
+
+class NtpExpectTable(ExpectTable):
+    offset: Offset | None = None
+    stratum: Annotated[int, Field(ge=1, le=15)] | None = None
 
 
 class CommandExpectTable(ExpectTable):
@@ -278,12 +285,24 @@ class TurnTable(StunTransportTable, LoginTable):  # pyright: ignore[reportIncomp
             yield "user", "a user without a password."
 
 
-class MqttTable(LoginTable):
-    """Nothing of its own yet."""
+class MqttTable(LoginTable, TlsTrust):
+    expect: TlsExpectTable = TlsExpectTable()  # pyright: ignore[reportIncompatibleVariableOverride] it is frozen
+    version: Literal["3.1.1", "5"] = "3.1.1"
+    topic: Topic | None = None
+
+    def conflicts(self) -> Conflicts:
+        yield from super().conflicts()
+        if urlsplit(self.target).scheme in ("mqtts", "mqtt+wss"):
+            return
+        of_tls = [key for key in ("verify_tls", "ca_file") if key in self.model_fields_set]
+        if self.expect.cert_expires_in is not None:
+            of_tls.append("expect.cert_expires_in")
+        for key in of_tls:
+            yield key, "needs TLS: a target that begins with mqtts:// or mqtt+wss://."
 
 
 class NtpTable(TargetTable):
-    """Nothing of its own yet."""
+    expect: NtpExpectTable = NtpExpectTable()  # pyright: ignore[reportIncompatibleVariableOverride] it is frozen
 
 
 TABLES: dict[str, type[CheckTable]] = {
@@ -300,13 +319,8 @@ TABLES: dict[str, type[CheckTable]] = {
     "ntp": NtpTable,
 }
 
-SCHEMES = {
-    **TYPE_OF_SCHEME,
-    "mqtt": "mqtt",
-    "mqtts": "mqtt",
-    "ntp": "ntp",
-}
-"""The type that follows from a target's scheme, those included that this version cannot run."""
+SCHEMES = TYPE_OF_SCHEME
+"""The type that follows from a target's scheme."""
 
 WITHOUT_TARGET = ("command", "python")
 

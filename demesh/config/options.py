@@ -18,6 +18,8 @@ from demesh.config.check_tables import (
     HttpExpectTable,
     HttpTable,
     LoginTable,
+    MqttTable,
+    NtpExpectTable,
     PingTable,
     PythonTable,
     StunTable,
@@ -35,6 +37,7 @@ from demesh.probes.base import (
     DnsOptions,
     Expect,
     HttpOptions,
+    MqttOptions,
     Options,
     PingOptions,
     PythonOptions,
@@ -117,6 +120,16 @@ def _(table: TurnTable, files: Files) -> Options:
 
 
 @options_of.register
+def _(table: MqttTable, files: Files) -> Options:
+    return MqttOptions(
+        version=table.version,
+        user=table.user or "",
+        password=_password(table, files),
+        topic=table.topic or "",
+    )
+
+
+@options_of.register
 def _(table: CommandTable, files: Files) -> Options:
     return CommandOptions(
         argv=tuple(table.command),
@@ -137,6 +150,7 @@ def expect_of(table: ExpectTable, written: dict[str, Any]) -> Expect:
     tcp = table if isinstance(table, TcpExpectTable) else TcpExpectTable()
     dns = table if isinstance(table, DnsExpectTable) else DnsExpectTable()
     tls = table if isinstance(table, TlsExpectTable) else TlsExpectTable()
+    ntp = table if isinstance(table, NtpExpectTable) else NtpExpectTable()
     command = table if isinstance(table, CommandExpectTable) else CommandExpectTable()
     return Expect(
         response_time_ms=table.response_time,
@@ -148,6 +162,8 @@ def expect_of(table: ExpectTable, written: dict[str, Any]) -> Expect:
         answer=_pattern(tcp.answer),
         rcode=dns.rcode,
         records=tuple(map(_record, dns.records)),
+        offset_ms=ntp.offset,
+        stratum=ntp.stratum,
         output=_pattern(command.output),
         written=tuple(_written(table.model_dump(exclude_defaults=True, by_alias=True), written)),
     )

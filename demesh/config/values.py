@@ -183,6 +183,7 @@ _NO_CONTROL = r"[^\x00-\x1f\x7f]*"
 
 Interval = Annotated[int, _duration_between(limits.INTERVAL_MS_MIN, limits.INTERVAL_MS_MAX)]
 Timeout = Annotated[int, _duration_between(limits.TIMEOUT_MS_MIN, limits.TIMEOUT_MS_MAX)]
+Offset = Annotated[int, _duration_between(1, _DAY_MS)]
 Flush = Annotated[int, _duration_between(limits.FLUSH_INTERVAL_MS_MIN, limits.FLUSH_INTERVAL_MS_MAX)]
 BackWithin = Annotated[int, _duration_between(10_000, 30 * _DAY_MS)]
 Lifetime = Annotated[int, _duration_between(1_000, 3_650 * _DAY_MS)]
@@ -227,6 +228,13 @@ Credential = Annotated[
 ]
 HostName = Annotated[str, _text_like(r"[^\s\x00-\x1f\x7f/:@?#]{1,253}", 'a host name is meant, such as "example.org"')]
 Alpn = Annotated[str, _text_like(r"[\x21-\x7e]{1,255}", 'an ALPN name is meant, such as "h2"')]
+Topic = Annotated[
+    str,
+    _text_like(
+        rf"[^\x00-\x1f\x7f$/+#][^\x00-\x1f\x7f+#]{{0,{limits.MQTT_TOPIC_CHARS_MAX - 2}}}(?<!/)",
+        'what topics lie beneath is meant, such as "probes/demesh": without + and #, with neither $ nor / at its ends',
+    ),
+]
 RecordType = Annotated[str, AfterValidator(_record_type)]
 Rcode = Annotated[str, AfterValidator(_rcode)]
 Argument = Annotated[str, _text_like(r"[^\x00]*", "a zero character is not allowed")]

@@ -14,6 +14,7 @@ from demesh.doctor.finding import Finding, bad, good, warning
 from demesh.doctor.machine import reachable
 from demesh.errors import ConfigError, DemeshError, UsageError
 from demesh.home import Home, Running
+from demesh.limits import CLOCK_SKEW_MS_MAX
 from demesh.swarm_key_files import SwarmKeyFiles
 from demesh.target import public_target
 
@@ -161,6 +162,7 @@ def running(home: Home, node: Running | None, answer: dict[str, Any] | DemeshErr
         return
     yield good("node", f"{answer['node']} (pid {node.pid}) runs and answers.")
     yield from _network(answer)
+    yield from _own_clock(answer)
     others = [each for each in answer["nodes"] if each["name"] != answer["node"]]
     silent = [each["name"] for each in others if each["presence"] == "silent"]
     if silent:
@@ -185,6 +187,20 @@ def _network(answer: dict[str, Any]) -> Iterator[Finding]:
     elif (now - datetime.fromisoformat(network["failed_at"])).total_seconds() < _LATELY_SECONDS:
         said = f"it failed at {network['failed_at']} and was built anew, {network['rebuilds']} times so far: "
         yield warning("network", said + network["problem"], "Look at its log; if it happens again, report it.")
+
+
+def _own_clock(answer: dict[str, Any]) -> Iterator[Finding]:
+    """What its NTP checks say of its clock. An older node does not say."""
+    found = answer.get("clock")
+    if not found:
+        return
+    ahead_ms, count = found["ahead_ms"], found["checks"]
+    servers = f"the time of {count} NTP check{'s' if count != 1 else ''}"
+    said = f"is {abs(ahead_ms):,.1f} ms {'ahead of' if ahead_ms > 0 else 'behind'} {servers}."
+    if abs(ahead_ms) > CLOCK_SKEW_MS_MAX:
+        yield warning("time", f"this node's clock {said}", "Run chronyd or systemd-timesyncd.")
+    else:
+        yield good("time", f"this node's clock {said}")
 
 
 def _ahead(answer: dict[str, Any]) -> dict[str, float]:

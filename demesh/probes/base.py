@@ -26,6 +26,11 @@ TYPE_OF_SCHEME = {
     "stuns": "stun",
     "turn": "turn",
     "turns": "turn",
+    "mqtt": "mqtt",
+    "mqtts": "mqtt",
+    "mqtt+ws": "mqtt",
+    "mqtt+wss": "mqtt",
+    "ntp": "ntp",
 }
 """The probe type that follows from a target's scheme."""
 
@@ -50,6 +55,10 @@ class Expect:
     """DNS: the response code by name; None accepts NOERROR."""
     records: tuple[str, ...] = ()
     """DNS: record data that must all be among the answers, in presentation form without the final dot."""
+    offset_ms: int | None = None
+    """NTP: how far the server's clock may be from this node's, either way."""
+    stratum: int | None = None
+    """NTP: the highest that passes."""
     output: Pattern | None = None
     """Command: searched for in its standard output."""
     written: tuple[tuple[str, Any], ...] = field(default=(), compare=False)
@@ -124,6 +133,17 @@ class TurnOptions:
 
 
 @dataclass(frozen=True, slots=True)
+class MqttOptions:
+    """Of mqtt://, mqtts://, mqtt+ws:// and mqtt+wss:// targets. `user` goes before what the target names."""
+
+    version: Literal["3.1.1", "5"] = "3.1.1"
+    user: str = field(default="", repr=False)
+    password: str = field(default="", repr=False)
+    topic: str = ""
+    """What the random topic of each run lies beneath; empty: `demesh`."""
+
+
+@dataclass(frozen=True, slots=True)
 class CommandOptions:
     argv: tuple[str, ...] = field(repr=False)
     output: Literal["nagios", "json"] = "nagios"
@@ -140,7 +160,15 @@ class PythonOptions:
 
 
 Options = (
-    HttpOptions | TcpOptions | DnsOptions | PingOptions | StunOptions | TurnOptions | CommandOptions | PythonOptions
+    HttpOptions
+    | TcpOptions
+    | DnsOptions
+    | PingOptions
+    | StunOptions
+    | TurnOptions
+    | MqttOptions
+    | CommandOptions
+    | PythonOptions
 )
 
 

@@ -46,11 +46,11 @@ class Place:
 
 
 @lru_cache(CHECKS_MAX)
-def place_of(target: str) -> Place:
-    """Raises Failed if `target` is no URL with a host and a port."""
+def place_of(target: str, usual_port: int = 0) -> Place:
+    """Raises Failed if `target` is no URL with a host and a port; 0: it must name one."""
     try:
         parts = urlsplit(target)
-        host, port = (parts.hostname or "").encode("idna").decode(), parts.port
+        host, port = (parts.hostname or "").encode("idna").decode(), parts.port or usual_port
     except ValueError:
         raise Failed(Outcome.ERROR, "the target is not a URL that can be asked") from None
     if not host or not port:

@@ -16,7 +16,19 @@ from demesh.probes.base import Expect, HttpOptions, ProbeSpec
 from demesh.probes.expectations import duration
 from demesh.probes.http_expect import ranges
 
-_PORTS = {"http": 80, "https": 443, "stun": 3478, "turn": 3478, "stuns": 5349, "turns": 5349}
+_PORTS = {
+    "http": 80,
+    "https": 443,
+    "mqtt": 1883,
+    "mqtts": 8883,
+    "mqtt+ws": 80,
+    "mqtt+wss": 443,
+    "ntp": 123,
+    "stun": 3478,
+    "stuns": 5349,
+    "turn": 3478,
+    "turns": 5349,
+}
 _NOT_THE_TARGET = "it says nothing about the target"
 # The first that occurs in a detail decides.
 _MEANINGS: tuple[tuple[str, str], ...] = (
@@ -81,6 +93,23 @@ _MEANINGS: tuple[tuple[str, str], ...] = (
     ),
     ("before the answer was complete", "The server hung up in the middle: a crash, or a length that it had wrong."),
     ("that answer another", "Somebody sends answers to what was not asked: a forger, or a server that is broken."),
+    ("refuses the connection: wrong user or password", "The broker knows no such login: look at user and password."),
+    ("refuses the connection: not authorized", "The broker wants a login that it did not get, or a right one."),
+    ("does not let it publish", "The login may not publish beneath the check's topic."),
+    ("does not let it subscribe", "The login may not subscribe beneath the check's topic."),
+    (
+        "still waiting for its own message",
+        "The broker takes messages and does not hand this one on: what is published there may be forbidden to this login.",
+    ),
+    ("the answer is not MQTT", "Something else than an MQTT broker listens on {port}, or it wants TLS."),
+    ("refuses a WebSocket", "A web server listens on {port} that has no MQTT at the target's path."),
+    (
+        "answer no question of this node",
+        "Datagrams come from there that answer nothing: a server that is broken, or somebody who forges replies.",
+    ),
+    ("the server refuses (RATE)", "The server is asked too often from this address: use a longer interval."),
+    ("the server refuses (", "The server says that it does not serve this node."),
+    ("more than was asked for", "The broker does not stop to send: it is broken, or hostile."),
     ("more than", "The server redirects in a circle, or nearly."),
     (
         "with a body to another host",
@@ -154,6 +183,10 @@ def _stated(spec: ProbeSpec) -> Iterator[tuple[str, str]]:
             "records",
             f"among the records: {', '.join(expect.told(f'records.{record}', record) for record in expect.records)}",
         )
+    if expect.offset_ms is not None:
+        yield "offset", f"the clocks are at most {expect.offset_ms} ms apart"
+    if expect.stratum is not None:
+        yield "stratum", f"the stratum is at most {expect.stratum}"
     if expect.response_time_ms is not None:
         yield "response_time", f"the response takes at most {expect.response_time_ms} ms"
     if expect.cert_expires_in_ms is not None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
+from demesh.clock import packet_ns
 from demesh.curl import CurlEngine
 from demesh.probes.base import Probe
 from demesh.probes.resolving import Resolver
@@ -69,6 +70,19 @@ def _turn(tools: Tools) -> Probe:
     return TurnProbe(tools.wall_ms, tools.resolver, TlsContexts())
 
 
+def _mqtt(tools: Tools) -> Probe:
+    from demesh.probes.mqtt import MqttProbe
+    from demesh.probes.tls import TlsContexts
+
+    return MqttProbe(tools.wall_ms, tools.resolver, TlsContexts())
+
+
+def _ntp(tools: Tools) -> Probe:
+    from demesh.probes.ntp import NtpProbe
+
+    return NtpProbe(packet_ns, tools.resolver)
+
+
 _MAKERS: dict[str, Callable[[Tools], Probe]] = {
     "command": _command,
     "http": _http,
@@ -79,6 +93,8 @@ _MAKERS: dict[str, Callable[[Tools], Probe]] = {
     "ping": _ping,
     "stun": _stun,
     "turn": _turn,
+    "mqtt": _mqtt,
+    "ntp": _ntp,
 }
 
 TYPES = tuple(_MAKERS)

@@ -1,4 +1,7 @@
-"""TLS over a connection that a probe has made, with what is told of it: how long it took, and when the certificates expire."""
+"""TLS over a connection that a probe has just made: how long the handshake takes, and when the first certificate expires.
+
+The expiry is known also if the certificate is refused.
+"""
 
 import ssl
 

@@ -23,6 +23,7 @@ from demesh.view.decisions import Decisions, decided
 from demesh.view.fold_entry import fold_entry, forget_old_definitions
 from demesh.view.forgets import Forgets
 from demesh.view.member import Absence, LogView, Member, Pause
+from demesh.view.own_clock import OwnClock
 from demesh.view.presence import HERE, LastSign, Presence, presence
 from demesh.view.seeing import Seeing
 from demesh.view.sharing import Greetings, Span, is_shared
@@ -55,6 +56,8 @@ class View:
         """Whether a key is no member's by this node's own configuration. May be replaced at any time."""
         self.heeds: Callable[[bytes], bool] = lambda public_key: True
         """Whether what the owner of a key decides about alerts counts here. May be replaced at any time."""
+        self.own_clock: Callable[[], OwnClock | None] = lambda: None
+        """What this node's NTP checks say of its wall clock. May be replaced at any time."""
         self._decisions: tuple[object, Decisions] = ((), Decisions())
 
     def log(self, log: bytes) -> LogView | None:

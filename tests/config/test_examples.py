@@ -19,6 +19,7 @@ _DOCUMENTED = [
 _SECRETS = {
     "am.token": "t",
     "api.token": "t",
+    "broker.password": "p",
     "ntfy.url": "ntfy://ntfy.sh/topic",
     "phone.url": "ntfy://a",
     "turn.password": "p",

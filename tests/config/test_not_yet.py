@@ -16,8 +16,6 @@ _LATER = {
     'api.public_listen = "0.0.0.0:1"': "api.public_listen",
     '[[server_list]]\nfile = "a.csv"': "server_list[1]",
     _CHECK.replace("https:", "turns:") + "relay = true": "check[1].relay",
-    _CHECK.replace("https:", "mqtts:"): "check[1]",
-    _CHECK.replace("https:", "ntp:"): "check[1]",
 }
 
 

@@ -13,6 +13,7 @@ from demesh.probes.base import (
     DnsOptions,
     Expect,
     HttpOptions,
+    MqttOptions,
     PingOptions,
     ProbeSpec,
     PythonOptions,
@@ -116,6 +117,22 @@ def test_dns(tmp_path: Path) -> None:
 def test_ping(tmp_path: Path) -> None:
     found = check(tmp_path, 'target = "ping://192.0.2.1"\npackets = 3\npayload_bytes = 8').probe
     assert (found.type, found.options) == ("ping", PingOptions(3, 8))
+
+
+def test_mqtt(tmp_path: Path) -> None:
+    (tmp_path / "pw").write_text("sesame\n")
+    text = 'target = "mqtts://a"\nversion = "5"\nuser = "me"\npassword_file = "pw"\ntopic = "b/c"\nexpect.cert_expires_in = "9d"'
+    found = check(tmp_path, text).probe
+    assert (found.type, found.options) == ("mqtt", MqttOptions("5", "me", "sesame", "b/c"))
+    assert found.expect == Expect(cert_expires_in_ms=9 * _DAY_MS)
+    for scheme in ("mqtt", "mqtt+ws", "mqtt+wss"):
+        plain = check(tmp_path, f'target = "{scheme}://a"').probe
+        assert (plain.type, plain.options) == ("mqtt", MqttOptions())
+
+
+def test_ntp(tmp_path: Path) -> None:
+    found = check(tmp_path, 'target = "ntp://a"\nexpect = { offset = "20ms", stratum = 2 }').probe
+    assert (found.type, found.options, found.expect) == ("ntp", None, Expect(offset_ms=20, stratum=2))
 
 
 def test_a_command_is_told_by_its_name_only(tmp_path: Path) -> None:

@@ -151,6 +151,18 @@ _BAD_FILES = {
     "server name without TLS": (_check('server_name = "a"', target="dns:///a"), 4, 'needs transport = "tls"'),
     "certificate without TLS": (_check('expect.cert_expires_in = "9d"', target="tcp://a:1"), 4, "needs TLS"),
     "starttls of what has none": (_check('starttls = "gopher"', target="tcp://a:1"), 4, "check[1].starttls:"),
+    "broker with a path": (_check("", target="mqtt://a/mqtt"), 3, "that of a WebSocket looks like mqtt+wss://"),
+    "broker with a query": (_check("", target="mqtt+wss://a/mqtt?b=c"), 3, "has no query"),
+    "broker without TLS": (_check("verify_tls = false", target="mqtt://a"), 4, "begins with mqtts:// or mqtt+wss://"),
+    "broker of version 4": (_check('version = "4"', target="mqtt://a"), 4, "check[1].version:"),
+    **{
+        f"topic {topic}": (_check(f'topic = "{topic}"', target="mqtt://a"), 4, "what topics lie beneath is meant")
+        for topic in ("", "a/#", "+", "$SYS", "/a", "a/", "a\\u0000", 257 * "a")
+    },
+    "time with a path": (_check("", target="ntp://a/b"), 3, "has no path"),
+    "time with a user": (_check("", target="ntp://me@a"), 3, "neither user info nor query"),
+    "offset a number": (_check("expect.offset = 5", target="ntp://a"), 4, 'such as "30s"'),
+    "stratum of none": (_check("expect.stratum = 16", target="ntp://a"), 4, "check[1].expect.stratum:"),
     "packets too many": (_check("packets = 1000", target="ping://a"), 4, "check[1].packets:"),
     "packet too large": (_check("payload_bytes = 70000", target="ping://a"), 4, "check[1].payload_bytes:"),
     "method in small letters": (_check('method = "post"'), 4, 'in capitals, such as "POST"'),
