@@ -64,6 +64,7 @@ def report(loaded: Loaded) -> Json:
         "totals": None,
         "takeover_ms": None,
         "not_yet": [],
+        "warnings": [],
     }
     if settings:
         if any(check.spread for check in settings.checks):
@@ -77,6 +78,7 @@ def report(loaded: Loaded) -> Json:
             "log_bytes_per_day": cost.log_bytes_per_day,
         }
         answer["not_yet"] = list(settings.not_yet)
+        answer["warnings"] = list(settings.warnings)
     return answer
 
 
@@ -129,6 +131,8 @@ def print_report(answer: Json) -> None:
             f"{_duration(answer['takeover_ms'])}, as long as all flush at this node's interval: where all that run it are gone "
             "at once, with spread = 1 always, the deadline is longer by that."
         )
+    for sentence in printable(answer["warnings"]):
+        click.echo(f"left out: {sentence}")
     for sentence in printable(answer["not_yet"]):
         click.echo(f"not yet: {sentence}")
 

@@ -1,7 +1,7 @@
 """One server of a list: what may stand for it, what it is checked as, and when two of them are the same.
 
-A host here is lower-case ASCII (IDNA) without a final dot, or an address of the public Internet in its usual form. The rules refuse
-what no public server has; no sentence repeats a value, since in a row whose columns are shifted any value may be a password.
+A host here is lower-case ASCII (IDNA) without a final dot, or an address of the public Internet in its usual form. The rules
+refuse what no public server has; no sentence repeats a value: in a row whose columns are shifted, any may be a password.
 """
 
 import hashlib

@@ -1,4 +1,4 @@
-"""Lists of servers: what is accepted, what is merged, and what is rejected for which reason, without telling what stands there."""
+"""Lists of servers: what is accepted, what is merged, and what is rejected for which reason; never what stands there."""
 
 import pytest
 
