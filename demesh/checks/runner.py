@@ -93,7 +93,7 @@ class Runner:
         listed: Mapping[str, Probe] | None = None,
     ) -> None:
         self._probes = probes
-        self._listed = {} if listed is None else listed
+        self._listed = dict[str, Probe]() if listed is None else listed
         self._clock = clock
         self._report = report
         self._turn = turn
