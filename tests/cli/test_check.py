@@ -80,7 +80,7 @@ def test_list_tells_every_check_in_its_public_form(home: Path) -> None:
         "runs_here": True,
         "file": str(home / "demesh.toml"),
         "line": 5,
-            "listed": False,
+        "listed": False,
     }
     assert list(_listed(home)) == ["blog", "db", "more"]
     assert (_listed(home)["more"]["file"], _listed(home)["more"]["line"]) == (str(home / "checks/more.toml"), 1)
