@@ -34,7 +34,7 @@ _LIVE = frozenset(
     (
         *("tags", "advertise", "policy", "alertmanagers", "alert_labels", "alert_token_file", "checks", "not_yet"),
         *("adopt_checks", "allow_requests", "roaming", "back_within_ms", "operators", "maintenance", "watchdog"),
-        *("sinks", "heartbeat_url"),
+        *("sinks", "heartbeat_url", "warnings"),
     )
 )
 """The settings that change while a node runs; for the others it must be started anew."""

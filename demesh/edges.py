@@ -42,6 +42,8 @@ class Edges:
     """What tells this machine from others, and outlives a reboot."""
     public_probes: Mapping[str, Probe] = field(default_factory=dict[str, Probe])
     """Like `probes`, but they ask public addresses only."""
+    listed_probes: Mapping[str, Probe] | None = None
+    """The same for checks of lists of public servers: that a name leads elsewhere is their error. None: `public_probes`."""
     notify: Notify = no_notify
     """Sends one message to one direct sink."""
     fetch: Fetch = no_fetch

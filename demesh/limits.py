@@ -240,6 +240,13 @@ TIMEOUT_MS_MAX = 300_000
 CONFIG_BYTES_MAX = 4 * 1_048_576
 CONFIG_DEPTH_MAX = 16  # arrays and tables in each other
 SECRET_FILE_BYTES_MAX = 65_536
+SERVER_LIST_BYTES_MAX = 4 * 1_048_576  # one list of servers
+SERVER_LIST_ROWS_MAX = 20_000
+SERVER_LIST_LINE_BYTES_MAX = 1_024
+SERVER_LIST_INTERVAL_MS_DEFAULT = 900_000  # others pay for these servers
+SERVER_LISTS_MAX = 32  # in one configuration
+SERVER_LIST_REFUSALS_TOLD_MAX = 20  # rows of one configured list that are told of by themselves
+HOST_CHARS_MAX = 253  # of a name in the DNS
 HTTP_HEADERS_MAX = 64  # that a check sends, or expects
 HTTP_HEADER_CHARS_MAX = 8_192
 

@@ -132,7 +132,8 @@ class Node:
         )
         self._store_failure: StoreError | None = None
         self._store_failed = trio.Event()
-        self._runner = Runner(edges.probes, edges.clock, self._report, self.duty.turn)
+        listed = edges.public_probes if edges.listed_probes is None else edges.listed_probes
+        self._runner = Runner(edges.probes, edges.clock, self._report, self.duty.turn, listed)
         self._changing = trio.Lock()
         self._explaining = trio.Lock()
         self._intake = Intake(

@@ -16,6 +16,7 @@ Pairs = tuple[tuple[str, str], ...]
 TOLD_KEYS = frozenset(
     (
         *("ip", "method", "follow_redirects", "http_version", "verify_tls", "starttls", "server_name", "alpn"),
+        "listed",
         *("record", "transport", "recursion", "packets", "payload_bytes", "nat_behaviour"),
         *("version", "topic"),
     )
@@ -56,6 +57,8 @@ class Check:
     """How many of the nodes that could run it do so; 0: all."""
     own_login: bool = False
     """Whether this node shows a user and a password, which are no part of the definition."""
+    listed: bool = False
+    """Whether its target is a public server out of a list: it is asked at public addresses only."""
     origin: bytes = b""
     """The key of the member from whose plan it was taken over; empty: it stands in this node's own files."""
 

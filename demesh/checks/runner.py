@@ -81,12 +81,19 @@ class _Scheduled:
 
 
 class Runner:
-    """Checks by their index in the node's plan. `probes` holds the probe of each type that occurs."""
+    """Checks by their index in the node's plan. `probes` holds the probe of each type that occurs, `listed` those of checks that
+    are listed: they ask public addresses only."""
 
     def __init__(
-        self, probes: Mapping[str, Probe], clock: Clock, report: Report, turn: Turns = lambda _: ALONE
+        self,
+        probes: Mapping[str, Probe],
+        clock: Clock,
+        report: Report,
+        turn: Turns = lambda _: ALONE,
+        listed: Mapping[str, Probe] | None = None,
     ) -> None:
         self._probes = probes
+        self._listed = dict[str, Probe]() if listed is None else listed
         self._clock = clock
         self._report = report
         self._turn = turn
@@ -112,7 +119,7 @@ class Runner:
         new: list[tuple[int, Check]] = []
         for index, check in checks.items():
             known = before.get(check.name)
-            if known and (known.check.probe, known.check.interval_ms) == (check.probe, check.interval_ms):
+            if known and _asks_as(known.check, check):
                 known.index, known.check = index, check
                 self._scheduled[check.name] = before.pop(check.name)
             else:
@@ -126,7 +133,8 @@ class Runner:
         heapq.heapify(self._heap)
         for place, (index, check) in enumerate(new):
             first_ms = first_run_ms(now_ms, place, len(new), check.interval_ms)
-            probe, host, grid = self._probes[check.probe.type], host_of(check.probe), Grid(first_ms, check.interval_ms)
+            probes = self._listed if check.listed else self._probes
+            probe, host, grid = probes[check.probe.type], host_of(check.probe), Grid(first_ms, check.interval_ms)
             self._scheduled[check.name] = _Scheduled(index, check, probe, host, grid, first_ms)
             self._push(self._scheduled[check.name])
         self._places.know(frozenset(each.host for each in self._scheduled.values() if each.host))
@@ -216,6 +224,11 @@ class Runner:
         heapq.heappush(self._heap, (each.due_ms, next(self._serial), each))
         if self._heap[0][2] is each:
             self._wake.set()
+
+
+def _asks_as(check: Check, other: Check) -> bool:
+    """Whether two checks of one name ask the same, as often, in the same way."""
+    return (check.probe, check.interval_ms, check.listed) == (other.probe, other.interval_ms, other.listed)
 
 
 async def _run_probe(check: Check, probe: Probe) -> ProbeResult:

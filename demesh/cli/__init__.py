@@ -48,6 +48,7 @@ class LazyGroup(click.Group):
         "token": "demesh.cli.token:token",
         "doctor": "demesh.cli.doctor:doctor",
         "explain": "demesh.cli.explain:explain",
+        "servers": "demesh.cli.servers:servers",
     },
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 110},
 )

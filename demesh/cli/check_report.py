@@ -4,6 +4,7 @@ No secret is in it: targets are shown in their public form.
 """
 
 import sys
+from collections import Counter
 from typing import Any
 
 import click
@@ -14,10 +15,13 @@ from demesh.cli.terminal import count, printable
 from demesh.config.check_tables import RUNNABLE
 from demesh.config.duration import format_duration
 from demesh.config.estimate import estimate
+from demesh.config.lists import ListDocument
 from demesh.config.load import Loaded
 from demesh.config.size import format_size
 
 Json = dict[str, Any]
+_LISTED_SHOWN_MAX = 20
+"""Of one list of servers; a longer one is told as a sum."""
 _ADOPTED = ("name", "type", "target", "interval_ms", "deadline_ms", "nodes", "spread", "from", "runs_here")
 
 
@@ -41,6 +45,7 @@ def rows(loaded: Loaded) -> list[Json]:
             "runs_here": bool(check and node and read.type in RUNNABLE and check.runs_on(*node)),
             "file": str(read.document.path),
             "line": read.document.line(read.place),
+            "listed": isinstance(read.document, ListDocument),
         }
         for read, check in loaded.checks
     ]
@@ -64,6 +69,7 @@ def report(loaded: Loaded) -> Json:
         "totals": None,
         "takeover_ms": None,
         "not_yet": [],
+        "warnings": [],
     }
     if settings:
         if any(check.spread for check in settings.checks):
@@ -77,6 +83,7 @@ def report(loaded: Loaded) -> Json:
             "log_bytes_per_day": cost.log_bytes_per_day,
         }
         answer["not_yet"] = list(settings.not_yet)
+        answer["warnings"] = list(settings.warnings)
     return answer
 
 
@@ -85,6 +92,7 @@ def print_rows(found: list[Json]) -> None:
     if not found:
         click.echo("No checks. Add one: demesh check add blog https://blog.example.net")
         return
+    found, sums = _shortened(found)
     origins = any(row["from"] for row in found)
     _print_table(
         ("CHECK", "TYPE", "TARGET", "INTERVAL", "NODES", "STATE", *(("FROM",) if origins else ())),
@@ -97,10 +105,21 @@ def print_rows(found: list[Json]) -> None:
         ],
     )
 
+    click.echo("\n".join(sums), nl=bool(sums))
+
+
+def _shortened(found: list[Json]) -> tuple[list[Json], list[str]]:
+    """`found` without those of long lists of servers, and a sentence on each of these."""
+    many = Counter(row["file"] for row in found if row.get("listed"))
+    long = {file: number for file, number in many.items() if number > _LISTED_SHOWN_MAX}
+    sums = [f"{count(number, 'check')} more of {printable(file)}; --json shows them." for file, number in long.items()]
+    return [row for row in found if not (row.get("listed") and row["file"] in long)], sums
+
 
 def print_report(answer: Json) -> None:
     """`demesh check validate`, of a configuration without problems."""
     found, totals = printable(answer["checks"]), answer["totals"]
+    found, sums = _shortened(found)
     if found:
         _print_table(
             ("CHECK", "TYPE", "TARGET", "INTERVAL", "DEADLINE", "VANTAGES", "STATE"),
@@ -118,6 +137,7 @@ def print_report(answer: Json) -> None:
             ],
         )
         click.echo()
+    click.echo("\n".join(sums), nl=bool(sums))
     click.echo(
         f"{count(totals['checks'], 'check')}, of which {totals['run_here']} here: "
         f"{totals['checks_per_minute']:g} checks a minute, about {format_size(totals['log_bytes_per_day'])} a day "
@@ -129,6 +149,8 @@ def print_report(answer: Json) -> None:
             f"{_duration(answer['takeover_ms'])}, as long as all flush at this node's interval: where all that run it are gone "
             "at once, with spread = 1 always, the deadline is longer by that."
         )
+    for sentence in printable(answer["warnings"]):
+        click.echo(f"left out: {sentence}")
     for sentence in printable(answer["not_yet"]):
         click.echo(f"not yet: {sentence}")
 

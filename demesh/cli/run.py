@@ -46,7 +46,7 @@ from demesh.mesh.gossip import topic
 from demesh.mesh.key_storage import ThreadKeyStorage
 from demesh.mesh.libp2p.host import Libp2pNetwork
 from demesh.node import Node
-from demesh.probes.public import admits_public
+from demesh.probes.public import admits_listed, admits_public
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.statistics import tell_statistics
@@ -150,6 +150,7 @@ async def _run(
         network=network,
         probes=Probes(Tools(curl, clock.wall_ms, Resolver())),
         public_probes=Probes(Tools(curl, clock.wall_ms, Resolver(admits=admits_public))),
+        listed_probes=Probes(Tools(curl, clock.wall_ms, Resolver(admits=admits_listed, discreet=False))),
         post=curl_post(curl, lambda: node.settings.alert_token_file),
         notify=delivery(curl),
         fetch=curl_fetch(curl),
@@ -229,6 +230,8 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_keys: SwarmKeys) -> 
         if told
         else "  tells      nobody: name an --alertmanager, or a [[notify]] in the configuration, to be told when something fails"
     )
+    for sentence in settings.warnings:
+        click.echo(f"  left out   {sentence}")
     for sentence in settings.not_yet:
         click.echo(f"  not yet    {sentence}")
 

@@ -80,6 +80,7 @@ def _check(read: ReadCheck, type_: str, table: CheckTable, defaults: DefaultsTab
         depends_on=tuple(table.depends_on),
         runbook=_runbook(table, read.written),
         spread=table.spread or 0,
+        listed=isinstance(table, TargetTable) and table.listed,
         own_login=isinstance(table, LoginTable) and table.user is not None,
     )
 

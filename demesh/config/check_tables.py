@@ -113,6 +113,7 @@ class TargetTable(CheckTable):
 
     target: str
     ip: Literal["4", "6"] | None = None
+    listed: bool = False
 
 
 class LoginTable(TargetTable):

@@ -8,7 +8,7 @@ import os
 import re
 import socket
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from pydantic import TypeAdapter, ValidationError
@@ -19,6 +19,7 @@ from demesh.alerts.sink import Sink
 from demesh.checks.check import Check
 from demesh.config.build import build
 from demesh.config.check_tables import RUNNABLE
+from demesh.config.lists import Lists, read_lists
 from demesh.config.not_yet import not_yet
 from demesh.config.outside import Files, Unfilled
 from demesh.config.read import Configuration, Document, ReadCheck, read
@@ -38,7 +39,8 @@ _DAY_MS = 86_400_000
 class Settings:
     """What a node is told to be. Addresses are (host, port).
 
-    `not_yet` says of each key that is set, and that this version does not act on, that it has no effect.
+    `not_yet` says of each key that is set, and that this version does not act on, that it has no effect; `warnings` name what
+    is left out of lists of servers.
     """
 
     name: str
@@ -75,6 +77,7 @@ class Settings:
     maintenance: tuple[Maintenance, ...] = ()
     watchdog: bool = False
     not_yet: tuple[str, ...] = ()
+    warnings: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -101,13 +104,19 @@ def load(path: Path, environment: Mapping[str, str] | None = None, texts: Mappin
     configuration = read(path, os.environ if environment is None else environment, texts)
     config, files, main = configuration.config, configuration.files, configuration.documents[0]
     defaults = config.defaults if config else DefaultsTable()
-    checks = tuple((each, build(each, defaults, files)) for each in configuration.checks)
+    checks: tuple[tuple[ReadCheck, Check | None], ...] = tuple(
+        (each, build(each, defaults, files)) for each in configuration.checks
+    )
+    lists = Lists()
     if config:
         _look_at_files(config, files, main)
+        lists = read_lists(config, main, {each.name for each in configuration.checks if each.name is not None}, files)
+        checks += lists.checks
     if config is None or configuration.problems:
         return Loaded(configuration, None, checks)
     runnable = tuple(check for each, check in checks if check and each.type in RUNNABLE)
-    return Loaded(configuration, _settings(config, files, runnable, not_yet(configuration)), checks)
+    settings = _settings(config, files, runnable, not_yet(configuration, lists.left_out))
+    return Loaded(configuration, replace(settings, warnings=lists.warnings), checks)
 
 
 def read_settings(path: Path) -> Settings:

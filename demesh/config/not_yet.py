@@ -3,7 +3,7 @@
 A line goes from here when what it speaks of is built.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 
 from demesh.config.check_tables import RUNNABLE, TurnTable
 from demesh.config.problems import Problem
@@ -11,13 +11,16 @@ from demesh.config.read import Configuration, ReadCheck
 from demesh.config.tables import ConfigFile
 
 
-def not_yet(configuration: Configuration) -> list[str]:
-    """One sentence, with file and line, for each key that is understood and has no effect."""
+def not_yet(configuration: Configuration, left_out: Sequence[tuple[int, str, int]] = ()) -> list[str]:
+    """One sentence, with file and line, for each key that is understood and has no effect.
+
+    `left_out`: of each list of servers, by its index, how many of a type have no probe.
+    """
     said: list[str] = []
     for document in configuration.documents:
         found = [each for check in configuration.checks if check.document is document for each in _of_check(check)]
         if configuration.config and document is configuration.documents[0]:
-            found += _of_node(configuration.config)
+            found += [*_of_node(configuration.config), *_of_lists(left_out)]
         said += document.sentences([Problem(each.place, f"has no effect yet: {each.sentence}") for each in found])
     return said
 
@@ -26,8 +29,14 @@ def _of_node(config: ConfigFile) -> Iterator[Problem]:
     api = config.api
     if api.public_listen is not None:
         yield Problem(("api", "public_listen"), "this version has no public listener.")
-    for index, _ in enumerate(config.server_list):
-        yield Problem(("server_list", index), "this version reads no server lists.")
+
+
+def _of_lists(left_out: Sequence[tuple[int, str, int]]) -> Iterator[Problem]:
+    for index, type_, many in left_out:
+        sentence = (
+            f"this version has no probe of type {type_!r}; the servers of this type, {many} in all, are left out."
+        )
+        yield Problem(("server_list", index), sentence)
 
 
 def _of_check(check: ReadCheck) -> Iterator[Problem]:

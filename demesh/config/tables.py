@@ -111,14 +111,17 @@ class MaintenanceTable(Table):
     matchers: Annotated[list[LabelMatcher], BeforeValidator(one_or_many)] = []
 
 
+Selectors = Annotated[list[Selector], Field(min_length=1, max_length=limits.LOGS_MAX), BeforeValidator(one_or_many)]
+
+
 class ServerListTable(Table):
     file: FileName
-    interval: Interval | None = None
+    interval: Interval = limits.SERVER_LIST_INTERVAL_MS_DEFAULT
+    timeout: Timeout | None = None
+    severity: Severity | None = None
+    nodes: Selectors | None = None
     spread: Annotated[int, Field(ge=1, le=limits.LOGS_MAX)] | None = None
-    notify: bool = True
-
-
-Selectors = Annotated[list[Selector], Field(min_length=1, max_length=limits.LOGS_MAX), BeforeValidator(one_or_many)]
+    notify: bool = False
 
 
 class DefaultsTable(Table):
@@ -146,7 +149,7 @@ class ConfigFile(Table):
     store: StoreTable = StoreTable()
     defaults: DefaultsTable = DefaultsTable()
     maintenance: Annotated[list[MaintenanceTable], Field(max_length=limits.MAINTENANCE_MAX)] = []
-    server_list: list[ServerListTable] = []
+    server_list: Annotated[list[ServerListTable], Field(max_length=limits.SERVER_LISTS_MAX)] = []
     check: Tables = []
 
 

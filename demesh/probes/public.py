@@ -47,6 +47,14 @@ def admits_public(address: str) -> bool:
     return False
 
 
+def admits_listed(address: str) -> bool:
+    """Whether checks of lists of public servers may ask there; a refusal is counted."""
+    if is_public(address) and not is_own(address):
+        return True
+    REFUSED.labels("probes", "address").inc()
+    return False
+
+
 def _wrapped(address: ipaddress.IPv6Address) -> ipaddress.IPv4Address | None:
     """The IPv4 address to which packets to `address` go in the end."""
     if address in _NAT64:

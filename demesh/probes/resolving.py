@@ -37,6 +37,8 @@ _NO_SUCH_NAME = frozenset(
     code for name in ("EAI_NONAME", "EAI_NODATA", "EAI_ADDRFAMILY") if (code := getattr(socket, name, None)) is not None
 )
 
+_NOT_PUBLIC = "the host name leads to no public address, and this node asks public servers at no other"
+
 Admits = Callable[[str], bool]
 """Whether an address may be asked."""
 
@@ -57,11 +59,22 @@ def system_lookup(host: str) -> list[str]:
 class Resolver:
     """Looks up names for all probes of a node."""
 
-    def __init__(self, lookup: Lookup = system_lookup, most: int = LOOKUPS_MAX, admits: Admits | None = None) -> None:
-        """With `admits`, probes that use this resolver ask nobody at another address, by name or by address."""
+    def __init__(
+        self,
+        lookup: Lookup = system_lookup,
+        most: int = LOOKUPS_MAX,
+        admits: Admits | None = None,
+        *,
+        discreet: bool = True,
+    ) -> None:
+        """With `admits`, probes that use this resolver ask nobody at another address, by name or by address.
+
+        `discreet`: that a name leads to such an address is not told; it fails as one does that there is not.
+        """
         self._lookup = lookup
         self._most = most
         self._admits = admits
+        self._discreet = discreet
         self._threads = trio.Semaphore(most)
         self._unproven_threads = trio.Semaphore(int(most * UNPROVEN_SHARE))
         self._found: set[str] = set()
@@ -81,9 +94,9 @@ class Resolver:
         try:
             addresses = await self._resolve(host, within_s)
         except Unresolved as error:
-            raise none if error.outcome == Outcome.FAIL else error from None
+            raise none if self._discreet and error.outcome == Outcome.FAIL else error from None
         if not (admitted := [address for address in addresses if self._admits(address)]):
-            raise none
+            raise none if self._discreet else Unresolved(Outcome.ERROR, _NOT_PUBLIC)
         return admitted
 
     async def _resolve(self, host: str, within_s: float) -> list[str]:

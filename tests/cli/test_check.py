@@ -80,6 +80,7 @@ def test_list_tells_every_check_in_its_public_form(home: Path) -> None:
         "runs_here": True,
         "file": str(home / "demesh.toml"),
         "line": 5,
+        "listed": False,
     }
     assert list(_listed(home)) == ["blog", "db", "more"]
     assert (_listed(home)["more"]["file"], _listed(home)["more"]["line"]) == (str(home / "checks/more.toml"), 1)
@@ -372,6 +373,7 @@ def test_what_is_piped_has_each_check_on_one_line_with_its_whole_target(command:
 def test_validate_names_what_has_no_effect_yet(home: Path) -> None:
     shutil.copy(_EXAMPLES / "keeper.toml", home / "demesh.toml")
     (home / "turn.password").write_text("sesame")
+    shutil.copytree(Path(__file__).parents[2] / "server_lists", home / "server_lists")
     said = _done(home, "validate")
     assert "our-turn" in said
     assert said.count("not yet: ") == 3

@@ -53,6 +53,8 @@ def test_these_are_the_commands() -> None:
         "node leave",
         "node run",
         "restore",
+        "servers",
+        "servers import",
         "silence",
         "silence add",
         "silence end",

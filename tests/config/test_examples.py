@@ -10,6 +10,7 @@ import pytest
 from demesh.config.load import Settings, load
 
 _EXAMPLES = Path(__file__).parent / "examples"
+_LISTS = Path(__file__).parents[2] / "server_lists"
 _ROOT = Path(__file__).parents[2]
 _DOCUMENTED = [
     pytest.param(example, id=f"{page.name}-{number}")
@@ -29,6 +30,7 @@ _SECRETS = {
 def _load(directory: Path, name: str) -> Settings:
     path = directory / name
     shutil.copy(_EXAMPLES / name, path)
+    shutil.copytree(_LISTS, directory / "server_lists")
     for secret, text in _SECRETS.items():
         (directory / secret).write_text(text)
     found = load(path, {"SHOP_TOKEN": "sesame"})
@@ -80,6 +82,7 @@ def test_a_keeper_of_lists(tmp_path: Path) -> None:
 @pytest.mark.parametrize("name", [path.name for path in _EXAMPLES.glob("*.toml")])
 def test_without_its_secrets_each_names_what_is_missing(name: str, tmp_path: Path) -> None:
     shutil.copy(_EXAMPLES / name, tmp_path)
+    shutil.copytree(_LISTS, tmp_path / "server_lists")
     problems = load(tmp_path / name, {}).problems
     missing = {"company.toml": 3, "homelab.toml": 1, "keeper.toml": 1}
     assert len(problems) == missing[name]
@@ -91,6 +94,7 @@ def test_what_the_documentation_shows_loads(example: str, tmp_path: Path) -> Non
     for secret, text in {**_SECRETS, "api.token": "0123456789abcdef"}.items():
         (tmp_path / secret).write_text(text)
     (tmp_path / "demesh.toml").write_text(example)
+    shutil.copytree(_LISTS, tmp_path / "server_lists")
     found = load(tmp_path / "demesh.toml", {})
     assert found.problems == []
     assert found.settings

@@ -14,7 +14,6 @@ _CHECK = '[[check]]\nname = "a"\ntarget = "https://a"\n'
 
 _LATER = {
     'api.public_listen = "0.0.0.0:1"': "api.public_listen",
-    '[[server_list]]\nfile = "a.csv"': "server_list[1]",
     _CHECK.replace("https:", "turns:") + "relay = true": "check[1].relay",
 }
 
@@ -57,6 +56,8 @@ hour_days = 20
 size_max = "1GB"
 [defaults]
 interval = "1m"
+[[server_list]]
+file = "a.csv"
 [[maintenance]]
 name = "weekly"
 when = "Sun 01:00-02:00"
@@ -66,6 +67,7 @@ matchers = ["severity!=critical"]
 
 
 def test_what_has_an_effect_is_not(tmp_path: Path) -> None:
+    (tmp_path / "a.csv").write_text("type,host,port,transport,family,user,password_file,note\n")
     found = settings(tmp_path, _NOW + _CHECK + "enabled = false\nspread = 2")
     assert found.not_yet == ()
     weekly = Maintenance(

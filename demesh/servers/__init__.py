@@ -1,0 +1,1 @@
+"""Public servers: lists of them, and which of those that a list names are worth asking."""

@@ -1,0 +1,126 @@
+"""`[[server_list]]`: each server of a list becomes a check; a bad row is named and costs no other."""
+
+from pathlib import Path
+
+import pytest
+
+from demesh import limits
+from demesh.config.command_line import CommandLine
+from demesh.config.source import ConfigSource
+from tests.config.files import loaded, settings
+
+_HEADER = "type,host,port,transport,family,user,password_file,note\n"
+_LIST = '[[server_list]]\nfile = "l.csv"\n'
+
+
+def _list(directory: Path, *rows: str, name: str = "l.csv") -> None:
+    (directory / name).write_text(_HEADER + "\n".join(rows) + "\n")
+
+
+def test_each_server_becomes_a_check_that_nobody_is_notified_of(tmp_path: Path) -> None:
+    _list(tmp_path, "tcp,a.example.net,25,,,,,", "dns,9.9.9.9,,,4,,,", "tls,b.example.net,,,6,,,")
+    found = settings(tmp_path, _LIST)
+    assert [(each.name, each.public_target, each.probe.ip_version) for each in found.checks] == [
+        ("tcp a.example.net:25 tcp", "tcp://a.example.net:25", 0),
+        ("dns 9.9.9.9:53 udp v4", "dns://9.9.9.9:53/.", 4),
+        ("tls b.example.net:443 tls v6", "tls://b.example.net:443", 6),
+    ]
+    for check in found.checks:
+        assert (check.interval_ms, check.notify, check.spread, check.listed) == (900_000, False, 0, True)
+        assert check.row(bytes(16), True).whole, "who adopts it can run it, and knows that it is listed"
+        assert ("listed", "true") in check.row(bytes(16), True).keys
+    assert (found.warnings, found.not_yet) == ((), ())
+
+
+def test_the_keys_of_a_list_are_those_of_its_checks(tmp_path: Path) -> None:
+    _list(tmp_path, "tcp,a.example.net,25,,,,,")
+    keys = 'interval = "1h"\nspread = 3\nnotify = true\nnodes = "tag:eu"\ntimeout = "3s"\nseverity = "info"\n'
+    (check,) = settings(tmp_path, f'[defaults]\ntimeout = "9s"\nfail_after = 4\n{_LIST}{keys}').checks
+    assert (check.interval_ms, check.spread, check.notify, check.nodes) == (3_600_000, 3, True, ("tag:eu",))
+    assert (check.probe.timeout_ms, check.severity, check.fail_after) == (3_000, "info", 4)
+
+
+def test_a_bad_row_is_a_warning_with_its_line_and_the_others_go_on(tmp_path: Path) -> None:
+    _list(tmp_path, "tcp,10.0.0.1,25,,,,,", "tcp,a.example.net,25,,,,,", "tcp,b.example.net,x,,,,,")
+    found = settings(tmp_path, _LIST)
+    assert [each.name for each in found.checks] == ["tcp a.example.net:25 tcp"]
+    assert found.warnings == (
+        f"{tmp_path}/l.csv:2: the address is no public one. The row is left out.",
+        f"{tmp_path}/l.csv:4: the port is no number; are the columns shifted? The row is left out.",
+    )
+
+
+def test_of_many_bad_rows_the_first_are_told_and_the_rest_counted(tmp_path: Path) -> None:
+    _list(tmp_path, *["tcp,a,25,,,,,"] * 30)
+    found = settings(tmp_path, _LIST)
+    assert len(found.warnings) == limits.SERVER_LIST_REFUSALS_TOLD_MAX + 1
+    assert "10 more rows" in found.warnings[-1]
+
+
+@pytest.mark.parametrize(
+    ("text", "said"), [(None, "cannot be read"), ("0,1,a.example.net\n", "its name tells no type")]
+)
+def test_a_list_that_cannot_be_read_is_a_mistake(text: str | None, said: str, tmp_path: Path) -> None:
+    if text is not None:
+        (tmp_path / "l.csv").write_text(text)
+    (problem,) = loaded(tmp_path, _LIST).problems
+    assert problem.startswith(f"{tmp_path}/demesh.toml:2: server_list[1].file: ")
+    assert said in problem
+
+
+def test_a_name_that_is_taken_stays_with_who_had_it(tmp_path: Path) -> None:
+    _list(tmp_path, "tcp,a.example.net,25,,,,,", "tcp,b.example.net,25,,,,,")
+    _list(tmp_path, "tcp,b.example.net,25,,,,,", name="m.csv")
+    own = '[[check]]\nname = "tcp a.example.net:25 tcp"\ntarget = "https://a"\n'
+    found = settings(tmp_path, f'{_LIST}[[server_list]]\nfile = "m.csv"\n{own}')
+    assert [each.listed for each in found.checks] == [False, True]
+    assert [each.partition(": ")[0] for each in found.warnings] == [f"{tmp_path}/l.csv:2", f"{tmp_path}/m.csv:2"]
+
+
+def test_types_without_a_probe_are_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demesh.config.lists.RUNNABLE", frozenset(("tcp",)))
+    _list(tmp_path, "stun,a.example.net,,,,,,", "stun,b.example.net,,,,,,", "tcp,c.example.net,1,,,,,")
+    found = settings(tmp_path, _LIST)
+    assert len(found.checks) == 1
+    (said,) = found.not_yet
+    assert "server_list[1]: has no effect yet: this version has no probe of type 'stun'" in said
+    assert "2 in all" in said
+
+
+@pytest.mark.parametrize("type_", ["stun", "ntp", "mqtt", "turn"])
+def test_servers_of_a_type_that_is_runnable_are_checked(
+    type_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("demesh.config.lists.RUNNABLE", frozenset((type_,)))
+    monkeypatch.setattr("demesh.config.load.RUNNABLE", frozenset((type_,)))
+    _list(tmp_path, f"{type_},a.example.net,,,4,,,")
+    (check,) = settings(tmp_path, _LIST).checks
+    assert check.probe.type == type_
+    assert check.public_target.startswith(f"{type_}://a.example.net:")
+
+
+def test_a_login_comes_from_its_file_and_is_in_no_sentence(tmp_path: Path) -> None:
+    (tmp_path / "two").write_text("mallory\nsesame\n")
+    (tmp_path / "one").write_text("sesame\n")
+    rows = ("a.example.net,,,,,two,", "b.example.net,,,,me,one,", "c.example.net,,,,,one,", "d.example.net,,,,,gone,")
+    _list(tmp_path, *(f"http,{row}" for row in rows))
+    found = settings(tmp_path, _LIST)
+    assert [each.own_login for each in found.checks] == [True, True]
+    assert [each.partition(": ")[0] for each in found.warnings] == [f"{tmp_path}/l.csv:4", f"{tmp_path}/l.csv:5"]
+    assert not any(secret in repr(found) for secret in ("sesame", "mallory"))
+
+
+def test_a_changed_list_is_noticed_with_the_files_of_the_configuration(tmp_path: Path) -> None:
+    (tmp_path / "demesh.toml").write_text(_LIST)
+    _list(tmp_path, "tcp,a.example.net,25,,,,,")
+    source = ConfigSource(tmp_path / "demesh.toml", CommandLine())
+    assert len(source.load().checks) == 1
+    assert tmp_path / "l.csv" in source.files()
+    _list(tmp_path, "tcp,a.example.net,25,,,,,", "tcp,b.example.net,25,,,,,")
+    assert len(source.load().checks) == 2
+
+
+def test_too_many_servers_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(limits, "CHECKS_MAX", 2)
+    _list(tmp_path, *(f"tcp,{each}.example.net,25,,,,," for each in "abc"))
+    assert any("makes 3 checks" in each for each in loaded(tmp_path, _LIST).problems)
