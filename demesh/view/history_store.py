@@ -27,6 +27,7 @@ from demesh.log.sums import DAY_MS, HOUR_MS, Sums, read_sums
 from demesh.view.history import History, LogHistory, Signed
 from demesh.view.history_schema import open_tables
 from demesh.view.history_state import decode_state, encode_state
+from demesh.view.score import Span
 from demesh.view.seal import opened, sealed, unsealed
 from demesh.view.snapshot import decode_votes
 from demesh.view.uptime import Observed
@@ -40,6 +41,13 @@ _WHOLE = (
     "LEFT JOIN subject ON subject.no = sums.subject LEFT JOIN source ON source.no = sums.source"
 )
 _FIRST = (-1, -1, -1, -1)
+_DAYS = (
+    f"SELECT subject, start_ms, up_ms, down_ms FROM sums WHERE period_ms = {DAY_MS} "
+    "AND start_ms >= ?1 AND start_ms < ?2 UNION ALL "
+    f"SELECT subject, start_ms - start_ms % {DAY_MS}, up_ms, down_ms FROM sums AS hour WHERE period_ms = {HOUR_MS} "
+    "AND start_ms >= ?1 AND start_ms < ?2 AND NOT EXISTS (SELECT 1 FROM sums AS day WHERE day.subject = hour.subject "
+    f"AND day.period_ms = {DAY_MS} AND day.start_ms = hour.start_ms - hour.start_ms % {DAY_MS})"
+)
 
 
 class HistoryStore:
@@ -160,16 +168,20 @@ class HistoryStore:
 
     def days(self, first_ms: int, end_ms: int) -> dict[str, Observed]:
         """By check, the days from `first_ms` to before `end_ms`: each from its signed day, or else from its signed hours."""
-        return self._observed(
-            f"SELECT subject, start_ms, up_ms, down_ms FROM sums WHERE period_ms = {DAY_MS} "
-            "AND start_ms >= ?1 AND start_ms < ?2 UNION ALL "
-            f"SELECT subject, start_ms - start_ms % {DAY_MS}, up_ms, down_ms FROM sums AS hour WHERE period_ms = {HOUR_MS} "
-            "AND start_ms >= ?1 AND start_ms < ?2 AND NOT EXISTS (SELECT 1 FROM sums AS day WHERE day.subject = hour.subject "
-            f"AND day.period_ms = {DAY_MS} AND day.start_ms = hour.start_ms - hour.start_ms % {DAY_MS})",
-            DAY_MS,
-            first_ms,
-            end_ms,
+        return self._observed(_DAYS, DAY_MS, first_ms, end_ms)
+
+    def spans(self, first_ms: int, end_ms: int) -> dict[str, dict[bytes, list[Span]]]:
+        """The same days, by check and by the key of the vantage that observed them."""
+        found: dict[str, dict[bytes, list[Span]]] = {}
+        rows = self._rows(
+            f"WITH part AS ({_DAYS}) SELECT name, public_key, start_ms, SUM(up_ms), SUM(down_ms) FROM part "
+            "JOIN subject ON subject.no = part.subject GROUP BY subject, start_ms",
+            (first_ms, end_ms),
         )
+        for name, key, start_ms, up_ms, down_ms in rows:
+            span = Span(cast(int, start_ms), DAY_MS, cast(int, up_ms), cast(int, down_ms))
+            found.setdefault(cast(str, name), {}).setdefault(cast(bytes, key), []).append(span)
+        return found
 
     def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]:
         """(key, check, start) of each signed day from `first_ms` to before `end_ms`."""
