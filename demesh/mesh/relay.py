@@ -7,10 +7,10 @@
                                         <──   SENT count
                                         <──   REFUSED code, sentence          instead, at any time
 
-The asker lets `address` through at the server (CreatePermission) before it says SEND. That the token comes out of the relay proves
-the way from the helper through the server to the asker; who is told SENT and sees nothing knows that the relay lost it. One round
-trip a stream. Addresses are IP addresses, never names. Messages are framed as those of sync, refusals are those of
-`demesh.mesh.ask`. Malformed fields raise EntryError, all else SyncError.
+The asker lets `address` through at the server (CreatePermission) before it says SEND. That the token comes out of the relay
+proves the way from the helper through the server to the asker; who is told SENT and sees nothing knows that the relay lost
+it. One round trip a stream. Addresses are IP addresses, never names. Messages are framed as those of sync, refusals are those
+of `demesh.mesh.ask`. Malformed fields raise EntryError, all else SyncError.
 """
 
 from dataclasses import dataclass
