@@ -13,11 +13,11 @@ it. One round trip a stream. Addresses are IP addresses, never names. Messages a
 of `demesh.mesh.ask`. Malformed fields raise EntryError, all else SyncError.
 """
 
-from dataclasses import dataclass
 from enum import IntEnum
 from ipaddress import ip_address
 
 from demesh import limits
+from demesh.address import Spot
 from demesh.errors import EntryError, SyncError
 from demesh.log.codec import Fields, decode, encode
 from demesh.mesh.ask import No, Refused
@@ -33,14 +33,6 @@ class Message(IntEnum):
     SEND = 3
     SENT = 4
     REFUSED = 5
-
-
-@dataclass(frozen=True, slots=True)
-class Spot:
-    """An IP address, in its shortest form, and a UDP port."""
-
-    address: str
-    port: int
 
 
 def where(server: Spot) -> bytes:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from demesh.address import Spot
 from demesh.errors import EntryError, SyncError
 from demesh.log.codec import Value, encode
 from demesh.mesh.ask import No, Refused
 from demesh.mesh.relay import (
     TOKEN_BYTES,
-    Spot,
     here,
     read_here,
     read_send,
