@@ -1,9 +1,9 @@
 """Round trips through TURN servers by two members: what this node does for others, and whom it asks (`demesh.mesh.relay`).
 
-Guarantees: for a member this node sends STUN requests to the server that is named and RELAY_DATAGRAMS datagrams of 32 bytes to the
-relayed address, to nobody else, and only where `mesh.allow_requests` lets it probe: by default to public addresses. It does so as
-often as it probes for members, by the same count; every refusal is counted and says why. It holds one socket for a round trip, and
-lets it go when the member is done or RELAY_SECONDS_MAX have passed.
+Guarantees: for a member this node sends STUN requests to the server that is named and RELAY_DATAGRAMS datagrams of 32 bytes
+to the relayed address, to nobody else, and only where `mesh.allow_requests` lets it probe: by default to public addresses. It
+does so as often as it probes for members, by the same count; every refusal is counted and says why. It holds one socket for
+a round trip, and lets it go when the member is done or RELAY_SECONDS_MAX have passed.
 
 A member that this node asks may be anywhere: a token that comes out of the relay proves that the server relayed it, one that does
 not may have been lost on the member's own way. Whoever judges asks another before it blames the server.
