@@ -15,6 +15,14 @@ _MULTIADDR_HOSTS = ("ip4", "ip6", "dns", "dns4", "dns6")
 
 
 @dataclass(frozen=True, slots=True)
+class Spot:
+    """An IP address, in its shortest form, and a UDP port."""
+
+    address: str
+    port: int
+
+
+@dataclass(frozen=True, slots=True)
 class PeerAddress:
     """Where a peer may be found. `every`: dial all addresses of the name. `expected`: the public key that must answer."""
 

@@ -56,14 +56,20 @@ class Answerer:
     """Tries for other members what they ask for. `settings` are those in force."""
 
     def __init__(
-        self, mesh_id: bytes, view: View, clock: Clock, probers: Probers, settings: Callable[[], Settings]
+        self,
+        mesh_id: bytes,
+        view: View,
+        clock: Clock,
+        probers: Probers,
+        turnstile: Turnstile,
+        settings: Callable[[], Settings],
     ) -> None:
         self._mesh_id = mesh_id
         self._view = view
         self._clock = clock
         self._probers = probers
         self._settings = settings
-        self._turnstile = Turnstile()
+        self._turnstile = turnstile
 
     async def serve(self, stream: Stream) -> None:
         """Answer one question; never raises for what the peer does."""

@@ -23,7 +23,7 @@ from demesh.log.evidence import Fork
 from demesh.log.head import Head
 from demesh.log.hello import Hello, PresenceProfile
 from demesh.log.plan import Plan, PlanRow
-from demesh.mesh.network import ASK, SYNC
+from demesh.mesh.network import ASK, RELAY, SYNC
 from demesh.view.fold import View
 from demesh.view.member import Member
 from demesh.view.presence import Presence
@@ -176,7 +176,7 @@ class Duty:
             addresses=tuple(said or found)[: limits.ADDRESSES_MAX],
             previous=previous,
             fork_proofs=tuple(fork.id for fork in forks[-limits.FORK_PROOFS_CITED_MAX :]),
-            protocols=(SYNC,) if self.settings.allow_requests == "none" else (SYNC, ASK),
+            protocols=(SYNC,) if self.settings.allow_requests == "none" else (SYNC, ASK, RELAY),
         )
 
     def _moving(self, members: Sequence[Member], now_ms: int) -> frozenset[CheckKey]:

@@ -15,6 +15,7 @@ from demesh.log.storage import Storage
 from demesh.log.store import Store
 from demesh.mesh.network import Network
 from demesh.probes.base import Probe
+from demesh.probes.relays import Relays
 from demesh.view.history_store import HistoryStore
 
 
@@ -50,5 +51,7 @@ class Edges:
     """Fetches the heartbeat's URL."""
     late_ms: Callable[[], int] = lambda: 0
     """How late this process is, 99 of 100 times (`demesh.lateness`)."""
+    relays: Relays = field(default_factory=Relays)
+    """What probes of TURN servers know of members that help; the node fills it."""
     own_addresses: Callable[[], list[OwnAddress]] = list
     """Looks at the machine's interfaces; none by default."""

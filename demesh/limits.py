@@ -157,6 +157,14 @@ ASKED_AT_ONCE_PER_MEMBER_MAX = 4
 ASKED_PER_MINUTE_MAX = 60
 ASKED_EXPECTATIONS_MAX = 4  # headers and JSON values; each search may hold the event loop for PATTERN_SECONDS_MAX
 ASKED_PER_MEMBER_PER_MINUTE_MAX = 20
+RELAY_FRAME_BYTES_MAX = 4_096
+RELAY_SECONDS_MAX = 30  # a round trip through a TURN server, from its first message to its last
+RELAY_DATAGRAMS = (
+    3  # that a member sends for another: requests to the TURN server at most, and tokens to the relayed address
+)
+RELAY_HELPERS_MAX = (
+    2  # members that are asked, one after the other, before the server is held to have lost what they sent
+)
 
 # Checks and probes
 CHECKS_MAX = 10_000

@@ -45,10 +45,11 @@ from demesh.log.plan import PlanRow, split_plan
 from demesh.log.state import LogState
 from demesh.log.taken import Gap
 from demesh.membership import Membership
+from demesh.mesh.ask import Turnstile
 from demesh.mesh.dialer import keep_dialling
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
-from demesh.mesh.network import ASK, Stream, Usage
+from demesh.mesh.network import ASK, RELAY, Stream, Usage
 from demesh.mesh.reach import keep_reaching
 from demesh.mesh.supervisor import Supervisor
 from demesh.mesh.syncer import Syncer
@@ -56,6 +57,7 @@ from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
 from demesh.outcome import Outcome
 from demesh.own_log import OwnLog
+from demesh.relaying import Borrower, Lender
 from demesh.view import report
 from demesh.view.isolation import CUT_OFF
 from demesh.view.names import shown_names
@@ -160,7 +162,10 @@ class Node:
         )
         self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, edges.probes)
         probers = Probers(edges.probes, edges.public_probes)
-        self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, lambda: self.settings)
+        turnstile = Turnstile()
+        self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, turnstile, lambda: self.settings)
+        self._lender = Lender(self.view, edges.clock, turnstile, lambda: self.settings)
+        edges.relays.offer(Borrower(self.view, edges.clock, edges.network).candidates)
         self._alerting = Alerting(
             self.view,
             self.key,
@@ -336,6 +341,9 @@ class Node:
     async def stream(self, stream: Stream) -> None:
         if stream.protocol == ASK:
             await self._answerer.serve(stream)
+            return
+        if stream.protocol == RELAY:
+            await self._lender.serve(stream)
             return
         try:
             await self._syncer.serve(stream)

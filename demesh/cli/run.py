@@ -48,6 +48,7 @@ from demesh.mesh.libp2p.host import Libp2pNetwork
 from demesh.node import Node
 from demesh.probes.public import admits_listed, admits_public
 from demesh.probes.registry import Probes, Tools
+from demesh.probes.relays import Relays
 from demesh.probes.resolving import Resolver
 from demesh.statistics import tell_statistics
 from demesh.swarm_key_files import SwarmKeyFiles, SwarmKeys
@@ -138,7 +139,7 @@ async def _run(
     clock: SystemClock,
     statistics: bool,
 ) -> None:
-    curl, lateness = CurlEngine(), Lateness(clock)
+    curl, lateness, relays = CurlEngine(), Lateness(clock), Relays()
     marker = MarkerFile(make_runtime_directory(), home)
     network = Libp2pNetwork(bytes(key), swarm_keys.accepted, topic(mesh_id), listening(settings), clock=clock)
     edges = Edges(
@@ -148,7 +149,8 @@ async def _run(
         history=history,
         history_storage=ThreadHistoryStorage(history),
         network=network,
-        probes=Probes(Tools(curl, clock.wall_ms, Resolver())),
+        probes=Probes(Tools(curl, clock.wall_ms, Resolver(), relays)),
+        relays=relays,
         public_probes=Probes(Tools(curl, clock.wall_ms, Resolver(admits=admits_public))),
         listed_probes=Probes(Tools(curl, clock.wall_ms, Resolver(admits=admits_listed, discreet=False))),
         post=curl_post(curl, lambda: node.settings.alert_token_file),

@@ -15,7 +15,8 @@ import trio
 
 SYNC = "/demesh/sync/1"
 ASK = "/demesh/ask/1"
-PROTOCOLS = (SYNC, ASK)
+RELAY = "/demesh/relay/1"
+PROTOCOLS = (SYNC, ASK, RELAY)
 """What streams may speak; each stream says which (docs/protocol.md)."""
 
 

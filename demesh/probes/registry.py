@@ -1,11 +1,12 @@
 """All probes by type, each made when it is first asked for, so that nobody waits for the imports of what is not used."""
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from demesh.clock import packet_ns
 from demesh.curl import CurlEngine
 from demesh.probes.base import Probe
+from demesh.probes.relays import Relays
 from demesh.probes.resolving import Resolver
 
 
@@ -16,6 +17,7 @@ class Tools:
     curl: CurlEngine
     wall_ms: Callable[[], int]
     resolver: Resolver
+    relays: Relays = field(default_factory=Relays)
 
 
 def _http(tools: Tools) -> Probe:
