@@ -50,9 +50,9 @@ def lets_find(member: Member, result: ProbeResult, after_seconds: float = 0) -> 
     return specs
 
 
-async def opened(asker: Member, asked: Member) -> Stream:
+async def opened(asker: Member, asked: Member, protocol: str = ASK) -> Stream:
     """A stream of the asker's, who may then say on it what it likes."""
-    return await asker.node._asker._network.open_stream(asked.key, ASK)
+    return await asker.node._asker._network.open_stream(asked.key, protocol)
 
 
 async def asked(stream: Stream, message: bytes) -> ProbeResult | No:

@@ -284,6 +284,8 @@ class TurnTable(StunTransportTable, LoginTable):  # pyright: ignore[reportIncomp
         yield from self.transport_conflicts()
         if self.user is not None and self.password is None and self.password_file is None:
             yield "user", "a user without a password."
+        if self.relay and self.user is None:
+            yield "relay", "needs a user and a password: without a login nothing is relayed."
 
 
 class MqttTable(LoginTable, TlsTrust):

@@ -5,7 +5,7 @@ A line goes from here when what it speaks of is built.
 
 from collections.abc import Iterator, Sequence
 
-from demesh.config.check_tables import RUNNABLE, TurnTable
+from demesh.config.check_tables import RUNNABLE
 from demesh.config.problems import Problem
 from demesh.config.read import Configuration, ReadCheck
 from demesh.config.tables import ConfigFile
@@ -47,6 +47,3 @@ def _of_check(check: ReadCheck) -> Iterator[Problem]:
         yield Problem(
             check.place, f"this version has no probe of type {check.type!r}; the check {table.name!r} is left out."
         )
-        return
-    if isinstance(table, TurnTable) and table.relay:
-        yield Problem((*check.place, "relay"), "this version sends nothing through a relay.")

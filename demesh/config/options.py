@@ -116,7 +116,7 @@ def _(table: StunTable, files: Files) -> Options:
 
 @options_of.register
 def _(table: TurnTable, files: Files) -> Options:
-    return TurnOptions(table.transport, table.server_name or "", table.user or "", _password(table, files))
+    return TurnOptions(table.transport, table.server_name or "", table.user or "", _password(table, files), table.relay)
 
 
 @options_of.register

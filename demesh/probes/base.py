@@ -130,6 +130,8 @@ class TurnOptions:
     server_name: str = ""
     user: str = field(default="", repr=False)
     password: str = field(default="", repr=False)
+    relay: bool = False
+    """Whether another node must reach this one through the server; with a user only."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -69,7 +69,7 @@ def _turn(tools: Tools) -> Probe:
     from demesh.probes.tls import TlsContexts
     from demesh.probes.turn import TurnProbe
 
-    return TurnProbe(tools.wall_ms, tools.resolver, TlsContexts())
+    return TurnProbe(tools.wall_ms, tools.resolver, TlsContexts(), tools.relays)
 
 
 def _mqtt(tools: Tools) -> Probe:

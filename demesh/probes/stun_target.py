@@ -30,3 +30,8 @@ def parse_target(target: str, transport: Transport) -> tuple[Place, Transport]:
         raise UsageError(f"the target is not of the form {parts.scheme}://HOST[:PORT]")
     by = cast(Transport, said or transport)
     return place_at(host, port or (_TLS_PORT if by == "tls" else _PORT)), by
+
+
+def stun_port(port: int, transport: Transport) -> int:
+    """Where a server that is asked at `port` by `transport` answers over UDP: TLS has a port of its own."""
+    return _PORT if transport == "tls" and port == _TLS_PORT else port

@@ -8,11 +8,12 @@ Guaranteed:
   an allocation to anybody passes, too.)
 - With a user and a password it passes if the server makes an allocation, permits a peer and takes the allocation back. A login
   that is refused is a FAIL that says so. No peer is sent anything.
+- With `relay` another node must reach this one through the allocation (`demesh.probes.turn_relay`).
 - Whatever was allocated is given back, also when the run fails or is cancelled (`demesh.probes.turn_client`).
 - The latency is the sum of the phases: `dns`, `connect`, `tls`, and `answer`, or with a login `challenge`, `allocate`,
-  `permission` and `release`.
+  `permission`, `relay` and `release`.
 
-Not guaranteed: that anything gets through. A permission only says that the server would let it.
+Not guaranteed, without `relay`: that anything gets through. A permission only says that the server would let it.
 """
 
 from collections.abc import Callable
@@ -21,7 +22,7 @@ from ipaddress import ip_address
 
 import trio
 
-from demesh.address import address_text
+from demesh.address import Spot, address_text
 from demesh.errors import UsageError
 from demesh.failure import Failed
 from demesh.outcome import Outcome, ProbeResult
@@ -29,9 +30,12 @@ from demesh.probes.base import ProbeSpec, TurnOptions
 from demesh.probes.dialling import Progress
 from demesh.probes.expectations import limits_broken
 from demesh.probes.public import is_public
+from demesh.probes.relays import Relays
 from demesh.probes.resolving import Resolver
+from demesh.probes.stun_target import parse_target, stun_port
 from demesh.probes.tls import TlsContexts
 from demesh.probes.turn_client import TurnClient, with_allocation, with_client
+from demesh.probes.turn_relay import round_trip
 
 _SOMEBODY = {4: "1.1.1.1", 6: "2606:4700:4700::1111"}  # a server may well refuse addresses that are not public
 
@@ -39,10 +43,13 @@ _SOMEBODY = {4: "1.1.1.1", 6: "2606:4700:4700::1111"}  # a server may well refus
 class TurnProbe:
     """A `Probe` for turn:// and turns:// targets. `wall_ms` (Unix time) only serves to judge a certificate's expiry."""
 
-    def __init__(self, wall_ms: Callable[[], int], resolver: Resolver, contexts: TlsContexts) -> None:
+    def __init__(
+        self, wall_ms: Callable[[], int], resolver: Resolver, contexts: TlsContexts, relays: Relays | None = None
+    ) -> None:
         self._wall_ms = wall_ms
         self._resolver = resolver
         self._contexts = contexts
+        self._relays = relays or Relays()
 
     async def __call__(self, spec: ProbeSpec) -> ProbeResult:
         options = spec.options if isinstance(spec.options, TurnOptions) else TurnOptions()
@@ -56,7 +63,12 @@ class TurnProbe:
 
         async def relaying(client: TurnClient) -> None:
             facts.update(_facts(client))
-            await client.permit(_peer_of(client))
+            if options.relay:
+                place, transport = parse_target(spec.target, options.transport)
+                server = Spot(progress.address or place.host, stun_port(place.port, transport))
+                facts["relayed_for"] = await round_trip(client, server, self._relays, progress)
+            else:
+                await client.permit(_peer_of(client))
             await client.release()
 
         ways = (spec, options, self._resolver, self._contexts, deadline, progress)

@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from demesh.config.load import Settings, load
+from demesh.probes.base import TurnOptions
 
 _EXAMPLES = Path(__file__).parent / "examples"
 _LISTS = Path(__file__).parents[2] / "server_lists"
@@ -69,14 +70,13 @@ def test_a_home(tmp_path: Path) -> None:
 
 def test_a_keeper_of_lists(tmp_path: Path) -> None:
     found = _load(tmp_path, "keeper.toml")
-    (turn,) = found.checks
+    turn, *listed = found.checks
     assert (turn.probe.type, turn.probe.target) == ("turn", "turn://turn.example.org:3478")
     assert turn.own_login
-    assert _lines(found.not_yet) == [
-        "9: server_list[1]",
-        "20: check[1].relay",
-        "24: api.public_listen",
-    ]
+    assert isinstance(turn.probe.options, TurnOptions)
+    assert turn.probe.options.relay
+    assert {(each.probe.type, each.spread, each.notify, each.listed) for each in listed} == {("stun", 3, False, True)}
+    assert _lines(found.not_yet) == ["24: api.public_listen"]
 
 
 @pytest.mark.parametrize("name", [path.name for path in _EXAMPLES.glob("*.toml")])
@@ -98,7 +98,8 @@ def test_what_the_documentation_shows_loads(example: str, tmp_path: Path) -> Non
     found = load(tmp_path / "demesh.toml", {})
     assert found.problems == []
     assert found.settings
-    assert len(found.settings.checks) == example.count("[[check]]")
+    written = [each for each in found.settings.checks if not each.listed]
+    assert len(written) == example.count("[[check]]")
 
 
 def test_no_table_of_the_documentation_stands_outside_such_an_example() -> None:

@@ -109,7 +109,6 @@ def test_checks_beside_a_missing_file_are_taken(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("target", "reason"),
     [
-        ("ntp://ntp.example.org", "no probe of type 'ntp'"),
         ("tcp://db", "names no port"),
         ("dns://", "names no domain"),
         (f"https://example.org/{'x' * 2_000}", "longer than 1024 characters"),

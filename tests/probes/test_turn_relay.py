@@ -1,0 +1,84 @@
+"""The round trip through a real TURN server with helpers that do their part, do not, or lose what they send."""
+
+import socket
+from collections.abc import AsyncGenerator, Generator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+import pytest
+
+from demesh.address import Spot
+from demesh.outcome import Outcome, ProbeResult
+from demesh.probes.base import ProbeSpec, TurnOptions
+from demesh.probes.relays import Candidate, NoHelp, Relays
+from demesh.probes.resolving import Resolver
+from demesh.probes.tls import TlsContexts
+from demesh.probes.turn import TurnProbe
+from tests.certificates import Authority
+from tests.probes.stun_servers import PASSWORD, USER, Coturn, coturn
+
+pytestmark = [pytest.mark.trio, pytest.mark.e2e]
+
+
+@pytest.fixture(scope="module")
+def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Generator[Coturn]:
+    with coturn(tmp_path_factory.mktemp("relay") / "coturn", authority) as running:
+        yield running
+
+
+class _Helper:
+    """Sends from this machine; `changes` what it is given first, `None` loses it."""
+
+    address = "127.0.0.1"
+
+    def __init__(self, lost: bool = False, forged: bool = False) -> None:
+        self.lost, self.forged = lost, forged
+
+    async def send(self, relayed: Spot, token: bytes) -> None:
+        if self.lost:
+            return
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
+            sending.sendto(bytes(len(token)) if self.forged else token, (relayed.address, relayed.port))
+
+
+def _candidate(name: str, helper: _Helper | None) -> Candidate:
+    @asynccontextmanager
+    async def ask(server: Spot) -> AsyncGenerator[_Helper]:
+        if helper is None:
+            raise NoHelp(f"{name} broke off")
+        yield helper
+
+    return Candidate(name, ask)
+
+
+async def _run(server: Coturn, **helpers: _Helper | None) -> ProbeResult:
+    relays = Relays()
+    relays.offer(lambda: [_candidate(name, helper) for name, helper in helpers.items()])
+    spec = ProbeSpec("turn", server.target("turn"), 5_000)
+    spec = replace(spec, options=TurnOptions(user=USER, password=PASSWORD, relay=True))
+    return await TurnProbe(lambda: 0, Resolver(), TlsContexts(), relays)(spec)
+
+
+async def test_a_server_that_relays_passes_and_says_who_helped(server: Coturn) -> None:
+    result = await _run(server, ben=_Helper())
+    assert (result.outcome, result.detail, result.facts["relayed_for"]) == (Outcome.PASS, "", "ben")
+    assert list(result.phases_us) == ["challenge", "allocate", "permission", "relay", "release"]
+
+
+async def test_the_server_is_blamed_for_what_does_not_come_out(server: Coturn) -> None:
+    result = await _run(server, ben=_Helper(lost=True), cat=_Helper(forged=True))
+    assert result.outcome == Outcome.FAIL
+    assert result.detail == "what ben and cat sent to the relayed address does not come out of the relay"
+
+
+async def test_another_is_asked_before_anybody_is_blamed(server: Coturn) -> None:
+    result = await _run(server, ben=None, cat=_Helper(lost=True), dan=_Helper())
+    assert (result.outcome, result.facts["relayed_for"]) == (Outcome.PASS, "dan")
+
+
+async def test_that_nobody_helps_is_no_fault_of_the_server(server: Coturn) -> None:
+    alone, left = await _run(server), await _run(server, ben=None)
+    assert (alone.outcome, left.outcome) == (Outcome.ERROR, Outcome.ERROR)
+    assert alone.detail == "no other node sends through the relay: none is connected that helps"
+    assert left.detail == "no other node sends through the relay: ben broke off"
+    assert server.allocations() == 0
