@@ -22,5 +22,5 @@ def test_a_list_that_ships_is_sound(path: Path) -> None:
         assert not (server.login)
 
 
-def test_there_is_one_for_each_type_that_is_ranked() -> None:
-    assert {path.stem for path in _LISTS} == {"stun", "turn", "mqtt", "ntp"}
+def test_there_is_one_for_each_type_that_somebody_offers_to_everybody() -> None:
+    assert {path.stem for path in _LISTS} == {"stun", "mqtt", "ntp"}
