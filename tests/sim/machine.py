@@ -416,6 +416,7 @@ class Machine:
             history_storage=history_storage,
             network=network,
             probes={"http": probe},
+            listed_probes={"http": probe},
             post=post,
             notify=notify,
             read_marker=marker.read,

@@ -30,6 +30,7 @@ _OTHER_IN_THE_SIMULATION = {
     "network",
     "probes",
     "public_probes",
+    "listed_probes",
     "post",
     "read_marker",
     "write_marker",
