@@ -31,14 +31,21 @@ async def round_trip(client: TurnClient, server: Spot, relays: Relays, progress:
     """Which node's datagram came through. `server` is where the server answers STUN over UDP. Raises Failed."""
     if client.relayed is None:
         raise BadAnswer(Outcome.MISMATCH, "the answer to an allocation has no relayed address")
+    relayed = Spot(*client.relayed[:2])
+    if _family(server.address) != _family(relayed.address):
+        server = Spot(
+            relayed.address, server.port
+        )  # the server itself as a rule; only such a helper can be let through
     lost: list[str] = []
     unhelpful: list[str] = []
     for candidate in relays.candidates():
         progress.doing = f"still waiting for {candidate.name} to send through the relay"
         try:
             async with candidate.ask(server) as helper:
+                if _family(helper.address) != _family(relayed.address):
+                    raise NoHelp(f"{candidate.name} has no address of the family that is relayed")
                 await client.permit(helper.address)
-                if await _comes_through(client, helper, Spot(*client.relayed[:2]), progress):
+                if await _comes_through(client, helper, relayed, progress):
                     return candidate.name
                 lost.append(candidate.name)
         except NoHelp as why:
@@ -49,6 +56,10 @@ async def round_trip(client: TurnClient, server: Spot, relays: Relays, progress:
         )
     reasons = "; ".join(unhelpful) or "none is connected that helps"
     raise BadAnswer(Outcome.ERROR, f"no other node sends through the relay: {reasons}")
+
+
+def _family(address: str) -> int:
+    return 6 if ":" in address else 4
 
 
 async def _comes_through(client: TurnClient, helper: Helper, relayed: Spot, progress: Progress) -> bool:

@@ -27,7 +27,7 @@ def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Ge
 
 
 class _Helper:
-    """Sends from this machine; `changes` what it is given first, `None` loses it."""
+    """Sends from this machine what it is given, something else, or nothing."""
 
     address = "127.0.0.1"
 
@@ -44,6 +44,7 @@ class _Helper:
 def _candidate(name: str, helper: _Helper | None) -> Candidate:
     @asynccontextmanager
     async def ask(server: Spot) -> AsyncGenerator[_Helper]:
+        assert server.address == "127.0.0.1", "it can be seen there at an address of the family that is relayed"
         if helper is None:
             raise NoHelp(f"{name} broke off")
         yield helper
@@ -51,10 +52,10 @@ def _candidate(name: str, helper: _Helper | None) -> Candidate:
     return Candidate(name, ask)
 
 
-async def _run(server: Coturn, **helpers: _Helper | None) -> ProbeResult:
+async def _run(server: Coturn, host: str = "127.0.0.1", **helpers: _Helper | None) -> ProbeResult:
     relays = Relays()
     relays.offer(lambda: [_candidate(name, helper) for name, helper in helpers.items()])
-    spec = ProbeSpec("turn", server.target("turn"), 5_000)
+    spec = ProbeSpec("turn", server.target("turn", host), 5_000)
     spec = replace(spec, options=TurnOptions(user=USER, password=PASSWORD, relay=True))
     return await TurnProbe(lambda: 0, Resolver(), TlsContexts(), relays)(spec)
 
@@ -63,6 +64,18 @@ async def test_a_server_that_relays_passes_and_says_who_helped(server: Coturn) -
     result = await _run(server, ben=_Helper())
     assert (result.outcome, result.detail, result.facts["relayed_for"]) == (Outcome.PASS, "", "ben")
     assert list(result.phases_us) == ["challenge", "allocate", "permission", "relay", "release"]
+
+
+async def test_a_server_that_is_asked_by_another_family_than_it_relays_passes_too(server: Coturn) -> None:
+    assert (await _run(server, "[::1]", ben=_Helper())).outcome == Outcome.PASS
+
+
+async def test_who_has_no_address_of_the_relayed_family_cannot_help(server: Coturn) -> None:
+    helper = _Helper()
+    helper.address = "::1"
+    result = await _run(server, ben=helper)
+    assert result.outcome == Outcome.ERROR
+    assert result.detail.endswith("ben has no address of the family that is relayed")
 
 
 async def test_the_server_is_blamed_for_what_does_not_come_out(server: Coturn) -> None:
