@@ -28,6 +28,7 @@ from demesh.log.state import LogState
 from demesh.log.storage import Storage
 from demesh.log.summed import unsummed_from
 from demesh.view.history import Checkpointed, History, Signed, behind
+from demesh.view.score import Span
 from demesh.view.snapshot import Votes, encode_votes
 from demesh.view.uptime import OpenHistory, Past
 
@@ -53,6 +54,8 @@ class HistoryStorage(Protocol):
     async def look_back(self, open_: OpenHistory, now_ms: int) -> dict[str, Past]: ...
 
     async def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]: ...
+
+    async def spans(self, first_ms: int, end_ms: int) -> dict[str, dict[bytes, list[Span]]]: ...
 
     async def days_in(self, logs: Sequence[bytes]) -> dict[bytes, list[CarriedRow]]: ...
 
@@ -197,6 +200,14 @@ class Historian:
     def history(self) -> History:
         """As it is now: it may be another one after the next pause."""
         return self._history
+
+    async def observed(self, first_ms: int, end_ms: int) -> dict[str, dict[bytes, list[Span]]]:
+        """What each vantage observed of each check in these days (Unix time), as far as it is signed; nothing while that cannot
+        be read, until it is made anew.
+        """
+        with suppress(HistoryError):
+            return await self._kept.spans(first_ms, end_ms)
+        return {}
 
     @asynccontextmanager
     async def saved(self) -> AsyncGenerator[HistoryStorage]:

@@ -57,6 +57,7 @@ from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
 from demesh.outcome import Outcome
 from demesh.own_log import OwnLog
+from demesh.ranking import Ranking
 from demesh.relaying import Borrower, Lender
 from demesh.view import report
 from demesh.view.isolation import CUT_OFF
@@ -103,6 +104,7 @@ class Node:
             self.key,
         )
         self._display = Display(self.view, edges.storage, edges.clock, self._look_soon)
+        self.ranking = Ranking(self.view, self.historian.observed, edges.clock)
         self.duty = Duty(settings, mesh_id, self.key, self.view, edges.clock)
         self._supervisor = Supervisor(
             edges.network, edges.clock, edges.rng, self._keep_connected, self._warn_of_the_network

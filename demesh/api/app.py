@@ -38,12 +38,14 @@ from demesh.api.probe_metrics import probe_metrics
 from demesh.api.problem import problem
 from demesh.api.resource_metrics import resource_metrics
 from demesh.api.scopes import requires
+from demesh.api.servers import add_servers_routes
 from demesh.asking import Question
 from demesh.checks.latest import LatestRuns
 from demesh.clock import Clock
 from demesh.errors import UsageError
 from demesh.log.chain import Logs
 from demesh.mesh.network import Usage
+from demesh.ranking import Ranking
 from demesh.tokens import Scope
 
 log = logging.getLogger(__name__)
@@ -71,6 +73,9 @@ class ApiNode(JoiningNode, ExplainingNode, Protocol):
 
     @property
     def deciding(self) -> Decider: ...
+
+    @property
+    def ranking(self) -> Ranking: ...
 
     def status(self) -> dict[str, Any]: ...
 
@@ -117,6 +122,7 @@ def make_app(node: ApiNode, access: Access, rotation: KeyRotation) -> Asgi:
     add_joining_routes(app, node, rotation)
     add_deciding_routes(app, node.deciding)
     add_explaining_route(app, node)
+    add_servers_routes(app, node)
     _say_errors_in_json(app)
     return guarded(app, access)
 

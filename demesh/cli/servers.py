@@ -1,10 +1,123 @@
-"""`demesh servers`: public servers, and lists of them."""
+"""`demesh servers`: public servers in order, best first, and lists of them."""
+
+import csv
+import json
+import sys
+from itertools import groupby
+from typing import Any
+from urllib.parse import urlencode
 
 import click
 
-from demesh.cli import LazyGroup
+from demesh.cli import LazyGroup, options
+from demesh.cli.client import ask
+from demesh.cli.table import Cell, say_table, width
+from demesh.cli.terminal import printable
+
+_TITLES = {"stun": "STUN", "stun-nat": "STUN (NAT behaviour)", "turn": "TURN", "mqtt": "MQTT", "ntp": "NTP"}
+_STYLES = {"up": ("✔", "green"), "down": ("✖", "bold red"), "partial": ("◐", "yellow"), "flapping": ("↯", "yellow")}
+_VOTES = {"pass": "✔", "fail": "✖"}
+_COLUMNS = ("", "SERVER", "SCORE", "STATE", "SEEN BY", "UPTIME", "LATENCY")
+_UNBROKEN = ("", "SCORE", "STATE", "UPTIME", "LATENCY")
+_CSV = (
+    "type",
+    "family",
+    "transport",
+    "host",
+    "port",
+    "address",
+    "state",
+    "score",
+    "uptime",
+    "observed_ms",
+    "latency_ms",
+)
 
 
-@click.group(cls=LazyGroup, lazy={"import": "demesh.cli.servers_import:import_"})
-def servers() -> None:
-    """Public servers (STUN, TURN, MQTT, NTP) and lists of them."""
+@click.group(cls=LazyGroup, lazy={"import": "demesh.cli.servers_import:import_"}, invoke_without_command=True)
+@click.option("--type", "type_", type=click.Choice(list(_TITLES)), help="Only servers of this type.")
+@click.option("--family", type=click.Choice(["4", "6"]), help="Only IPv4, or only IPv6.")
+@click.option("--limit", type=click.IntRange(min=1), help="So many of each type, family and transport.")
+@click.option("--csv", "as_csv", is_flag=True, help="As CSV with a header line.")
+@options.as_json
+@options.node_url
+@options.data_dir
+@click.pass_context
+def servers(
+    context: click.Context,
+    type_: str | None,
+    family: str | None,
+    limit: int | None,
+    as_csv: bool,
+    as_json: bool,
+    node_url: str | None,
+    data_dir: str | None,
+) -> None:
+    """Public servers (STUN, TURN, MQTT, NTP) that the mesh checks, best first, and lists of them.
+
+    SCORE is from 0 to 1: what all vantages observed, newer days more than older ones, and what they say now (docs/servers.md). It
+    is worked out once a minute. UPTIME is of the time that was observed.
+
+    \b
+    Examples:
+      demesh servers
+      demesh servers --type ntp --limit 10
+      demesh servers --csv > servers.csv
+    """
+    if context.invoked_subcommand is not None:
+        return
+    asked = {"type": type_, "family": family, "limit": limit}
+    query = urlencode({key: value for key, value in asked.items() if value is not None})
+    told = ask(f"/api/v1/servers?{query}", data_dir, node_url, dict)
+    if as_json:
+        click.echo(json.dumps(told, indent=2))
+    elif as_csv:
+        _write_csv(told["servers"])
+    else:
+        _print(printable(told["servers"]))
+
+
+def _print(told: list[dict[str, Any]]) -> None:
+    if not told:
+        click.echo(
+            "No check of a public server. [[server_list]] in the configuration makes checks of a list of them.",
+            err=True,
+        )
+        return
+    for number, (place, found) in enumerate(groupby(sorted(told, key=_place), key=_place)):
+        type_, family, transport = place
+        if number:
+            click.echo()
+        click.echo(f"{_TITLES.get(type_, type_)} · {family} · {transport}")
+        rows = [[(str(rank), "dim"), *_cells(each)] for rank, each in enumerate(found, 1)]
+        say_table(_COLUMNS, rows, _UNBROKEN, width())
+
+
+def _place(server: dict[str, Any]) -> tuple[str, str, str]:
+    return server["type"], server["family"], server["transport"].upper()
+
+
+def _cells(server: dict[str, Any]) -> list[Cell]:
+    glyph, style = _STYLES.get(server["state"], ("?", "dim"))  # a newer node may know more
+    seen = " ".join(
+        f"{each['node']}{_VOTES.get(each['vote'], '·')}" if each["counts"] else f"({each['node']})"
+        for each in server["vantages"]
+    )
+    uptime, latency_ms = server["uptime"], server["latency_ms"]
+    return [
+        (f"{server['host']}:{server['port']}", ""),
+        (f"{server['score']['value']:.3f}", ""),
+        (f"{glyph} {server['state']}", style),
+        (seen, ""),
+        (f"{100 * uptime:.2f} %" if uptime is not None else "", ""),
+        (f"{latency_ms:.0f} ms" if latency_ms is not None else "", ""),
+    ]
+
+
+def _write_csv(told: list[dict[str, Any]]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow((*_CSV, "vantages"))
+    for each in told:
+        flat = {**each, "score": f"{each['score']['value']:.6f}"}
+        vantages = " ".join(f"{one['node']}={one['vote']}" for one in each["vantages"] if one["counts"])
+        writer.writerow((*("" if flat[key] is None else flat[key] for key in _CSV), vantages))

@@ -30,8 +30,8 @@ class Seen:
 
 @dataclass(frozen=True, slots=True)
 class Server:
-    """One check of a public server. `up_ms` and `down_ms` are what all vantages that count observed; `latency_us` is the median of
-    what those that pass measured last; `since_ms` is Unix time.
+    """One check of a public server. `up_ms` and `down_ms` are what all vantages that count observed; `latency_us` is the median
+    of what those that pass measured last; `since_ms` is Unix time.
     """
 
     place: Place

@@ -26,6 +26,9 @@ _OF_TYPE = {"stun": "STUN(see_ip)", "mqtt": "MQTT", "turn": "TURN", "ntp": "NTP"
 _PORTS = {"stun": 3478, "stuns": 5349, "turn": 3478, "turns": 5349, "mqtt": 1883, "mqtts": 8883, "ntp": 123}
 _OVER_TCP = ("mqtt",)
 
+SERVER_TYPES = frozenset(_OF_TYPE)
+"""The types of checks that are of public servers."""
+
 
 class Place(NamedTuple):
     """Where a server is told: the keys of the document, its host and its port."""

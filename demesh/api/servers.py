@@ -1,0 +1,132 @@
+"""The routes that rank public servers: one in our own shape, one in that of Dogdorm for its readers."""
+
+from typing import Annotated, Any, Literal, Protocol
+
+from fastapi import FastAPI, Header, Query, Response
+from fastapi.responses import JSONResponse
+from pydantic import BaseModel
+
+from demesh import limits
+from demesh.ranking import Ranked, Ranking
+from demesh.view.ranking import Server
+from demesh.view.report import iso
+from demesh.view.servers import Ranked as Told
+from demesh.view.servers import document
+
+
+class ScoreModel(BaseModel):
+    value: float
+    record: float | None
+    evidence: float
+    now: float
+
+
+class SeenModel(BaseModel):
+    node: str
+    vote: str
+    counts: bool
+
+
+class ServerModel(BaseModel):
+    name: str
+    type: str
+    family: str
+    transport: str
+    host: str
+    port: int
+    address: str | None
+    state: str
+    since: str | None
+    score: ScoreModel
+    uptime: float | None
+    observed_ms: int
+    latency_ms: float | None
+    vantages: list[SeenModel]
+
+
+class ServersModel(BaseModel):
+    as_of: str
+    servers: list[ServerModel]
+
+
+class RankingNode(Protocol):
+    """What is needed of a node."""
+
+    @property
+    def ranking(self) -> Ranking: ...
+
+
+def add_servers_routes(app: FastAPI, node: RankingNode) -> None:
+    @app.get("/api/v1/servers", response_model=None, responses={200: {"model": ServersModel}})
+    async def servers(
+        type_: Annotated[
+            Literal["stun", "stun-nat", "turn", "mqtt", "ntp"] | None,
+            Query(alias="type", description="Only of this type."),
+        ] = None,
+        family: Annotated[Literal["4", "6"] | None, Query(description="Only IPv4, or only IPv6.")] = None,
+        limit: Annotated[int | None, Query(ge=1, description="So many of each type, family and transport.")] = None,
+    ) -> Response:
+        """Public servers of each type, family and transport, best first."""
+        ranked = await node.ranking.ranked()
+        chosen = [
+            each
+            for each in ranked.servers
+            if (type_ is None or kind_of(each) == type_) and (family is None or each.place.family == f"IPv{family}")
+        ]
+        return JSONResponse({"as_of": iso(ranked.wall_ms), "servers": [_told(each) for each in _best(chosen, limit)]})
+
+    @app.get("/servers", response_model=None, responses={200: {"content": {"application/json": {}}}})
+    async def dogdorm(if_none_match: Annotated[str | None, Header()] = None) -> Response:
+        """The same in the shape of Dogdorm's list, for its readers; without credentials."""
+        ranked = await node.ranking.ranked()
+        headers = {
+            "ETag": f'"{ranked.wall_ms:x}"',
+            "Cache-Control": f"max-age={limits.SERVERS_RANKED_AGAIN_MS // 1_000}",
+        }
+        if if_none_match is not None and headers["ETag"] in {each.strip() for each in if_none_match.split(",")}:
+            return Response(status_code=304, headers=headers)
+        return JSONResponse(_document(ranked), headers=headers)
+
+
+def kind_of(server: Server) -> str:
+    """The type as the command line and our own route name it."""
+    return {"STUN(see_ip)": "stun", "STUN(test_nat)": "stun-nat"}.get(server.place.type, server.place.type.lower())
+
+
+def _best(servers: list[Server], limit: int | None) -> list[Server]:
+    """In order, but no more than `limit` of each list."""
+    found: list[Server] = []
+    counts: dict[tuple[str, str, str], int] = {}
+    for each in servers:
+        place = each.place.type, each.place.family, each.place.transport
+        counts[place] = counts.get(place, 0) + 1
+        if limit is None or counts[place] <= limit:
+            found.append(each)
+    return found
+
+
+def _told(server: Server) -> dict[str, Any]:
+    place, score = server.place, server.score
+    return {
+        "name": server.name,
+        "type": kind_of(server),
+        "family": place.family,
+        "transport": place.transport.lower(),
+        "host": place.host,
+        "port": place.port,
+        "address": server.address,
+        "state": str(server.verdict),
+        "since": iso(server.since_ms) if server.since_ms is not None else None,
+        "score": {"value": score.value, "record": score.record, "evidence": score.evidence, "now": score.now},
+        "uptime": server.uptime,
+        "observed_ms": server.up_ms + server.down_ms,
+        "latency_ms": server.latency_us / 1_000 if server.latency_us is not None else None,
+        "vantages": [{"node": each.node, "vote": str(each.vote), "counts": each.counts} for each in server.vantages],
+    }
+
+
+def _document(ranked: Ranked) -> dict[str, Any]:
+    return document(
+        (Told(each.place, each.name, each.address, each.score.value) for each in ranked.servers),
+        ranked.wall_ms // 1_000,
+    )

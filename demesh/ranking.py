@@ -1,0 +1,53 @@
+"""The ranking of public servers (`demesh.view.ranking`) for whoever asks this node.
+
+Guarantees: it is worked out off the event loop, by one task at a time, and again only when it is SERVERS_RANKED_AGAIN_MS old:
+many readers cost as much as one. What it says of now is as old as that.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from dataclasses import dataclass
+
+import trio
+
+from demesh import limits
+from demesh.clock import Clock
+from demesh.log.sums import DAY_MS
+from demesh.view.fold import View
+from demesh.view.names import shown_names
+from demesh.view.ranking import Server, Spans, rank
+from demesh.view.servers import SERVER_TYPES
+
+
+@dataclass(frozen=True, slots=True)
+class Ranked:
+    """The servers, best first, as of `wall_ms` (Unix time)."""
+
+    servers: Sequence[Server]
+    wall_ms: int
+
+
+class Ranking:
+    def __init__(self, view: View, observed: Callable[[int, int], Awaitable[Spans]], clock: Clock) -> None:
+        """`observed` gives what vantages observed in a time (Unix, from and until), off the event loop."""
+        self._view = view
+        self._observed = observed
+        self._clock = clock
+        self._one_at_a_time = trio.Lock()
+        self._ranked: Ranked | None = None
+        self._due_ms = 0
+
+    async def ranked(self) -> Ranked:
+        async with self._one_at_a_time:
+            if self._ranked is None or self._clock.monotonic_ms() >= self._due_ms:
+                self._ranked = await self._rank()
+                self._due_ms = self._clock.monotonic_ms() + limits.SERVERS_RANKED_AGAIN_MS
+            return self._ranked
+
+    async def _rank(self) -> Ranked:
+        wall_ms = self._clock.wall_ms()
+        checks = [each for each in self._view.checks(self._clock.monotonic_ms()) if each.row.type in SERVER_TYPES]
+        if not checks:
+            return Ranked((), wall_ms)
+        names = shown_names(self._view.members())
+        spans = await self._observed(wall_ms - limits.SERVERS_RANKED_DAYS * DAY_MS, wall_ms)
+        return Ranked(await trio.to_thread.run_sync(rank, checks, spans, names, wall_ms), wall_ms)
