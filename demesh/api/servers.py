@@ -75,7 +75,11 @@ def add_servers_routes(app: FastAPI, node: RankingNode) -> None:
         ]
         return JSONResponse({"as_of": iso(ranked.wall_ms), "servers": [_told(each) for each in _best(chosen, limit)]})
 
-    @app.get("/servers", response_model=None, responses={200: {"content": {"application/json": {}}}})
+    @app.get(
+        "/servers",
+        response_model=None,
+        responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}},
+    )
     async def dogdorm(if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """The same in the shape of Dogdorm's list, for its readers; without credentials."""
         ranked = await node.ranking.ranked()

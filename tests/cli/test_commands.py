@@ -102,6 +102,7 @@ def test_no_command_shows_the_help_and_an_unknown_one_is_refused(tmp_path: Path)
         ("status", "--json"),
         ("members",),
         ("members", "forget", "x"),
+        ("servers",),
         ("node", "leave"),
         ("node", "id"),
         ("log", "heads"),

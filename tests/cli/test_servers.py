@@ -1,0 +1,84 @@
+"""`demesh servers`: how a ranking is shown, and what a node is asked for."""
+
+import csv
+import io
+import json
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from tests.cli.answering import node_answering
+from tests.cli.harness import Ran, demesh
+
+_SCORE = {"value": 0.8571, "record": 1.0, "evidence": 0.8571, "now": 1.0}
+
+
+def _server(host: str, type_: str = "ntp", state: str = "up", **changed: Any) -> dict[str, Any]:
+    votes = {"fra": "pass", "nyc": "pass" if state == "up" else "fail", "lab": "unseen"}
+    return {
+        "name": f"{type_} {host}",
+        "type": type_,
+        "family": "IPv4",
+        "transport": "udp",
+        "host": host,
+        "port": 123,
+        "address": "192.0.2.7",
+        "state": state,
+        "since": None,
+        "score": _SCORE,
+        "uptime": 0.99954,
+        "observed_ms": 86_400_000,
+        "latency_ms": 12.3,
+        "vantages": [{"node": node, "vote": vote, "counts": node != "lab"} for node, vote in votes.items()],
+        **changed,
+    }
+
+
+_TOLD = [
+    _server("a.example.net"),
+    _server("b.example.net", state="partial", score={**_SCORE, "value": 0.81}),
+    _server("new.example.net", "stun", score={**_SCORE, "value": 0.0, "record": None}, uptime=None, latency_ms=None),
+    _server("x\x1b[31m", "mqtt", transport="tcp"),
+]
+
+
+def _ran(home: Path, *arguments: str, query: str = "", told: list[dict[str, Any]] = _TOLD, width: int = 80) -> Ran:
+    answers = {f"/api/v1/servers?{query}": {"as_of": "2026-01-01T00:00:00Z", "servers": told}}
+    with node_answering(home, answers):
+        return demesh(home, "servers", *arguments, COLUMNS=str(width))
+
+
+def test_each_list_has_a_title_and_its_servers_in_order_with_who_sees_them_how(tmp_path: Path) -> None:
+    ran = _ran(tmp_path)
+    assert ran.code == 0
+    lines = ran.out.splitlines()
+    assert [line for line in lines if " · " in line] == ["MQTT · IPv4 · TCP", "NTP · IPv4 · UDP", "STUN · IPv4 · UDP"]
+    ntp = lines[lines.index("NTP · IPv4 · UDP") + 2 :]
+    assert " ".join(ntp[0].split()) == "1 a.example.net:123 0.857 ✔ up fra✔ nyc✔ (lab) 99.95 % 12 ms"
+    assert " ".join(ntp[1].split()) == "2 b.example.net:123 0.810 ◐ partial fra✔ nyc✖ (lab) 99.95 % 12 ms"
+    assert max(map(len, lines)) <= 80
+    assert "\x1b" not in ran.out
+
+
+def test_csv_has_a_line_for_each(tmp_path: Path) -> None:
+    first, *_ = csv.DictReader(io.StringIO(_ran(tmp_path, "--csv").out))
+    assert (first["host"], first["score"], first["state"], first["vantages"]) == (
+        *("a.example.net", "0.857100", "up"),
+        "fra=pass nyc=pass",
+    )
+
+
+def test_json_is_what_the_node_answers(tmp_path: Path) -> None:
+    assert json.loads(_ran(tmp_path, "--json").out)["servers"] == _TOLD
+
+
+def test_what_is_asked_for_reaches_the_node(tmp_path: Path) -> None:
+    ran = _ran(tmp_path, "--type", "ntp", "--family", "6", "--limit", "3", query="type=ntp&family=6&limit=3", told=[])
+    assert (ran.code, ran.out) == (0, "")
+    assert "[[server_list]]" in ran.err
+
+
+@pytest.mark.parametrize("arguments", [("--type", "gopher"), ("--limit", "0")])
+def test_what_there_is_not_is_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    assert demesh(tmp_path, "servers", *arguments).code == 2
