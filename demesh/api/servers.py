@@ -4,7 +4,7 @@ from typing import Annotated, Any, Literal, Protocol
 
 from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import JSONResponse
-from pydantic import BaseModel
+from pydantic import BaseModel, RootModel
 
 from demesh import limits
 from demesh.ranking import Ranked, Ranking
@@ -49,6 +49,34 @@ class ServersModel(BaseModel):
     servers: list[ServerModel]
 
 
+class RecordModel(BaseModel):
+    """One server as Dogdorm numbers it; what only its own database knows is null."""
+
+    id: int
+    table_type: int
+    type: int
+    af: int
+    proto: int
+    ip: str | None
+    port: int
+    user: None
+    password: None
+    alias_id: None
+    status_id: None
+    group_id: int
+    score: float
+    test_no: int
+    failed_tests: int
+    uptime: int
+    max_uptime: int
+    last_success: int
+    fqns: list[str]
+
+
+class DogdormModel(RootModel[dict[str, dict[str, dict[str, list[list[RecordModel]]]] | int]]):
+    """By type, family and transport: groups of servers. And `timestamp`, in Unix seconds."""
+
+
 class RankingNode(Protocol):
     """What is needed of a node."""
 
@@ -78,7 +106,7 @@ def add_servers_routes(app: FastAPI, node: RankingNode) -> None:
     @app.get(
         "/servers",
         response_model=None,
-        responses={200: {"content": {"application/json": {"schema": {"type": "object"}}}}},
+        responses={200: {"model": DogdormModel}},
     )
     async def dogdorm(if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """The same in the shape of Dogdorm's list, for its readers; without credentials."""

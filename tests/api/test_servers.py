@@ -44,6 +44,12 @@ async def test_one_may_ask_for_some_of_them(query: str, names: list[str]) -> Non
     assert [each["name"] for each in (await _ask("/api/v1/servers", query)).json["servers"]] == names
 
 
+async def test_dogdorms_list_is_of_the_shape_that_openapi_json_describes() -> None:
+    document: Any = (await ask("/openapi.json")).json
+    schema = document["paths"]["/servers"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
+    assert faults((await _ask("/servers")).json, schema, document) == []
+
+
 async def test_a_type_that_there_is_none_of_is_refused() -> None:
     assert (await _ask("/api/v1/servers", "type=gopher")).status == 422
 
