@@ -169,14 +169,14 @@ class Borrower:
 
     def _candidate(self, name: str, key: bytes) -> Candidate:
         @asynccontextmanager
-        async def ask(server: Spot) -> AsyncGenerator[_Member]:
+        async def ask(server: Spot, by: float) -> AsyncGenerator[_Member]:
             try:
-                with trio.fail_after(limits.ASK_OPEN_SECONDS_MAX):
+                with trio.fail_at(min(by, trio.current_time() + limits.ASK_OPEN_SECONDS_MAX)):
                     stream = await self._network.open_stream(key, RELAY)
             except (NetworkError, trio.TooSlowError):
                 raise NoHelp(f"{name} cannot be asked") from None
             try:
-                member = _Member(name, Frames(stream, limits.RELAY_FRAME_BYTES_MAX, limits.RELAY_SECONDS_MAX))
+                member = _Member(name, Frames(stream, limits.RELAY_FRAME_BYTES_MAX, limits.RELAY_SECONDS_MAX), by)
                 await member.stand_ready(server)
                 yield member
             finally:
@@ -188,8 +188,9 @@ class Borrower:
 class _Member:
     """A `Helper`."""
 
-    def __init__(self, name: str, frames: Frames) -> None:
+    def __init__(self, name: str, frames: Frames, by: float) -> None:
         self.address = ""
+        self._by = by
         self._name = name
         self._frames = frames
 
@@ -201,13 +202,16 @@ class _Member:
 
     async def _told(self, message: bytes, read: Callable[[bytes], _T | No]) -> _T:
         try:
-            await self._frames.send(message)
-            said = read(await self._frames.expect())
+            with trio.fail_at(self._by):
+                await self._frames.send(message)
+                said = read(await self._frames.expect())
         except (EntryError, SyncError):
             REFUSED.labels("relay", "malformed_answer").inc()
             raise NoHelp(f"{self._name} gave an answer that makes no sense") from None
         except NetworkError:
             raise NoHelp(f"{self._name} broke off") from None
+        except trio.TooSlowError:
+            raise NoHelp(f"{self._name} does not answer in time") from None
         if isinstance(said, No):
             raise NoHelp(f"{self._name} does not help: {said.sentence}")
         return said

@@ -27,10 +27,12 @@ class NoHelp(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Candidate:
-    """A member that may help. `ask` it, for a round trip through the TURN server at the given spot; that raises NoHelp."""
+    """A member that may help. `ask` it for a round trip through the TURN server at a spot; it must answer by a time (trio's).
+    Raises NoHelp.
+    """
 
     name: str
-    ask: Callable[[Spot], AbstractAsyncContextManager[Helper]]
+    ask: Callable[[Spot, float], AbstractAsyncContextManager[Helper]]
 
 
 class Relays:

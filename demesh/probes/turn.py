@@ -66,7 +66,7 @@ class TurnProbe:
             if options.relay:
                 place, transport = parse_target(spec.target, options.transport)
                 server = Spot(progress.address or place.host, stun_port(place.port, transport))
-                facts["relayed_for"] = await round_trip(client, server, self._relays, progress)
+                facts["relayed_for"] = await round_trip(client, server, self._relays, deadline, progress)
             else:
                 await client.permit(_peer_of(client))
             await client.release()

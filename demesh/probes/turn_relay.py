@@ -2,7 +2,7 @@
 
 Guaranteed:
 
-- Another node that cannot help (gone, too busy, unwilling) is no fault of the server; without any that can the run is an ERROR.
+- Another node that cannot help (gone, hanging, busy, unwilling) is no fault of the server; without any the run is an ERROR.
 - The server is to blame (FAIL) if what nodes have sent does not come out, of RELAY_HELPERS_MAX nodes where so many can help:
   what one has sent may have been lost on its own way.
 - A datagram counts if it has this run's random token.
@@ -12,11 +12,11 @@ Not guaranteed: that anything reaches a peer from the allocation; this way is no
 """
 
 import secrets
-from math import inf
 
 import trio
 
 from demesh.address import Spot
+from demesh.failure import Failed
 from demesh.limits import RELAY_WAIT_SECONDS_MAX
 from demesh.outcome import Outcome
 from demesh.probes.dialling import Progress
@@ -27,21 +27,24 @@ from demesh.probes.turn_client import TurnClient
 TOKEN_BYTES = 32
 
 
-async def round_trip(client: TurnClient, server: Spot, relays: Relays, progress: Progress) -> str:
-    """Which node's datagram came through. `server` is where the server answers STUN over UDP. Raises Failed."""
+async def round_trip(client: TurnClient, server: Spot, relays: Relays, deadline: float, progress: Progress) -> str:
+    """Which node's datagram came through, by `deadline` (trio's time), of which a node that does not answer gets a share only.
+    `server` is where the server answers STUN over UDP. Raises Failed.
+    """
     if client.relayed is None:
         raise BadAnswer(Outcome.MISMATCH, "the answer to an allocation has no relayed address")
     relayed = Spot(*client.relayed[:2])
     if _family(server.address) != _family(relayed.address):
-        server = Spot(
-            relayed.address, server.port
-        )  # the server itself as a rule; only such a helper can be let through
+        # The server itself, as a rule: only who is seen at an address of that family can be let through.
+        server = Spot(relayed.address, server.port)
     lost: list[str] = []
     unhelpful: list[str] = []
-    for candidate in relays.candidates():
+    candidates = relays.candidates()
+    for left, candidate in zip(range(len(candidates), 0, -1), candidates, strict=True):
         progress.doing = f"still waiting for {candidate.name} to send through the relay"
+        by = trio.current_time() + (deadline - trio.current_time()) / (left + 1)
         try:
-            async with candidate.ask(server) as helper:
+            async with candidate.ask(server, by) as helper:
                 if _family(helper.address) != _family(relayed.address):
                     raise NoHelp(f"{candidate.name} has no address of the family that is relayed")
                 await client.permit(helper.address)
@@ -63,21 +66,33 @@ def _family(address: str) -> int:
 
 
 async def _comes_through(client: TurnClient, helper: Helper, relayed: Spot, progress: Progress) -> bool:
-    token, began, came_s = secrets.token_bytes(TOKEN_BYTES), trio.current_time(), inf
+    """Raises NoHelp, Failed."""
+    token, began = secrets.token_bytes(TOKEN_BYTES), trio.current_time()
+    came_s: float | None = None
+    failed: NoHelp | Failed | None = None  # by itself, not in the group that a nursery makes of it
     async with trio.open_nursery() as nursery:
 
-        async def ask() -> None:
-            await helper.send(relayed, token)
-            await trio.sleep(RELAY_WAIT_SECONDS_MAX)  # for what is still on its way
+        async def listen() -> None:
+            nonlocal came_s, failed
+            try:
+                while came_s is None:
+                    _, data = await client.receive()
+                    if data == token:
+                        came_s = trio.current_time()
+            except Failed as error:
+                failed = error
             nursery.cancel_scope.cancel()
 
-        nursery.start_soon(ask)
-        while came_s == inf:
-            _, data = await client.receive()
-            if data == token:
-                came_s = trio.current_time()
+        nursery.start_soon(listen)
+        try:
+            await helper.send(relayed, token)
+            await trio.sleep(RELAY_WAIT_SECONDS_MAX)  # for what is still on its way
+        except NoHelp as why:
+            failed = why
         nursery.cancel_scope.cancel()
-    if came_s == inf:
-        return False
-    progress.phases_us["relay"] = round((came_s - began) * 1_000_000)
-    return True
+    if came_s is not None:
+        progress.phases_us["relay"] = round((came_s - began) * 1_000_000)
+        return True
+    if failed is not None:
+        raise failed
+    return False

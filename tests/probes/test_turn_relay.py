@@ -31,10 +31,12 @@ class _Helper:
 
     address = "127.0.0.1"
 
-    def __init__(self, lost: bool = False, forged: bool = False) -> None:
-        self.lost, self.forged = lost, forged
+    def __init__(self, lost: bool = False, forged: bool = False, refuses: bool = False) -> None:
+        self.lost, self.forged, self.refuses = lost, forged, refuses
 
     async def send(self, relayed: Spot, token: bytes) -> None:
+        if self.refuses:
+            raise NoHelp("ben does not help: this node sends to public addresses only")
         if self.lost:
             return
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
@@ -43,7 +45,7 @@ class _Helper:
 
 def _candidate(name: str, helper: _Helper | None) -> Candidate:
     @asynccontextmanager
-    async def ask(server: Spot) -> AsyncGenerator[_Helper]:
+    async def ask(server: Spot, by: float) -> AsyncGenerator[_Helper]:
         assert server.address == "127.0.0.1", "it can be seen there at an address of the family that is relayed"
         if helper is None:
             raise NoHelp(f"{name} broke off")
@@ -95,3 +97,10 @@ async def test_that_nobody_helps_is_no_fault_of_the_server(server: Coturn) -> No
     assert alone.detail == "no other node sends through the relay: none is connected that helps"
     assert left.detail == "no other node sends through the relay: ben broke off"
     assert server.allocations() == 0
+
+
+async def test_who_refuses_to_send_once_it_knows_where_to_is_no_fault_of_the_server(server: Coturn) -> None:
+    result = await _run(server, ben=_Helper(refuses=True))
+    assert result.outcome == Outcome.ERROR
+    assert result.detail.endswith("ben does not help: this node sends to public addresses only")
+    assert (await _run(server, ben=_Helper(refuses=True), cat=_Helper())).outcome == Outcome.PASS
