@@ -1,7 +1,9 @@
 """The routes that rank public servers: one in our own shape, one in that of Dogdorm for its readers."""
 
-from typing import Annotated, Any, Literal, Protocol
+import json
+from typing import Annotated, Any, Literal, Protocol, cast
 
+import trio
 from fastapi import FastAPI, Header, Query, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, RootModel
@@ -12,6 +14,8 @@ from demesh.view.ranking import Server
 from demesh.view.report import iso
 from demesh.view.servers import Ranked as Told
 from demesh.view.servers import document
+
+_NOTHING = Ranked((), 0)
 
 
 class ScoreModel(BaseModel):
@@ -103,6 +107,8 @@ def add_servers_routes(app: FastAPI, node: RankingNode) -> None:
         ]
         return JSONResponse({"as_of": iso(ranked.wall_ms), "servers": [_told(each) for each in _best(chosen, limit)]})
 
+    writing, written = trio.Lock(), list[Ranked | bytes]((_NOTHING, b""))  # many readers cost as much as one
+
     @app.get(
         "/servers",
         response_model=None,
@@ -117,7 +123,10 @@ def add_servers_routes(app: FastAPI, node: RankingNode) -> None:
         }
         if if_none_match is not None and headers["ETag"] in {each.strip() for each in if_none_match.split(",")}:
             return Response(status_code=304, headers=headers)
-        return JSONResponse(_document(ranked), headers=headers)
+        async with writing:
+            if written[0] is not ranked:
+                written[:] = ranked, await trio.to_thread.run_sync(_document, ranked)
+            return Response(cast(bytes, written[1]), media_type="application/json", headers=headers)
 
 
 def kind_of(server: Server) -> str:
@@ -157,8 +166,6 @@ def _told(server: Server) -> dict[str, Any]:
     }
 
 
-def _document(ranked: Ranked) -> dict[str, Any]:
-    return document(
-        (Told(each.place, each.name, each.address, each.score.value) for each in ranked.servers),
-        ranked.wall_ms // 1_000,
-    )
+def _document(ranked: Ranked) -> bytes:
+    told = (Told(each.place, each.name, each.address, each.score.value) for each in ranked.servers)
+    return json.dumps(document(told, ranked.wall_ms // 1_000)).encode()
