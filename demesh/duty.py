@@ -2,7 +2,8 @@
 
 Guarantees: the rows of the plan and the checks stand in one order, so an index means the same in both: first those of the own
 files, then those taken over from other members (`demesh.adoption`). Which checks with `spread` this node runs follows from what
-it sees of the others (`demesh.checks.placement`); a start goes on with those it ran before. Not guaranteed: that the mesh has
+it sees of the others (`demesh.checks.placement`); a start goes on with those it ran before. Servers of lists that never
+answered are parked (`demesh.checks.parking`). Not guaranteed: that the mesh has
 been told; `demesh.node` sees to that.
 """
 
@@ -14,10 +15,12 @@ from demesh import __version__, limits
 from demesh.address import multiaddr
 from demesh.adoption import Adoption
 from demesh.checks.check import Check, with_actual_key
+from demesh.checks.parking import Parking
 from demesh.checks.placement import Candidate, CheckKey, Damping, wish
 from demesh.checks.schedule import Turn, turn_of
 from demesh.clock import Clock
 from demesh.config.load import Settings
+from demesh.errors import UsageError
 from demesh.identity import peer_id
 from demesh.log.evidence import Fork
 from demesh.log.head import Head
@@ -56,6 +59,8 @@ class Duty:
         self._damping = Damping()
         self._seen: tuple[object, ...] = ()
         self._wishes: dict[CheckKey, bool] = {}
+        self._parking = Parking(key)
+        self._retrying: frozenset[CheckKey] = frozenset()
         self._adoption = Adoption(mesh_id, key, lambda member: view.presence(member, clock.monotonic_ms()) in _HERE)
         own = view.member(key)
         before = own.current.plan if own else None
@@ -65,6 +70,7 @@ class Duty:
         origins = {row.origin for row in self.rows if row.origin}
         self._adoption.take(settings.adopt_checks, view.members(), names, origins)
         self.settings = self._with_adopted(self._files)
+        self._park(at_once=True)
         self.rows = self.rows_of(self.settings)
 
     def live(self, settings: Settings) -> tuple[Settings, list[str]]:
@@ -105,7 +111,9 @@ class Duty:
         ):
             settings = self._with_adopted(files)
         moving = self._moving(members, now_ms)
-        return (settings, self.rows_of(settings, moving)) if moving or settings is not self.settings else None
+        parking = self._park()
+        due = moving or parking or settings is not self.settings
+        return (settings, self.rows_of(settings, moving)) if due else None
 
     def rows_of(self, settings: Settings, moving: Collection[CheckKey] = ()) -> list[PlanRow]:
         """The plan of `settings`. With the checks named in `moving`, all of which have spread, this node begins or stops."""
@@ -114,7 +122,9 @@ class Duty:
         for check in settings.checks:
             takes_part = check.runs_on(settings.name, settings.tags)
             row = check.row(self._mesh_id, takes_part, takes_part=takes_part)
-            if row.takes_part:
+            if row.runs and (row.name, row.definition) in self._parking.parked:
+                row = replace(row, runs=False, takes_part=False, parked=True)
+            elif row.takes_part:
                 row = replace(row, runs=ran.get(row.name, False) != ((row.name, row.definition) in moving))
             rows.append(row)
         return rows
@@ -131,20 +141,50 @@ class Duty:
                 "nodes": list(row.nodes),
                 "spread": row.spread or None,
                 "runs_here": row.runs,
+                "parked": row.parked,
                 "from": peer_id(row.origin) if row.origin else None,
             }
             for check, row in zip(self.settings.checks, self.rows, strict=True)
         ]
 
     def running(self) -> dict[int, Check]:
-        """The checks that this node runs, by index."""
-        return {index: self.settings.checks[index] for index, row in enumerate(self.rows) if row.runs}
+        """The checks that this node runs, by index: those among them that are parked, and are tried anew now."""
+        self._retrying = self._parking.due(self._own_votes(), self._clock.wall_ms())
+        return {
+            index: self.settings.checks[index]
+            for index, row in enumerate(self.rows)
+            if row.runs or (row.parked and (row.name, row.definition) in self._retrying)
+        }
+
+    def turned(self) -> bool:
+        """Whether another parked check is to be tried anew than `running` said last. Ask now and then."""
+        return self._parking.due(self._own_votes(), self._clock.wall_ms()) != self._retrying
+
+    def tried(self, check: int) -> None:
+        """A check has been run."""
+        row = self.rows[check]
+        if row.parked:
+            self._parking.tried((row.name, row.definition), self._clock.wall_ms())
+
+    def retry(self, names: Collection[str] = ()) -> list[str]:
+        """Try the parked checks of these names anew soon; without names, all that are parked. Returns their names.
+        Raises UsageError.
+        """
+        parked = {row.name: (row.name, row.definition) for row in self.rows if row.parked}
+        if unknown := sorted(set(names) - parked.keys()):
+            raise UsageError(
+                f"No check that is parked here has the name {unknown[0]!r}. `demesh servers parked` lists them."
+            )
+        chosen = sorted(names or parked)
+        self._parking.ask([parked[name] for name in chosen], self._clock.wall_ms())
+        return chosen
 
     def votes(self, own_log: bytes, rows: Sequence[PlanRow]) -> list[VoteState]:
         """What the own log says so far of the checks in `rows`."""
         own = self._view.log(own_log)
         return [
-            own.votes.get((row.name, row.definition), VoteState()) if own and row.runs else VoteState() for row in rows
+            own.votes.get((row.name, row.definition), VoteState()) if own and (row.runs or row.parked) else VoteState()
+            for row in rows
         ]
 
     def turn(self, check: int) -> Turn:
@@ -193,6 +233,20 @@ class Duty:
             self._seen = heard, self.rows
             self._wishes = _wishes(self._key, own, heard)
         return self._damping.due(self._wishes, {key: row.runs for key, row in own.items()}, now_ms)
+
+    def _park(self, *, at_once: bool = False) -> bool:
+        """Whether other checks are parked from now on."""
+        others = [each.current.votes for each in self._view.members() if each.public_key != self._key]
+
+        def answered(key: CheckKey) -> bool:
+            return any(key in votes and votes[key].tries is None for votes in others)
+
+        now_ms = self._clock.monotonic_ms()
+        return self._parking.look(self.rows, self._own_votes(), answered, now_ms, at_once=at_once)
+
+    def _own_votes(self) -> Mapping[CheckKey, VoteState]:
+        own = self._view.member(self._key)
+        return own.current.votes if own else {}
 
     def _with_adopted(self, files: Settings) -> Settings:
         names = {check.name for check in files.checks}

@@ -170,6 +170,11 @@ HOST_PLACES_MAX = 8
 COMMAND_PLACES_MAX = 64
 PLUGIN_PLACES_MAX = 32
 DUTY_LOOK_SECONDS = 1  # how often a node looks whether the mesh asks something else of it
+CANDIDATE_TRIES_MAX = 3  # so often a server of a list is tried before it passed for the first time; then it is parked
+PARKING_LOOK_MS = 30_000  # how often a node looks what to park and what has answered after all
+PARKED_APART_MS = (
+    600_000  # at least, between two plans that differ in what is newly parked: each plan is told as a whole
+)
 SPREAD_TAKE_OVER_MS = 10_000  # a node has been among the chosen for so long before it runs a check with spread
 SPREAD_HAND_BACK_MS = 60_000  # the others have run it for so long before one that is not chosen stops
 ADOPTED_CHECKS_MAX = 1_000

@@ -271,6 +271,10 @@ class Node:
         """Tell the mesh that a member, by name or peer id, is none any more. Raises UsageError, StoreError."""
         await self._own_log.tell(self._membership.forget(wanted))
 
+    def retry(self, names: Sequence[str]) -> list[str]:
+        """Try the servers of these names, or all, that are parked here once more; returns their names. Raises UsageError."""
+        return self.duty.retry(names)
+
     def leave(self) -> None:
         """Stop, and be no member any more until this node is started again."""
         self._leaving = True
@@ -373,7 +377,7 @@ class Node:
         await self._own_log.change(prepare)
 
     async def _follow_the_mesh(self) -> None:
-        """Take up what the others' plans and presence ask of this node."""
+        """Take up what the others' plans and presence ask of this node, and try anew what is parked."""
         while True:
             await trio.sleep(limits.DUTY_LOOK_SECONDS)
             async with self._changing:
@@ -382,6 +386,8 @@ class Node:
                         await self._go_over(*due)
                     except UsageError as error:
                         log.error("What the mesh asks of this node is not taken up: %s", error)
+                elif self.duty.turned():
+                    self._runner.set_checks(self.duty.running())
 
     async def _keep_connected(self) -> None:
         network, rng = self._edges.network, self._edges.rng
@@ -406,6 +412,7 @@ class Node:
             detail = f"{CUT_OFF}{run.result.detail}"
             run = replace(run, result=replace(run.result, outcome=Outcome.ERROR, detail=detail))
         self.latest.note(self.settings.checks[run.check], run)
+        self.duty.tried(run.check)
         return self._own_log.report(run)
 
     async def _publish(self, entries: Sequence[Entry]) -> None:

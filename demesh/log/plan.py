@@ -19,8 +19,9 @@ deliver notifications.
 others may know. `whole` is 1 if a node that reads the row knows all it takes to run the check. `origin` is the key of the
 member from whose plan the author took the check over, empty for a check of its own. `flags` add up: 1 nobody is notified of the
 check, 2 it is an anchor (its target is held to be up always, so that when all anchors fail it is the node that is cut off), 4
-it is paused. `depends_on` are the names of the checks without which it is not up, `runbook` is a URL. A row may end before
-`spread`, or before `flags`: then what follows is 0 and empty.
+it is paused, 8 it is parked: a server of a list that never answered the author, who lets it rest. `depends_on` are the names of
+the checks without which it is not up, `runbook` is a URL. A row may end before `spread`, or before `flags`: then what follows
+is 0 and empty.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -34,7 +35,7 @@ from demesh.log.parts import Parts
 
 QUORUM_MAJORITY = 0
 QUORUM_ALL = 65_535
-_QUIET, _ANCHOR, _PAUSED = 1, 2, 4
+_QUIET, _ANCHOR, _PAUSED, _PARKED = 1, 2, 4, 8
 _FLAGS_MAX = 2**32 - 1
 _PART_BYTES_MAX = limits.ENTRY_BYTES_MAX - 1_024
 
@@ -68,10 +69,16 @@ class PlanRow:
     paused: bool = False
     depends_on: tuple[str, ...] = ()
     runbook: str = ""
+    parked: bool = False
+
+    @property
+    def listed(self) -> bool:
+        """Whether its target is a public server out of a list."""
+        return ("listed", "true") in self.keys
 
     def value(self) -> Value:
         later: list[Value] = [self.spread, int(self.takes_part), int(self.whole), _flat(self.keys), self.origin]
-        flags = _QUIET * (not self.notify) + _ANCHOR * self.anchor + _PAUSED * self.paused
+        flags = _QUIET * (not self.notify) + _ANCHOR * self.anchor + _PAUSED * self.paused + _PARKED * self.parked
         last: list[Value] = [flags, values(self.depends_on), self.runbook]
         if any(last):
             later += last
@@ -213,6 +220,7 @@ def read_row(value: Value) -> PlanRow:
         notify=not flags & _QUIET,
         anchor=bool(flags & _ANCHOR),
         paused=bool(flags & _PAUSED),
+        parked=bool(flags & _PARKED),
         depends_on=fields.texts("depends_on", limits.DEPENDENCIES_MAX),
         runbook=fields.text("runbook"),
     )

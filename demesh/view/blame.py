@@ -70,6 +70,12 @@ def kind_of(row: PlanRow, address: str | None) -> str:
     return f"{row.type}{f' over {transport}' if transport else ''}{f', IPv{family}' if family else ''}"
 
 
+def is_over_ipv6(row: PlanRow, addresses: Iterable[str | None]) -> bool:
+    """Whether a check asks at IPv6 addresses alone, as far as its keys, its target and where it was found tell."""
+    found = {family_of(each) for each in addresses if each}
+    return ("ip", '"6"') in row.keys or "[" in row.target or found == {6}
+
+
 def asked(row: PlanRow, said: Sequence[Said], addresses: Iterable[str | None]) -> Asked:
     """`addresses` are those at which the vantages found the target."""
     address = next(filter(None, addresses), None)

@@ -6,6 +6,9 @@ asking again costs little.
 
 A vantage counts unless it is `excluded`: away or silent, broken (`demesh.view.blame`), cut off (`demesh.view.isolation`), or
 unable to run this check. Who has just vanished together with others counts as one that has seen nothing.
+
+A server of a list is a *candidate* until it has passed once with anybody: that it fails says nothing yet, and counts nowhere.
+It is *parked* where it was tried in vain for long enough (`demesh.checks.parking`).
 """
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
@@ -14,7 +17,7 @@ from dataclasses import dataclass, replace
 from demesh import limits
 from demesh.log.plan import Plan, PlanRow
 from demesh.outcome import Outcome
-from demesh.view.blame import Asked, Broken, Said, asked, broken, concerned
+from demesh.view.blame import Asked, Broken, Said, asked, broken, concerned, is_over_ipv6
 from demesh.view.freshness import Distance
 from demesh.view.member import LogView, Member
 from demesh.view.presence import HERE, Presence
@@ -23,6 +26,8 @@ from demesh.view.vote import Observation, Vote, VoteState, fresh_ms
 
 CANNOT_RUN = "unable to run this check"
 """Why a vantage does not count whose vote has lapsed, and that can tell of nothing but errors."""
+NEVER_ANSWERED = "it never answered"
+"""Why a vantage does not count that sees a candidate fail."""
 _NOTHING_SEEN = VoteState()
 _NEVER_MS, _FOREVER_MS = -(2**63), 2**63
 
@@ -74,10 +79,14 @@ class CheckView:
     """Whether it is proven not to be down: it passes, and not enough others might see it fail. Who has seen it fail, and cannot
     tell of it any more though it is there, still might.
     """
+    candidate: bool = False
+    """Whether it is a server of a list that has not passed yet with anybody."""
+    parked: tuple[Member, ...] = ()
+    """Who lets it rest since it never answered."""
 
     @property
     def verdict(self) -> Verdict:
-        if not self.vantages and self.row.paused:
+        if not self.vantages and (self.row.paused or self.parked):
             return Verdict.PAUSED
         said = self.tally.verdict
         return Verdict.FLAPPING if self.flapping and said != Verdict.DOWN else said
@@ -140,6 +149,8 @@ class _Votes:
     asked: Asked
     from_ms: int
     until_ms: int
+    candidate: bool = False
+    parked: tuple[Member, ...] = ()
 
 
 @dataclass(slots=True, eq=False)
@@ -208,19 +219,24 @@ class Checks:
             return sum(here), item[0]
 
         _, holders = max(definitions.items(), key=weight)
+        candidate = holders[0][1].listed and not any(has_answered(*each) for each in holders)
         vantages: list[Vantage] = []
         until_ms = _FOREVER_MS
         for member, row in holders:
             if row.runs:
                 vantage, holds_until_ms = _vantage(member, row, self._standings[member.public_key], now_ms)
+                if candidate and vantage.vote == Vote.FAIL and not vantage.excluded:
+                    vantage = replace(vantage, excluded=NEVER_ANSWERED)
                 vantages.append(vantage)
                 until_ms = min(until_ms, holds_until_ms)
         here = [row for member, row in holders if self._standings[member.public_key].presence in HERE]
         row = _agreed(here or [row for _, row in holders])
-        said = [_said(each) for each in vantages if each.excluded in ("", CANNOT_RUN)]
-        return _Votes(
-            row, tuple(vantages), asked(row, said, (each.state.address for each in vantages)), now_ms, until_ms
-        )
+        addresses = [each.state.address for each in vantages]
+        # Lists name servers of both families to everybody: a node without IPv6 is not broken for that.
+        blameable = ("",) if row.listed and is_over_ipv6(row, addresses) else ("", CANNOT_RUN)
+        said = [_said(each) for each in vantages if each.excluded in blameable]
+        parked = tuple(member for member, row in holders if row.parked)
+        return _Votes(row, tuple(vantages), asked(row, said, addresses), now_ms, until_ms, candidate, parked)
 
     def _check(self, held: _Held) -> CheckView:
         if held.check is not None and held.reasons is self.broken:
@@ -231,12 +247,13 @@ class Checks:
         if self.broken:
             vantages = tuple(_as_broken(each, self.broken, votes.asked.kind) for each in vantages)
         held.reasons = self.broken
-        held.check = _judged(votes.row, vantages, len(held.definitions))
+        held.check = _judged(votes, vantages, len(held.definitions))
         return held.check
 
 
-def _judged(row: PlanRow, vantages: tuple[Vantage, ...], definitions: int) -> CheckView:
-    """What the votes of these vantages come to."""
+def _judged(votes: _Votes, vantages: tuple[Vantage, ...], definitions: int) -> CheckView:
+    """What these votes come to with `vantages`, of which some may be broken."""
+    row = votes.row
     counted = [each for each in vantages if not each.excluded]
     found = tally([each.vote for each in counted], row.quorum)
     mute = sum(
@@ -251,6 +268,8 @@ def _judged(row: PlanRow, vantages: tuple[Vantage, ...], definitions: int) -> Ch
         definitions,
         flapping=sum(each.state.flapping for each in counted) >= found.quorum,
         recovered=found.proves_not_down and found.fails + found.unseen + mute < found.quorum,
+        candidate=votes.candidate,
+        parked=votes.parked,
     )
 
 
@@ -314,6 +333,11 @@ def _said(vantage: Vantage) -> Said:
 def _is_late(vantage: Vantage) -> bool:
     last = vantage.state.last
     return vantage.vote != Vote.UNSEEN and last is not None and last.result.lateness_ms >= limits.OVERLOADED_LATE_MS
+
+
+def has_answered(member: Member, row: PlanRow) -> bool:
+    """Whether a check has passed once with this member, as far as its present log tells."""
+    return _state(member, row).tries is None
 
 
 def _state(member: Member, row: PlanRow) -> VoteState:

@@ -17,7 +17,7 @@ from demesh.log.bye import LEFT
 from demesh.log.event import FORGET
 from demesh.log.plan import PlanRow
 from demesh.outcome import Outcome
-from demesh.view.checks import CANNOT_RUN
+from demesh.view.checks import CANNOT_RUN, NEVER_ANSWERED
 from demesh.view.concern import WITNESSED, Concern
 from demesh.view.presence import HERE, Presence
 from demesh.view.story import Began, Fact, Greeted, Heard, Lapsed, Missing, Planned, Ran, Repeated, Stood, Told
@@ -48,10 +48,12 @@ class Standing:
     row: PlanRow | None = None
     ballots: tuple[Ballot, ...] = ()
     tally: Tally = field(default_factory=lambda: tally((), 0))
+    parked: bool = False
+    """Whether somebody lets it rest since it never answered."""
 
     @property
     def verdict(self) -> Verdict:
-        if not self.ballots and self.row is not None and self.row.paused:
+        if not self.ballots and self.row is not None and (self.row.paused or self.parked):
             return Verdict.PAUSED
         flaps = sum(each.flaps for each in self.ballots if not each.excluded) >= max(1, self.tally.quorum)
         return Verdict.FLAPPING if flaps and self.tally.verdict != Verdict.DOWN else self.tally.verdict
@@ -110,6 +112,13 @@ class _Vantage:
     """By definition: the newest result that changed something, while the vote behind it counts."""
     erring: set[bytes] = field(default_factory=set[bytes])
     """The definitions of which the newest result is an error."""
+    answered: set[bytes] = field(default_factory=set[bytes])
+    """The definitions that have passed once."""
+    whole: bool = True
+    """Whether the log was told of from its beginning: else what has never passed might have."""
+
+    def has_answered(self, definition: bytes) -> bool:
+        return not self.whole or definition in self.answered
 
 
 class Replay:
@@ -175,6 +184,8 @@ class Replay:
         vantage.log, vantage.row, vantage.presence = fact.log, said.row, Presence.ALIVE
         vantage.runs.clear()
         vantage.erring.clear()
+        vantage.answered.clear()
+        vantage.whole = said.of_log
         self._whole = self._whole and said.of_log
         return is_other
 
@@ -184,6 +195,8 @@ class Replay:
         match said:
             case Ran():
                 vantage.runs[said.row.definition] = fact
+                if said.after.tries is None:
+                    vantage.answered.add(said.row.definition)
                 if said.result.outcome == Outcome.ERROR:
                     vantage.erring.add(said.row.definition)
                 else:
@@ -208,6 +221,7 @@ class Replay:
             case Missing():
                 vantage.runs.clear()
                 vantage.erring.clear()
+                vantage.whole = False
                 vantage.presence = Presence.ALIVE
                 return runs
             case Greeted() | Began() | Told():
@@ -228,16 +242,20 @@ class Replay:
 
         chosen = holders[max(holders, key=weight)]
         row = chosen[0][1]
-        ballots = tuple(self._ballot(key, held) for key, held in chosen if held.runs)
-        return Standing(row, ballots, count(ballots, row.quorum))
+        answered = not row.listed or any(self._vantages[key].has_answered(row.definition) for key, _ in chosen)
+        ballots = tuple(self._ballot(key, held, answered=answered) for key, held in chosen if held.runs)
+        parked = any(held.parked for _, held in chosen)
+        return Standing(row, ballots, count(ballots, row.quorum), parked)
 
-    def _ballot(self, key: bytes, row: PlanRow) -> Ballot:
+    def _ballot(self, key: bytes, row: PlanRow, *, answered: bool) -> Ballot:
         vantage = self._vantages[key]
         because = vantage.runs.get(row.definition)
         vote = because.said.after.vote if because is not None and isinstance(because.said, Ran) else Vote.UNSEEN
         excluded = "" if vantage.presence in HERE else str(vantage.presence)
         if not excluded and vote == Vote.UNSEEN and row.definition in vantage.erring:
             excluded = CANNOT_RUN
+        if not excluded and vote == Vote.FAIL and not answered:
+            excluded = NEVER_ANSWERED
         return Ballot(key, vote, excluded, because)
 
     def _note_spell(self, at_ms: int) -> None:

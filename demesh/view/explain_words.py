@@ -133,6 +133,8 @@ def _of_plan(planned: Planned) -> str:
         return "its plan has the check, which it " + ("runs" if row.runs else "does not run itself")
     if row.definition != before.definition:
         return f"its plan defines the check anew ({row.definition.hex()[:8]}, was {before.definition.hex()[:8]})"
+    if row.parked and not before.parked:
+        return "parks the check, which never answered: it is tried once a day"
     if row.runs != before.runs:
         return "runs the check now" if row.runs else "runs the check no more"
     return "its plan says something else of the check"

@@ -16,6 +16,7 @@ from demesh.view.notices import fold_notice
 from demesh.view.vote import Observation, VoteState, advance
 from demesh.view.warnings import fold_warning
 
+_ANSWERED = VoteState(tries=None)
 _PLANS_KEPT = 2  # results may still name the plan before the current one
 
 
@@ -69,9 +70,17 @@ def _fold_results(view: LogView, entry: Entry) -> None:
 
 
 def forget_old_definitions(view: LogView) -> None:
-    """Drop the votes of checks that no kept plan names any more, and of those that the newest says are not run any more."""
+    """Drop the votes of checks that no kept plan names any more, and of those that the newest says are not run any more: but for
+    those that are parked, of which it is known how often they were tried, and that others have answered once.
+    """
     kept = {(row.name, row.definition) for plan in view.plans.values() for row in plan.rows}
-    if view.plan is not None:
-        kept -= {(row.name, row.definition) for row in view.plan.rows if not row.runs}
     for key in view.votes.keys() - kept:
         del view.votes[key]
+    for row in view.plan.rows if view.plan is not None else ():
+        key = row.name, row.definition
+        if row.runs or row.parked or key not in view.votes:
+            continue
+        if row.listed and view.votes[key].tries is None:
+            view.votes[key] = _ANSWERED
+        else:
+            del view.votes[key]

@@ -63,8 +63,8 @@ def _ran(own: Member, since_ms: int) -> Iterator[Ran]:
     for row in log.plan.rows if log.plan else ():
         state = log.votes.get((row.name, row.definition), _NOTHING)
         network, last = network_of(state.address), state.last
-        if not row.runs or network is None or last is None:
-            continue
+        if not row.runs or network is None or last is None or (row.listed and state.tries is not None):
+            continue  # that a candidate fails says nothing of the network
         if last.result.outcome == Outcome.ERROR and not last.result.detail.startswith(CUT_OFF):
             continue
         at_ms = log.clock.local_ms(last.boot8, last.result.up_ms)

@@ -10,6 +10,8 @@
 result is fresh: see `demesh.view.fold`. After a gap longer than that, or a reboot, the machine starts from none again, so
 that an old failure is not revived by a new pass.
 
+Over all gaps it counts how often the target was tried in vain before it passed for the first time.
+
 Beside that it tells whether the target *flaps*: of the last 21 results that counted, each but the first is a change or not;
 6 changes begin it; fewer than 4 end it, and so do 10 in a row that say the same. What goes back and forth without ever failing
 twice in a row is found out so, too.
@@ -54,6 +56,8 @@ class VoteState:
     recent: int = 1
     """The last results that counted, newest in the lowest bit, 1 for one that blames, below a bit that is always 1."""
     flapping: bool = False
+    tries: int | None = 0
+    """So many results that counted blamed the target before the first that passed; None once one has."""
 
 
 _RECENT = 21
@@ -76,7 +80,7 @@ def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after
     if result.outcome == Outcome.ERROR:
         return replace(state, last=seen, certificate_expires_s=certificate_expires_s, address=address)
     if state.counted is not None and _is_gap(state.counted, seen, interval_ms):
-        state = VoteState()
+        state = VoteState(tries=state.tries)
     blames = result.outcome.blames_target
     if state.run_length and blames == state.run_blames:
         length, start = state.run_length + 1, state.run_start
@@ -90,8 +94,11 @@ def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after
         recent = _FULL | recent & (_FULL - 1)
     changes = ((recent ^ recent >> 1) & ((1 << recent.bit_length() - 2) - 1)).bit_count()
     flapping = changes > _FLAPS_UNTIL and length < _STEADY_RUN if state.flapping else changes >= _FLAPS_FROM
+    tries = state.tries + 1 if blames and state.tries is not None else None
     # Made at once: this is what folding spends most of its time on.
-    return VoteState(vote, since, blames, length, start, seen, seen, certificate_expires_s, address, recent, flapping)
+    return VoteState(
+        vote, since, blames, length, start, seen, seen, certificate_expires_s, address, recent, flapping, tries
+    )
 
 
 def is_turning(state: VoteState) -> bool:
