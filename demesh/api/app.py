@@ -34,6 +34,7 @@ from demesh.api.models import (
     Reloaded,
     StatusModel,
 )
+from demesh.api.parked import ParkingNode, add_parked_routes
 from demesh.api.probe_metrics import probe_metrics
 from demesh.api.problem import problem
 from demesh.api.resource_metrics import resource_metrics
@@ -58,7 +59,7 @@ class Books(Protocol):
     def behind(self) -> int: ...
 
 
-class ApiNode(JoiningNode, ExplainingNode, Protocol):
+class ApiNode(JoiningNode, ExplainingNode, ParkingNode, Protocol):
     """What the API needs of a node."""
 
     mesh: str
@@ -123,6 +124,7 @@ def make_app(node: ApiNode, access: Access, rotation: KeyRotation) -> Asgi:
     add_deciding_routes(app, node.deciding)
     add_explaining_route(app, node)
     add_servers_routes(app, node)
+    add_parked_routes(app, node)
     _say_errors_in_json(app)
     return guarded(app, access)
 

@@ -305,6 +305,7 @@ class HeldCheckModel(BaseModel):
     nodes: list[str]
     spread: int | None = Field(description="How many of `nodes` run it; None: all.")
     runs_here: bool
+    parked: bool = Field(description="A server of a list that never answered, and is tried once a day.")
     from_: str | None = Field(
         alias="from", description="The member from whom it was taken over; None: the node's own files."
     )

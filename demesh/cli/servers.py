@@ -34,7 +34,14 @@ _CSV = (
 )
 
 
-@click.group(cls=LazyGroup, lazy={"import": "demesh.cli.servers_import:import_"}, invoke_without_command=True)
+_SUBCOMMANDS = {
+    "import": "demesh.cli.servers_import:import_",
+    "parked": "demesh.cli.servers_parked:parked",
+    "retry": "demesh.cli.servers_parked:retry",
+}
+
+
+@click.group(cls=LazyGroup, lazy=_SUBCOMMANDS, invoke_without_command=True)
 @click.option("--type", "type_", type=click.Choice(list(_TITLES)), help="Only servers of this type.")
 @click.option("--family", type=click.Choice(["4", "6"]), help="Only IPv4, or only IPv6.")
 @click.option("--limit", type=click.IntRange(min=1), help="So many of each type, family and transport.")

@@ -93,6 +93,7 @@ class Node:
     """Whether some answer to a question does not come; `given_up` once nobody waits for it any more."""
     given_up: bool = False
     leaves: int = 0
+    retried: list[list[str]] = field(default_factory=list[list[str]])
     forgotten: list[str] = field(default_factory=list[str])
 
     def __post_init__(self) -> None:
@@ -128,7 +129,17 @@ class Node:
 
     def held_checks(self) -> list[dict[str, Any]]:
         held = {"name": "web", "type": "http", "target": "https://web.example.net/", "interval_ms": 60_000}
-        return [{**held, "deadline_ms": 120_000, "nodes": ["*"], "spread": 2, "runs_here": True, "from": "fra"}]
+        return [
+            {
+                **held,
+                "deadline_ms": 120_000,
+                "nodes": ["*"],
+                "spread": 2,
+                "runs_here": True,
+                "parked": False,
+                "from": "fra",
+            }
+        ]
 
     def question(self, name: str | None, table: Mapping[str, Any], selectors: Sequence[str]) -> Any:
         if self.error:
@@ -164,6 +175,12 @@ class Node:
         if self.error:
             raise self.error
         self.forgotten.append(wanted)
+
+    def retry(self, names: Sequence[str]) -> list[str]:
+        if self.error:
+            raise self.error
+        self.retried.append(list(names))
+        return list(names) or ["binding"]
 
     def leave(self) -> None:
         self.leaves += 1

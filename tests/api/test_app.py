@@ -80,6 +80,8 @@ async def test_every_route_is_described_with_what_it_may_refuse() -> None:
         "/hook/alertmanager",
         "/servers",
         "/api/v1/servers",
+        "/api/v1/servers/parked",
+        "/api/v1/servers/retry",
     }
     refusal = {"$ref": "#/components/schemas/Problem"}
     for path, methods in document["paths"].items():

@@ -54,6 +54,7 @@ def test_every_field_of_a_row_survives() -> None:
         notify=False,
         anchor=True,
         paused=True,
+        parked=True,
         depends_on=("router", "lb"),
         runbook="https://wiki.example.org/web",
     )

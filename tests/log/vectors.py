@@ -179,6 +179,13 @@ def told() -> PlanPart:
     return part
 
 
+def parked() -> PlanPart:
+    """A plan with a server of a list that never answered."""
+    _, stun = _rows()
+    (part,) = split_plan([replace(stun, keys=(("listed", "true"),), runs=False, notify=False, parked=True)])
+    return part
+
+
 def results(up_ms: int) -> Results:
     return Results(
         1,
@@ -220,6 +227,7 @@ def entries() -> list[tuple[str, Entry]]:
         write(name, Kind.EVENT, event.payload())
     for name, notice in NOTICES.items():
         write(name, Kind.NOTICE, notice.payload())
+    write("parked", Kind.PLAN, parked().payload())
     return found
 
 

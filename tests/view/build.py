@@ -34,7 +34,7 @@ def row(name: str = "web", **changed: object) -> PlanRow:
         "severity": "critical",
         **changed,
     }
-    defining = repr(sorted((key, value) for key, value in fields.items() if key != "runs"))
+    defining = repr(sorted((key, value) for key, value in fields.items() if key not in ("runs", "parked")))
     definition = hashlib.blake2b(f"{name} {defining}".encode(), digest_size=16).digest()
     return PlanRow(name=name, definition=definition, **fields)  # pyright: ignore[reportArgumentType]
 

@@ -1,6 +1,7 @@
 """What is said of checks when it is asked for again and again: the same as if it were worked out anew."""
 
 from collections.abc import Callable
+from dataclasses import replace
 
 from hypothesis import example, given
 from hypothesis import strategies as st
@@ -10,12 +11,15 @@ from demesh.view.checks import Checks, CheckView
 from demesh.view.fold import View
 from tests.view.build import FAIL, PASS, MemberLog, deliver, new_view, row, three_vantages
 
-_ROWS = (row(), row("api", fail_after=1))
-_OTHER_ROWS = (row(interval_ms=30_000), row("api", runs=False))
+_LISTED = row("stun", keys=(("listed", "true"),), fail_after=1)
+_ROWS = (row(), row("api", fail_after=1), _LISTED)
+_OTHER_ROWS = (row(interval_ms=30_000), row("api", runs=False), replace(_LISTED, runs=False, parked=True))
 _SAYINGS: dict[str, Callable[[MemberLog, int], Entry]] = {
     "pass": lambda author, up_ms: author.outcomes(up_ms, PASS),
     "two fails": lambda author, up_ms: author.outcomes(up_ms, FAIL, FAIL),
     "of the other": lambda author, up_ms: author.outcomes(up_ms, FAIL, check=1),
+    "of the list": lambda author, up_ms: author.outcomes(up_ms, FAIL, check=2),
+    "of the list, and well": lambda author, up_ms: author.outcomes(up_ms, PASS, check=2),
     "heartbeat": lambda author, up_ms: author.results(up_ms),
     "plan": lambda author, up_ms: author.plan(up_ms, *_ROWS),
     "other plan": lambda author, up_ms: author.plan(up_ms, *_OTHER_ROWS),
@@ -64,7 +68,7 @@ def test_what_has_not_changed_is_not_worked_out_anew() -> None:
     view = new_view()
     a, *_ = three_vantages(view, *_ROWS)
     deliver(view, a, a.outcomes(0, PASS, check=1), 0)
-    api, web = view.checks(0)
+    api, _, web = view.checks(0)
     deliver(view, a, a.outcomes(10, PASS), 10)
     assert view.checks(10)[0] is api
     assert view.checks(10)[1] is not web

@@ -17,8 +17,8 @@ _OUTCOMES = st.sampled_from([*Outcome, PASS, PASS, None])
 _RUNS = st.lists(st.fixed_dictionaries(dict.fromkeys("abc", _OUTCOMES)), min_size=3, max_size=_MINUTES)
 
 
-def _written(runs: Sequence[Mapping[str, Outcome | None]]) -> Written:
-    mesh = Vantages()
+def _written(runs: Sequence[Mapping[str, Outcome | None]], keys: tuple[tuple[str, str], ...] = ()) -> Written:
+    mesh = Vantages(keys=keys)
     for minute, found in enumerate(runs, 1):
         mesh.minute(minute, **{name: outcome for name, outcome in found.items() if outcome is not None})
         mesh.event("abc"[minute % 3], minute, "notified", "web", sink="ops", state="firing")
@@ -45,12 +45,12 @@ def test_neither_the_order_of_arrival_nor_how_entries_were_split_matters(
 
 
 @generated
-@given(_RUNS)
+@given(_RUNS, st.sampled_from([(), (("listed", "true"),)]))
 def test_the_verdict_is_what_a_view_says_to_which_all_came_at_once(
-    runs: Sequence[Mapping[str, Outcome | None]],
+    runs: Sequence[Mapping[str, Outcome | None]], keys: tuple[tuple[str, str], ...]
 ) -> None:
     """The view and the replay are two ways to one rule: they must not drift apart."""
-    written = _written(runs)
+    written = _written(runs, keys)
     view = new_view()
     deliver(view, OWN, OWN.hello(0), 0)
     authors = {MemberLog(name).key: MemberLog(name) for name in "abc"}
