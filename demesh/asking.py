@@ -6,9 +6,7 @@ Whoever asks is a member, and asks within the bounds of `Turnstile`; every refus
 is bounded and ends by a deadline; nothing of it is recorded.
 """
 
-import logging
 from collections.abc import Awaitable, Callable, Mapping, Sequence
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -21,6 +19,7 @@ from demesh.config.adopt import rebuild
 from demesh.config.load import Settings
 from demesh.config.values import AllowRequests
 from demesh.errors import EntryError, NetworkError, SyncError, UsageError
+from demesh.favours import Favours
 from demesh.identity import peer_id
 from demesh.log.plan import PlanRow
 from demesh.mesh import ask
@@ -37,7 +36,6 @@ from demesh.view.names import name_of, shown_names
 from demesh.view.presence import Presence
 from demesh.view.report import iso
 
-log = logging.getLogger(__name__)
 _HERE = frozenset((Presence.ALIVE, Presence.SUSPECT, Presence.SILENT, Presence.AWAY))
 _SAFE_METHODS = ("GET", "HEAD", "OPTIONS")  # RFC 9110, section 9.2.1
 Json = dict[str, Any]
@@ -65,56 +63,33 @@ class Answerer:
         settings: Callable[[], Settings],
     ) -> None:
         self._mesh_id = mesh_id
-        self._view = view
-        self._clock = clock
         self._probers = probers
         self._settings = settings
-        self._turnstile = turnstile
+        self._favours = Favours("ask", ask.refusal, limits.ASK_FRAME_BYTES_MAX, view, clock, turnstile, settings)
 
     async def serve(self, stream: Stream) -> None:
         """Answer one question; never raises for what the peer does."""
-        frames = Frames(stream, limits.ASK_FRAME_BYTES_MAX)
-        try:
-            with trio.fail_after(limits.ASK_OPEN_SECONDS_MAX):
-                row = ask.read_question(await frames.expect())
-            await frames.send(await self._answer(stream.peer, row))
-        except trio.TooSlowError:
-            REFUSED.labels("ask", "slow").inc()
-        except (EntryError, SyncError) as error:
-            log.info("A question of %s was not understood: %s", peer_id(stream.peer), error)
-            with suppress(NetworkError):
-                await frames.send(
-                    _refused("malformed", Refused.MALFORMED, "this node does not understand that message")
-                )
-        except NetworkError as error:
-            log.info("A question of %s broke off: %s", peer_id(stream.peer), error)
-        finally:
-            await stream.close()
+        await self._favours.serve(stream, self._answer)
 
-    async def _answer(self, peer: bytes, row: PlanRow) -> bytes:
-        allowed = self._settings().allow_requests
-        if allowed == "none":
-            return _refused("policy", Refused.POLICY, "this node answers no requests (mesh.allow_requests = false)")
-        if self._view.member(peer) is None:
-            return _refused("stranger", Refused.POLICY, "this node does not know who asks yet; try again in a moment")
-        if bound := self._turnstile.enter(peer, self._clock.monotonic_ms()):
-            return _refused(bound, Refused.RATE, "this node was asked often enough for now; try again in a minute")
-        try:
-            return await self._try(row, allowed)
-        finally:
-            self._turnstile.leave(peer)
+    async def _answer(self, peer: bytes, frames: Frames) -> None:
+        with trio.fail_after(limits.ASK_OPEN_SECONDS_MAX):
+            row = ask.read_question(await frames.expect())
+        with self._favours.place(peer) as no:
+            answer = no or await self._try(row, self._settings().allow_requests)
+        await frames.send(answer)
 
     async def _try(self, row: PlanRow, allowed: AllowRequests) -> bytes:
+        refused = self._favours.refused
         try:
             check = rebuild(row, self._mesh_id)
         except UsageError as why:
-            return _refused("cannot", Refused.CANNOT, f"this node cannot run it: {why}")
+            return refused("cannot", Refused.CANNOT, f"this node cannot run it: {why}")
         spec = replace(check.probe, timeout_ms=min(check.probe.timeout_ms, limits.ASK_TIMEOUT_MS_MAX))
         if why := _objection(spec, allowed):
-            return _refused("policy", Refused.POLICY, why)
+            return refused("policy", Refused.POLICY, why)
         probe = (self._probers.any if allowed == "any" else self._probers.public).get(spec.type)
         if probe is None:
-            return _refused("cannot", Refused.CANNOT, "this node has no probe of that type")
+            return refused("cannot", Refused.CANNOT, "this node has no probe of that type")
         return ask.answer(await run_once(probe, spec))
 
 
@@ -128,11 +103,6 @@ def _objection(spec: ProbeSpec, allowed: AllowRequests) -> str | None:
     if allowed == "public" and spec.type == "dns" and spec.target.startswith("dns:///"):
         return "this node asks its own resolver for nobody else (mesh.allow_requests); name a server: dns://SERVER/NAME"
     return None
-
-
-def _refused(reason: str, code: Refused, sentence: str) -> bytes:
-    REFUSED.labels("ask", reason).inc()
-    return ask.refusal(code, sentence)
 
 
 class Asker:

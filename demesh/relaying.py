@@ -9,9 +9,8 @@ A member that this node asks may be anywhere: a token that comes out of the rela
 not may have been lost on the member's own way. Whoever judges asks another before it blames the server.
 """
 
-import logging
 from collections.abc import AsyncGenerator, Callable, Sequence
-from contextlib import asynccontextmanager, suppress
+from contextlib import asynccontextmanager
 from ipaddress import ip_address
 from typing import TypeVar
 
@@ -24,7 +23,7 @@ from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.errors import EntryError, NetworkError, SyncError
 from demesh.failure import Failed
-from demesh.identity import peer_id
+from demesh.favours import Favours
 from demesh.mesh import relay
 from demesh.mesh.ask import No, Refused, Turnstile
 from demesh.mesh.network import RELAY, Network, Stream
@@ -37,7 +36,6 @@ from demesh.view.member import Member
 from demesh.view.names import shown_names
 from demesh.view.presence import Presence
 
-log = logging.getLogger(__name__)
 _SEND_EVERY_SECONDS = 0.2
 _T = TypeVar("_T")
 
@@ -46,46 +44,30 @@ class Lender:
     """Sends to relayed addresses for other members. `settings` are those in force."""
 
     def __init__(self, view: View, clock: Clock, turnstile: Turnstile, settings: Callable[[], Settings]) -> None:
-        self._view = view
-        self._clock = clock
-        self._turnstile = turnstile
         self._settings = settings
+        bytes_max = limits.RELAY_FRAME_BYTES_MAX
+        self._favours = Favours("relay", relay.refusal, bytes_max, view, clock, turnstile, settings)
 
     async def serve(self, stream: Stream) -> None:
         """Help with one round trip; never raises for what the peer does."""
-        frames = Frames(stream, limits.RELAY_FRAME_BYTES_MAX)
-        try:
-            with trio.fail_after(limits.RELAY_SECONDS_MAX):
-                await self._help(stream.peer, frames)
-        except trio.TooSlowError:
-            REFUSED.labels("relay", "slow").inc()
-        except (EntryError, SyncError) as error:
-            log.info("What %s wants relayed was not understood: %s", peer_id(stream.peer), error)
-            with suppress(NetworkError):
-                await frames.send(
-                    _refused("malformed", Refused.MALFORMED, "this node does not understand that message")
-                )
-        except NetworkError as error:
-            log.info("A round trip for %s broke off: %s", peer_id(stream.peer), error)
-        finally:
-            await stream.close()
+        await self._favours.serve(stream, self._help_in_time)
 
-    async def _help(self, peer: bytes, frames: Frames) -> None:
-        server = relay.read_where(await frames.expect())
-        if no := self._objection(peer, server):
-            await frames.send(no)
-            return
-        if bound := self._turnstile.enter(peer, self._clock.monotonic_ms()):
-            await frames.send(_refused(bound, Refused.RATE, "this node was asked often enough for now"))
-            return
+    async def _help_in_time(self, peer: bytes, frames: Frames) -> None:
+        with trio.fail_after(limits.RELAY_SECONDS_MAX):
+            server = relay.read_where(await frames.expect())
+            with self._favours.place(peer) as no:
+                if no or (no := self._objection(peer, server)):
+                    await frames.send(no)
+                else:
+                    await self._help(peer, frames, server)
+
+    async def _help(self, peer: bytes, frames: Frames, server: Spot) -> None:
         try:
             with _datagram_socket(server) as sending:
                 await self._send(peer, frames, sending, server)
         except (Failed, OSError) as error:
             why = str(error) if isinstance(error, Failed) else "this node's network does not lead there"
-            await frames.send(_refused("cannot", Refused.CANNOT, why))
-        finally:
-            self._turnstile.leave(peer)
+            await frames.send(self._favours.refused("cannot", Refused.CANNOT, why))
 
     async def _send(self, peer: bytes, frames: Frames, sending: socket.SocketType, server: Spot) -> None:
         await frames.send(relay.here(await _seen_at(sending, server)))
@@ -100,13 +82,11 @@ class Lender:
         await frames.send(relay.sent(limits.RELAY_DATAGRAMS))
 
     def _objection(self, peer: bytes, spot: Spot) -> bytes | None:
-        allowed = self._settings().allow_requests
-        if allowed == "none":
-            return _refused("policy", Refused.POLICY, "this node answers no requests (mesh.allow_requests = false)")
-        if self._view.member(peer) is None:
-            return _refused("stranger", Refused.POLICY, "this node does not know who asks yet")
-        if allowed == "public" and not admits_public(spot.address):
-            return _refused("policy", Refused.POLICY, "this node sends to public addresses only (mesh.allow_requests)")
+        if no := self._favours.objection(peer):
+            return no
+        if self._settings().allow_requests == "public" and not admits_public(spot.address):
+            sentence = "this node sends to public addresses only (mesh.allow_requests)"
+            return self._favours.refused("policy", Refused.POLICY, sentence)
         return None
 
 
@@ -133,11 +113,6 @@ async def _seen_at(sending: socket.SocketType, server: Spot) -> str:
                     raise Failed(exchange.unanswered(0).outcome, "the server does not say where it sees this node")
                 return message.mapped[0]
     raise exchange.unanswered(round(limits.STUN_RETRANSMIT_SECONDS * 6_000))
-
-
-def _refused(reason: str, code: Refused, sentence: str) -> bytes:
-    REFUSED.labels("relay", reason).inc()
-    return relay.refusal(code, sentence)
 
 
 class Borrower:
