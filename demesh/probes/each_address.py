@@ -1,7 +1,7 @@
 """A name that is checked on each of its addresses: one run asks them all, each as if it were the only one.
 
-The name is looked up once. Then the type's own probe runs for each address, with a resolver that finds the name only there. So the
-name is still what goes into TLS and HTTP (SNI, certificate, Host), and a redirect to another host goes where that one leads.
+The name is looked up once. Then the type's own probe runs for each address, with a resolver that finds the name there alone. So
+the name is still what goes into TLS and HTTP (SNI, certificate, Host); a redirect to another host goes where that one leads.
 
 Guaranteed:
 
