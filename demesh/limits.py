@@ -326,6 +326,9 @@ EXPLAIN_LEAD_MS_MIN = 3_600_000  # read before the window, to know the votes at 
 EXPLAIN_LEAD_MS_MAX = 7 * 86_400_000
 EXPLAIN_PAGE_BYTES = 32_768  # read in one go: about ten milliseconds
 EXPLAIN_SECONDS_MAX = 120  # a command waits so long for a node's explanation
+ADDRESS_RECENT_LOOKS = 16  # an address that was found so lately is no news
+ADDRESS_NEWS_MAX = 4  # changes of address in ADDRESS_NEWS_LOOKS that are told one by one
+ADDRESS_NEWS_LOOKS = 64
 EXPORT_ENTRIES_MAX = 1_000_000  # read back from an export
 
 # Alerts
