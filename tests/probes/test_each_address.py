@@ -2,6 +2,7 @@
 
 import errno
 import socket
+import threading
 from collections.abc import AsyncGenerator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 
@@ -121,6 +122,18 @@ async def test_one_that_is_silent_keeps_none_of_the_others_back_and_ends_with_th
     assert len(servers.heard[TWO]) == 1
 
 
+async def test_what_the_lookup_took_is_part_of_the_timeout() -> None:
+    def lookup(_: str) -> list[str]:
+        threading.Event().wait(0.8)
+        return BOTH
+
+    async with serving(one=None, two=http()) as servers:
+        began = trio.current_time()
+        result = await _run(servers.spec(timeout_ms=2_000), Resolver(lookup))
+        assert trio.current_time() - began < 2.6
+    assert result.detail.startswith(f"1 of 2 addresses: {ONE}: no complete answer within 2000 ms")
+
+
 async def test_what_a_target_did_is_told_before_what_it_did_not_do() -> None:
     async with serving(one=None, two=http(status=503)) as servers:
         result = await _run(servers.spec(timeout_ms=400))
@@ -223,8 +236,9 @@ async def test_at_most_so_many_are_asked_of_both_families_and_the_rest_are_count
     found = [f"127.0.1.{n}" for n in range(20)] + ["::1"] + [f"fd00:dead::{n}" for n in range(1, 3)]
     result = await _run(Servers().spec("tcp", 1_000), found)
     assert result.address is not None
+    assert (await _run(Servers().spec("tcp", 1_000), found[::-1])).address == result.address, "the same ones each time"
     assert result.address.startswith("127.0.1.0,127.0.1.1,127.0.1.2,")
-    assert refused._value.get() == before + len(found) - limits.NAME_ADDRESSES_MAX
+    assert refused._value.get() == before + 2 * (len(found) - limits.NAME_ADDRESSES_MAX)
 
 
 async def test_in_whatever_order_a_name_is_answered_the_result_is_the_same() -> None:
