@@ -194,6 +194,8 @@ PROBE_DESCRIPTORS_MAX = 3
 DESCRIPTORS_KEPT = 512  # for all else: connections of peers and of the API, files
 DESCRIPTORS_WANTED = 32_768  # what a node raises its own limit to, where it may
 HOST_SPACING_MS = 20  # between the starts of two probes at one host
+NAME_ADDRESSES_MAX = 8  # of a name that is checked on each of its addresses
+OTHER_ADDRESSES_MAX = 256  # asked at once besides the first one of each such check
 PROBE_THREADS_MAX = 1_024  # of each blocking probe; those given up count until they end
 COMMAND_OUTPUT_BYTES_MAX = 65_536
 SLOT_LATE_MS_MAX = 2_000  # a slot that is later is missed
@@ -329,6 +331,9 @@ EXPLAIN_LEAD_MS_MIN = 3_600_000  # read before the window, to know the votes at 
 EXPLAIN_LEAD_MS_MAX = 7 * 86_400_000
 EXPLAIN_PAGE_BYTES = 32_768  # read in one go: about ten milliseconds
 EXPLAIN_SECONDS_MAX = 120  # a command waits so long for a node's explanation
+ADDRESS_RECENT_LOOKS = 16  # an address that was found so lately is no news
+ADDRESS_NEWS_MAX = 4  # changes of address in ADDRESS_NEWS_LOOKS that are told one by one
+ADDRESS_NEWS_LOOKS = 64
 EXPORT_ENTRIES_MAX = 1_000_000  # read back from an export
 
 # Alerts

@@ -22,13 +22,18 @@ class StepModel(BaseModel):
     node: str
     log: str
     seq: int = Field(description="The entry behind it.")
-    what: str = Field(description="result, repeated, lapsed, missing, plan, heard, hello, began, event, or a presence.")
+    what: str = Field(
+        description="result, address, repeated, lapsed, missing, plan, heard, hello, began, event, or a presence."
+    )
     text: str
     leads_to: TallyModel | None = Field(default=None, description="Where the count of votes changed.")
     outcome: str | None = Field(default=None, description="Of a result, as all up to `vote`.")
     detail: str | None = None
     run: int | None = Field(default=None, description="How many in a row blame the target, or do not.")
     vote: str | None = None
+    address: str | None = Field(default=None, description="Where the name leads now, as are the next two.")
+    address_before: str | None = None
+    rotates: bool | None = Field(default=None, description="It changes so often that no more of it is told for now.")
     first_seq: int | None = Field(default=None, description="Of what is only counted, or not held: where it begins.")
     counts: dict[str, int] | None = None
     promise_ms: int | None = Field(default=None, description="Of who fell silent: when the next entry was to be there.")

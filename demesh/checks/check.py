@@ -16,7 +16,7 @@ Pairs = tuple[tuple[str, str], ...]
 TOLD_KEYS = frozenset(
     (
         *("ip", "method", "follow_redirects", "http_version", "verify_tls", "starttls", "server_name", "alpn"),
-        "listed",
+        *("listed", "addresses"),
         *("record", "transport", "recursion", "packets", "payload_bytes", "nat_behaviour"),
         *("version", "topic"),
     )

@@ -156,7 +156,8 @@ class Places(Generic[T]):
 
     def __init__(self, descriptors: int) -> None:
         """`descriptors`: how many this process may have open."""
-        spare = (descriptors - limits.DESCRIPTORS_KEPT) // limits.PROBE_DESCRIPTORS_MAX - limits.PROBE_PLACES_MAX
+        at_work = limits.PROBE_PLACES_MAX + limits.OTHER_ADDRESSES_MAX
+        spare = (descriptors - limits.DESCRIPTORS_KEPT) // limits.PROBE_DESCRIPTORS_MAX - at_work
         lingering_max = max(0, min(limits.PROBES_LINGERING_MAX, spare))
         self._all = _Pool[T](limits.PROBE_PLACES_MAX, lingering_max, limits.PROBE_TURN_MS)
         self._pools = {

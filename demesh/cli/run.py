@@ -10,6 +10,7 @@ import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import NoReturn
@@ -140,6 +141,7 @@ async def _run(
     statistics: bool,
 ) -> None:
     curl, lateness, relays = CurlEngine(), Lateness(clock), Relays()
+    tools = Tools(curl, clock.wall_ms, Resolver(), relays)
     marker = MarkerFile(make_runtime_directory(), home)
     network = Libp2pNetwork(bytes(key), swarm_keys.accepted, topic(mesh_id), listening(settings), clock=clock)
     edges = Edges(
@@ -149,10 +151,10 @@ async def _run(
         history=history,
         history_storage=ThreadHistoryStorage(history),
         network=network,
-        probes=Probes(Tools(curl, clock.wall_ms, Resolver(), relays)),
+        probes=Probes(tools),
         relays=relays,
-        public_probes=Probes(Tools(curl, clock.wall_ms, Resolver(admits=admits_public))),
-        listed_probes=Probes(Tools(curl, clock.wall_ms, Resolver(admits=admits_listed, discreet=False))),
+        public_probes=Probes(replace(tools, resolver=Resolver(admits=admits_public), relays=Relays())),
+        listed_probes=Probes(replace(tools, resolver=Resolver(admits=admits_listed, discreet=False), relays=Relays())),
         post=curl_post(curl, lambda: node.settings.alert_token_file),
         notify=delivery(curl),
         fetch=curl_fetch(curl),

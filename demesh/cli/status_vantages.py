@@ -53,7 +53,7 @@ def _presence(vantage: Json, presences: dict[str, str]) -> str:
 
 
 def reasons(check: Json, presences: dict[str, str], *, everything: bool, fits: int) -> list[list[Cell]]:
-    """What its vantages found and how many agree; who does not count, and why; from whom they took it over."""
+    """What its vantages found and how many agree; who does not count, and why; where it was asked; who took it over from whom."""
     counted = [each for each in check["vantages"] if each["assigned"] and not each.get("excluded")]
     told: list[list[Cell]] = []
     agree = _agreement(check, counted)
@@ -69,10 +69,19 @@ def reasons(check: Json, presences: dict[str, str], *, everything: bool, fits: i
         )
         if left_out:
             told.append([(f"not counted: {_told(left_out)}", "dim")])
+        if everything and (where := _asked_at(check)):
+            told.append([(where, "dim")])
         origins = _by_text((each.get("from"), each["node"]) for each in check["vantages"])
         told += [[(f"{', '.join(nodes)} took it over from {origin}", "dim")] for origin, nodes in origins.items()]
     margin = (" " * INDENT, "")
     return [line for cells in told for line in flow([margin, *cells], fits, INDENT)]
+
+
+def _asked_at(check: Json) -> str:
+    """Where the vantages found a target that has a name: `asked at 192.0.2.7 (fra, nyc); 192.0.2.9 (lab)`."""
+    found = _by_text((each.get("address"), each["node"]) for each in check["vantages"])
+    said = [f"{text} ({', '.join(nodes)})" for text, nodes in sorted(found.items()) if text not in check["target"]]
+    return f"asked at {'; '.join(said)}" if said else ""
 
 
 def _agreement(check: Json, counted: Sequence[Json]) -> str:

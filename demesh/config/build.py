@@ -61,6 +61,7 @@ def _check(read: ReadCheck, type_: str, table: CheckTable, defaults: DefaultsTab
             ip_version=_IP_VERSIONS[table.ip] if isinstance(table, TargetTable) else 0,
             options=options_of(table, files),
             show_actual=isinstance(table, ActualShown) and table.show_actual,
+            all_addresses=isinstance(table, TargetTable) and table.addresses == "all",
         ),
         interval_ms=setting(table.interval, defaults.interval, 60_000),
         retry_interval_ms=setting(table.retry_interval, defaults.retry_interval, 10_000),

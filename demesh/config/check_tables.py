@@ -39,6 +39,7 @@ from demesh.config.values import (
     one_or_many,
 )
 from demesh.probes.base import TYPE_OF_SCHEME
+from demesh.servers.server import is_address
 from demesh.target import transport_of
 
 Conflicts = Iterator[tuple[str, str]]
@@ -113,7 +114,17 @@ class TargetTable(CheckTable):
 
     target: str
     ip: Literal["4", "6"] | None = None
+    addresses: Literal["first", "all"] = "first"
     listed: bool = False
+
+    def conflicts(self) -> Conflicts:
+        yield from super().conflicts()
+        if self.addresses == "all":
+            host = urlsplit(self.target).hostname
+            if not host:
+                yield "addresses", "needs a target with a host name: nobody's addresses are looked up for this one."
+            elif is_address(host):
+                yield "addresses", "needs a target with a host name: an address is the only one."
 
 
 class LoginTable(TargetTable):
@@ -157,6 +168,8 @@ class HttpTable(LoginTable, TlsTrust, ActualShown):
 
     def conflicts(self) -> Conflicts:
         yield from super().conflicts()
+        if self.addresses == "all" and self.proxy is not None:
+            yield "addresses", "with a proxy it is the proxy that looks the name up; one of the two is possible."
         if self.body is not None and self.body_file is not None:
             yield "body_file", "there is a body already; one of the two is enough."
         names = [name.lower() for name in self.headers]

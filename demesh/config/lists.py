@@ -24,7 +24,7 @@ from demesh.config.tables import ConfigFile, DefaultsTable, ServerListTable
 from demesh.errors import UsageError
 from demesh.metrics import REFUSED
 from demesh.servers.reading import read_list
-from demesh.servers.server import Server
+from demesh.servers.server import Server, is_address
 from demesh.target import target_problem
 
 
@@ -124,6 +124,8 @@ def _content(server: Server, table: ServerListTable, files: Files) -> dict[str, 
         "notify": table.notify,
         "listed": True,
     }
+    if not is_address(server.host):
+        content["addresses"] = table.addresses
     if server.type == "dns":
         content["record"] = "NS"  # of the root: whoever answers questions knows it
     optional = {

@@ -121,6 +121,7 @@ class ServerListTable(Table):
     severity: Severity | None = None
     nodes: Selectors | None = None
     spread: Annotated[int, Field(ge=1, le=limits.LOGS_MAX)] | None = None
+    addresses: Literal["first", "all"] = "all"
     notify: bool = False
 
 

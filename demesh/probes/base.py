@@ -192,6 +192,14 @@ class ProbeSpec:
     """Whether actual values of bodies, headers and JSON may be told; otherwise their length and a keyed hash."""
     actual_key: bytes = field(default=b"", repr=False)
     """The key of that hash: equal on all nodes of a mesh, so that equal answers are seen to be equal."""
+    all_addresses: bool = False
+    """Whether a name is asked at each of its addresses (`demesh.probes.each_address`)."""
+    spent_ms: int = 0
+    """How much of the timeout was over when the probe was called."""
+
+    def deadline_s(self, now_s: float) -> float:
+        """When a run that is called now has to end, on the clock of `now_s`."""
+        return now_s + (self.timeout_ms - self.spent_ms) / 1000
 
 
 Probe = Callable[[ProbeSpec], Awaitable[ProbeResult]]

@@ -28,7 +28,7 @@ from demesh.failure import Failed, connect_failure
 from demesh.limits import CHECKS_MAX
 from demesh.outcome import Outcome, ProbeResult, fit_detail
 from demesh.probes.base import ProbeSpec
-from demesh.probes.resolving import Resolver, Unresolved
+from demesh.probes.resolving import Resolver, of_family
 
 _TCP_INFO_RTT_US = 68  # offsets of 32-bit numbers in the kernel's struct tcp_info
 _TCP_INFO_RETRANSMITS = 100
@@ -119,10 +119,7 @@ async def addresses_of(
         return [place.host]
     with progress.phase("dns", "still resolving the host name"):
         addresses = await resolver.resolve(place.host, deadline - trio.current_time())
-    allowed = [address for address in addresses if not wanted or wanted == (6 if ":" in address else 4)]
-    if not allowed:
-        raise Unresolved(Outcome.FAIL, f"the host name has no IPv{wanted} address")
-    return allowed
+    return of_family(addresses, wanted)
 
 
 async def dial(

@@ -65,7 +65,7 @@ class DnsProbe:
 
     async def __call__(self, spec: ProbeSpec) -> ProbeResult:
         options = spec.options if isinstance(spec.options, DnsOptions) else DnsOptions()
-        deadline = trio.current_time() + spec.timeout_ms / 1000
+        deadline = spec.deadline_s(trio.current_time())
         progress = Progress()
         try:
             place, question = parse_target(spec.target, options)

@@ -50,7 +50,7 @@ from demesh.probes.http_transfer import (
     prepare_for_certificates,
     refused_usual_groups,
 )
-from demesh.probes.resolving import Resolver
+from demesh.probes.resolving import Resolver, of_family
 
 _REDIRECT_STATUS = range(300, 400)
 _DEFAULTS = HttpOptions()
@@ -66,7 +66,7 @@ class HttpProbe:
 
     async def __call__(self, spec: ProbeSpec) -> ProbeResult:
         options = spec.options if isinstance(spec.options, HttpOptions) else _DEFAULTS
-        deadline = trio.current_time() + spec.timeout_ms / 1000
+        deadline = spec.deadline_s(trio.current_time())
         way = _Way()
         try:
             if options.proxy is not None:
@@ -104,11 +104,7 @@ class HttpProbe:
                 return _Hop(Failure(Outcome.MISMATCH if redirected else Outcome.ERROR, sentence))
             self._resolver.admit(place.host)
             return await self._attempt(Attempt(spec, options, request, place.host, 0, left_ms, left_ms))
-        addresses = await self._resolver.resolve(place.host, left_ms / 1000)
-        if spec.ip_version:
-            addresses = [each for each in addresses if spec.ip_version == (6 if ":" in each else 4)]
-            if not addresses:
-                raise Failed(Outcome.FAIL, f"the host name has no IPv{spec.ip_version} address")
+        addresses = of_family(await self._resolver.resolve(place.host, left_ms / 1000), spec.ip_version)
         lookup_us = round((trio.current_time() - started) * 1_000_000)
         without_connection: list[_Hop] = []
         for others_left in reversed(range(len(addresses))):

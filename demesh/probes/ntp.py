@@ -47,7 +47,7 @@ class NtpProbe:
         self._resolver = resolver
 
     async def __call__(self, spec: ProbeSpec) -> ProbeResult:
-        deadline = trio.current_time() + spec.timeout_ms / 1000
+        deadline = spec.deadline_s(trio.current_time())
         progress = Progress()
         try:
             place = place_of(spec.target, _PORT)

@@ -8,9 +8,9 @@ from demesh.probes.base import Probe, ProbeSpec
 _GRACE_SECONDS = 0.5  # for a probe to keep its own timeout, of which it knows what it was waiting for
 
 
-async def run_once(probe: Probe, spec: ProbeSpec) -> ProbeResult:
-    """The result, whatever the probe does."""
-    with trio.move_on_after(spec.timeout_ms / 1000 + _GRACE_SECONDS):
+async def run_once(probe: Probe, spec: ProbeSpec, grace_s: float = _GRACE_SECONDS) -> ProbeResult:
+    """The result, whatever the probe does, by `grace_s` behind its timeout."""
+    with trio.move_on_at(spec.deadline_s(trio.current_time()) + grace_s):
         try:
             return await probe(spec)
         except Exception as error:  # noqa: BLE001 a plug-in may raise anything; its text may quote what the target sent

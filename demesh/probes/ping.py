@@ -46,7 +46,7 @@ class PingProbe:
 
     async def __call__(self, spec: ProbeSpec) -> ProbeResult:
         options = spec.options if isinstance(spec.options, PingOptions) else PingOptions()
-        deadline = trio.current_time() + spec.timeout_ms / 1000
+        deadline = spec.deadline_s(trio.current_time())
         progress = Progress()
         try:
             place = _place(spec.target)

@@ -3,11 +3,22 @@
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
+import trio
+
 from demesh.clock import packet_ns
 from demesh.curl import CurlEngine
+from demesh.limits import OTHER_ADDRESSES_MAX
 from demesh.probes.base import Probe
+from demesh.probes.each_address import EachAddress
 from demesh.probes.relays import Relays
 from demesh.probes.resolving import Resolver
+
+_Resolving = Callable[[Resolver], Probe]
+"""Makes the probe that uses a resolver; what is costly, all that it makes share."""
+
+
+def _places() -> trio.Semaphore:
+    return trio.Semaphore(OTHER_ADDRESSES_MAX)
 
 
 @dataclass(frozen=True, slots=True)
@@ -18,12 +29,8 @@ class Tools:
     wall_ms: Callable[[], int]
     resolver: Resolver
     relays: Relays = field(default_factory=Relays)
-
-
-def _http(tools: Tools) -> Probe:
-    from demesh.probes.http import HttpProbe
-
-    return HttpProbe(tools.curl, tools.wall_ms, tools.resolver)
+    other_addresses: trio.Semaphore = field(default_factory=_places)
+    """Places of those that are asked besides the first one of a name."""
 
 
 def _command(_: Tools) -> Probe:
@@ -38,51 +45,66 @@ def _python(_: Tools) -> Probe:
     return PythonProbe()
 
 
+def _http(tools: Tools) -> Probe:
+    from demesh.probes.http import HttpProbe
+
+    return _each_address(tools, lambda resolver: HttpProbe(tools.curl, tools.wall_ms, resolver))
+
+
 def _tcp(tools: Tools) -> Probe:
     from demesh.probes.tcp import TcpProbe
     from demesh.probes.tls import TlsContexts
 
-    return TcpProbe(tools.wall_ms, tools.resolver, TlsContexts())
+    contexts = TlsContexts()
+    return _each_address(tools, lambda resolver: TcpProbe(tools.wall_ms, resolver, contexts))
 
 
 def _dns(tools: Tools) -> Probe:
     from demesh.probes.dns import DnsProbe
     from demesh.probes.tls import TlsContexts
 
-    return DnsProbe(tools.wall_ms, tools.resolver, TlsContexts())
+    contexts = TlsContexts()
+    return _each_address(tools, lambda resolver: DnsProbe(tools.wall_ms, resolver, contexts))
 
 
 def _ping(tools: Tools) -> Probe:
     from demesh.probes.ping import PingProbe
 
-    return PingProbe(tools.resolver)
+    return _each_address(tools, PingProbe)
 
 
 def _stun(tools: Tools) -> Probe:
     from demesh.probes.stun import StunProbe
     from demesh.probes.tls import TlsContexts
 
-    return StunProbe(tools.wall_ms, tools.resolver, TlsContexts())
+    contexts = TlsContexts()
+    return _each_address(tools, lambda resolver: StunProbe(tools.wall_ms, resolver, contexts))
 
 
 def _turn(tools: Tools) -> Probe:
     from demesh.probes.tls import TlsContexts
     from demesh.probes.turn import TurnProbe
 
-    return TurnProbe(tools.wall_ms, tools.resolver, TlsContexts(), tools.relays)
+    contexts = TlsContexts()
+    return _each_address(tools, lambda resolver: TurnProbe(tools.wall_ms, resolver, contexts, tools.relays))
 
 
 def _mqtt(tools: Tools) -> Probe:
     from demesh.probes.mqtt import MqttProbe
     from demesh.probes.tls import TlsContexts
 
-    return MqttProbe(tools.wall_ms, tools.resolver, TlsContexts())
+    contexts = TlsContexts()
+    return _each_address(tools, lambda resolver: MqttProbe(tools.wall_ms, resolver, contexts))
 
 
 def _ntp(tools: Tools) -> Probe:
     from demesh.probes.ntp import NtpProbe
 
-    return NtpProbe(packet_ns, tools.resolver)
+    return _each_address(tools, lambda resolver: NtpProbe(packet_ns, resolver))
+
+
+def _each_address(tools: Tools, make: _Resolving) -> Probe:
+    return EachAddress(make, tools.resolver, tools.other_addresses)
 
 
 _MAKERS: dict[str, Callable[[Tools], Probe]] = {

@@ -18,9 +18,10 @@ Not guaranteed: a resolver on this very machine may deny `invalid` while it is c
 false alarm is preferred there to a silent outage of a target's name servers.
 """
 
+import copy
 import errno
 import socket
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from functools import partial
 
@@ -79,6 +80,13 @@ class Resolver:
         self._unproven_threads = trio.Semaphore(int(most * UNPROVEN_SHARE))
         self._found: set[str] = set()
         self._left_behind: dict[str, _Question] = {}
+        self._pinned: Mapping[str, str] = {}
+
+    def pinned(self, host: str, address: str) -> "Resolver":
+        """The same, which finds `host` at this address alone, and does not look it up."""
+        other = copy.copy(self)
+        other._pinned = {host: address}
+        return other
 
     def admit(self, address: str) -> None:
         """Called with every address that stands in a target itself. Raises Unresolved if it may not be asked."""
@@ -87,12 +95,22 @@ class Resolver:
 
     async def resolve(self, host: str, within_s: float) -> list[str]:
         """The preferred address of `host`, and the first of the other family if there is one. Raises Unresolved."""
+        if (address := self._pinned.get(host)) is not None:
+            return [address]
+        return await self._find(host, within_s, _one_per_family)
+
+    async def resolve_all(self, host: str, within_s: float) -> list[str]:
+        """All addresses of `host`, the preferred ones first. Raises Unresolved."""
+        return await self._find(host, within_s, _each_once)
+
+    async def _find(self, host: str, within_s: float, chosen: Callable[[list[str]], list[str]]) -> list[str]:
+        """What is `chosen` of the addresses of `host`, as far as it may be asked. Raises Unresolved."""
         if self._admits is None:
-            return await self._resolve(host, within_s)
+            return chosen(await self._resolve(host, within_s))
         # Whether a name is known inside this node's network is not told: it is as if there were none.
         none = Unresolved(Outcome.FAIL, "the host name has no public address")
         try:
-            addresses = await self._resolve(host, within_s)
+            addresses = chosen(await self._resolve(host, within_s))
         except Unresolved as error:
             raise none if self._discreet and error.outcome == Outcome.FAIL else error from None
         if not (admitted := [address for address in addresses if self._admits(address)]):
@@ -116,7 +134,7 @@ class Resolver:
         if len(self._found) >= CHECKS_MAX:  # names come and go
             self._found.clear()
         self._found.add(host)
-        return _one_per_family(addresses)
+        return addresses
 
     async def _answer(self, question: "_Question", halfway: float, deadline: float, within_s: float) -> list[str]:
         with trio.move_on_at(halfway):
@@ -205,6 +223,18 @@ class _Question:
         if self.code in (errno.EMFILE, errno.ENFILE):
             raise Unresolved(Outcome.ERROR, "this node is out of file descriptors")
         return self._found
+
+
+def of_family(addresses: Sequence[str], version: int) -> list[str]:
+    """Those of a name's addresses that are of IPv4 or IPv6; 0: all. Raises Unresolved if there are none."""
+    found = [address for address in addresses if not version or version == (6 if ":" in address else 4)]
+    if not found:
+        raise Unresolved(Outcome.FAIL, f"the host name has no IPv{version} address")
+    return found
+
+
+def _each_once(addresses: list[str]) -> list[str]:
+    return list(dict.fromkeys(addresses))
 
 
 def _one_per_family(addresses: list[str]) -> list[str]:

@@ -49,7 +49,7 @@ class StunProbe:
 
     async def __call__(self, spec: ProbeSpec) -> ProbeResult:
         options = spec.options if isinstance(spec.options, StunOptions) else StunOptions()
-        deadline = trio.current_time() + spec.timeout_ms / 1000
+        deadline = spec.deadline_s(trio.current_time())
         progress = Progress()
         try:
             message = await self._ask(spec, options, deadline, progress)

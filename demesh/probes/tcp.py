@@ -50,7 +50,7 @@ class TcpProbe:
 
     async def __call__(self, spec: ProbeSpec) -> ProbeResult:
         progress = Progress()
-        deadline = trio.current_time() + spec.timeout_ms / 1000
+        deadline = spec.deadline_s(trio.current_time())
         try:
             return await self._run(spec, deadline, progress)
         except Failed as failed:

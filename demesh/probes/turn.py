@@ -53,7 +53,7 @@ class TurnProbe:
 
     async def __call__(self, spec: ProbeSpec) -> ProbeResult:
         options = spec.options if isinstance(spec.options, TurnOptions) else TurnOptions()
-        deadline = trio.current_time() + spec.timeout_ms / 1000
+        deadline = spec.deadline_s(trio.current_time())
         progress = Progress()
         facts: dict[str, str] = {}
 

@@ -20,7 +20,7 @@ from demesh.outcome import Outcome
 from demesh.view.checks import CANNOT_RUN, NEVER_ANSWERED
 from demesh.view.concern import WITNESSED, Concern
 from demesh.view.presence import HERE, Presence
-from demesh.view.story import Began, Fact, Greeted, Heard, Lapsed, Missing, Planned, Ran, Repeated, Stood, Told
+from demesh.view.story import Began, Fact, Greeted, Heard, Lapsed, Missing, Moved, Planned, Ran, Repeated, Stood, Told
 from demesh.view.verdict import Tally, Verdict, tally
 from demesh.view.vote import Vote
 
@@ -202,7 +202,7 @@ class Replay:
                 else:
                     vantage.erring.discard(said.row.definition)
                 return True
-            case Repeated():
+            case Repeated() | Moved():
                 return runs
             case Lapsed():
                 held = vantage.runs.pop(said.row.definition, None)

@@ -15,7 +15,7 @@ from demesh.view.explain import Ballot, Spell, Standing, Step, Trace, told
 from demesh.view.explain_node import NodeStep, NodeTrace
 from demesh.view.explain_words import author, of_telling, rule, what, when, words
 from demesh.view.presence import Presence
-from demesh.view.story import Fact, Heard, Missing, Ran, Repeated, Stood, Told
+from demesh.view.story import Fact, Heard, Missing, Moved, Ran, Repeated, Stood, Told
 from demesh.view.verdict import Verdict
 
 Json = dict[str, Any]
@@ -97,6 +97,8 @@ def _fact(fact: Fact, names: Names) -> Json:
                 "run": ran.after.run_length,
                 "vote": str(ran.after.vote),
             }
+        case Moved(change=change):
+            said |= {"address": change.address, "address_before": change.before, "rotates": change.rotates}
         case Repeated() as repeated:
             said |= {"first_seq": repeated.first_seq, "counts": dict(repeated.counts)}
         case Missing(first_seq):

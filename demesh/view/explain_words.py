@@ -9,13 +9,28 @@ from demesh.log.event import Event
 from demesh.log.plan import QUORUM_ALL, QUORUM_MAJORITY, PlanRow
 from demesh.outcome import Outcome
 from demesh.view.presence import Presence
-from demesh.view.story import Began, Fact, Greeted, Heard, Lapsed, Missing, Planned, Ran, Repeated, Said, Stood, Told
+from demesh.view.story import (
+    Began,
+    Fact,
+    Greeted,
+    Heard,
+    Lapsed,
+    Missing,
+    Moved,
+    Planned,
+    Ran,
+    Repeated,
+    Said,
+    Stood,
+    Told,
+)
 from demesh.view.verdict import Tally, Verdict
 from demesh.view.vote import Vote, fresh_ms
 
 _WHAT: Mapping[type[Said], str] = {
     Began: "began",
     Ran: "result",
+    Moved: "address",
     Repeated: "repeated",
     Lapsed: "lapsed",
     Missing: "missing",
@@ -39,6 +54,13 @@ def words(fact: Fact) -> str:
             return "begins a log" if of_log else "goes on in another log"
         case Ran() as ran:
             return _of_result(ran)
+        case Moved(change=change) if change.rotates:
+            return (
+                f"the name leads to another address with almost every look, to {change.address} now; "
+                "that is told no more until it stays the same"
+            )
+        case Moved(change=change):
+            return f"the name leads to {change.address} now, to {change.before} before"
         case Repeated(counts=counts):
             return ", ".join(f"{number} {name if number == 1 else _MANY.get(name, name)}" for name, number in counts)
         case Lapsed(row=row, rebooted=rebooted):

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 from urllib.parse import urlsplit
 
+from demesh.addresses import first_of
 from demesh.log.plan import PlanRow
 from demesh.view.networks import family_of
 
@@ -102,7 +103,7 @@ def _record(number: int, server: Ranked) -> Json:
         "type": _TYPES[place.type],
         "af": _FAMILIES[place.family],
         "proto": _TRANSPORTS[place.transport],
-        "ip": server.address or (place.host if host_is_address else None),
+        "ip": first_of(server.address) or (place.host if host_is_address else None),
         "port": place.port,
         "user": None,
         "password": None,

@@ -24,6 +24,7 @@ from demesh.view.member import LogView
 from demesh.view.presence import LastSign, Presence, presence
 from demesh.view.timeline import Moment, Timeline
 from demesh.view.vote import Observation, Vote, VoteState, advance, fresh_ms
+from demesh.view.whereabouts import Change, Whereabouts
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,6 +44,14 @@ class Ran:
     before: VoteState
     after: VoteState
     since_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Moved:
+    """The target was found at another address than before."""
+
+    row: PlanRow
+    change: Change
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,7 +116,7 @@ class Told:
     event: Event
 
 
-Said = Missing | Began | Ran | Repeated | Lapsed | Planned | Stood | Heard | Greeted | Told
+Said = Missing | Began | Ran | Moved | Repeated | Lapsed | Planned | Stood | Heard | Greeted | Told
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +155,7 @@ class _Counted:
 
 
 _Noted = tuple[int, int, Moment, Said]
+_OF_NOBODY = "dns:///"  # the address is that of whichever of the node's own resolvers answered
 
 
 class Story:
@@ -161,6 +171,7 @@ class Story:
         self._timeline = Timeline()
         self._states: dict[bytes, VoteState] = {}
         self._counted: dict[bytes, _Counted] = {}
+        self._whereabouts: dict[bytes, Whereabouts] = {}
         self._noted: list[_Noted] = []
         self._breaks: list[tuple[_Sign, _Sign | None]] = []
         self._pauses: list[tuple[_Counted, tuple[int, Moment] | None]] = []
@@ -234,6 +245,7 @@ class Story:
         if entry.seq != last.seq + 1:
             self._states.clear()
             self._counted.clear()
+            self._whereabouts.clear()
             self._note(entry.seq - 1, last.at, Missing(last.seq + 1))
             return
         if rebooted:
@@ -278,6 +290,7 @@ class Story:
 
     def _take_result(self, entry: Entry, at: Moment, row: PlanRow, result: Result) -> None:
         wall_ms = entry.wall_ms - (entry.up_ms - result.up_ms)
+        self._take_address(entry.seq, at, wall_ms, row, result)
         before = self._states.get(row.definition, VoteState())
         counted = self._counted.get(row.definition)
         if counted is not None and at.up_ms - counted.at.up_ms > fresh_ms(row.interval_ms):
@@ -299,6 +312,14 @@ class Story:
             self._note(entry.seq, at, Ran(row, result, before, after))
         else:
             self._count(result.outcome.name.lower(), entry.seq, at, wall_ms)
+
+    def _take_address(self, seq: int, at: Moment, wall_ms: int, row: PlanRow, result: Result) -> None:
+        if row.target.startswith(_OF_NOBODY):
+            return
+        whereabouts = self._whereabouts.setdefault(row.definition, Whereabouts())
+        change = whereabouts.look(result.address, tells=wall_ms >= self._since_ms)
+        if change is not None:
+            self._note(seq, at, Moved(row, change))
 
     def _count(self, what: str, seq: int, at: Moment, wall_ms: int) -> None:
         if not self._counting and wall_ms >= self._since_ms:

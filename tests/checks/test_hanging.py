@@ -140,7 +140,8 @@ async def test_hundreds_that_answered_and_hang_at_once_delay_each_other_by_a_tur
 
 
 def _descriptors_for(lingering: int) -> int:
-    return limits.DESCRIPTORS_KEPT + limits.PROBE_DESCRIPTORS_MAX * (limits.PROBE_PLACES_MAX + lingering)
+    at_work = limits.PROBE_PLACES_MAX + limits.OTHER_ADDRESSES_MAX
+    return limits.DESCRIPTORS_KEPT + limits.PROBE_DESCRIPTORS_MAX * (at_work + lingering)
 
 
 @pytest.mark.parametrize("lingering", [0, 10])

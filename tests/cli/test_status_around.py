@@ -89,6 +89,19 @@ def test_many_that_are_alive_are_counted() -> None:
     assert "n39 ✔ alive" in _words(answer(nodes=nodes), Wanted(everything=True))
 
 
+def test_where_a_target_was_found_is_told_of_a_check_that_is_asked_about() -> None:
+    found = (
+        vantage("nas", address="192.0.2.7"),
+        vantage("vps", address="192.0.2.9"),
+        vantage("lab", address="192.0.2.7"),
+    )
+    document = answer(checks=[check("blog", "up", *found)])
+    assert "asked at 192.0.2.7 (nas, lab); 192.0.2.9 (vps)" in _words(document, Wanted(names=("blog",)))
+    assert "192.0.2.7" not in _words(document)
+    by_address = check("dot", "up", vantage("nas", address="192.0.2.7"), target="tcp://192.0.2.7:853")
+    assert "asked at" not in _words(answer(checks=[by_address]), Wanted(everything=True))
+
+
 def test_incidents_tell_since_when_and_that_somebody_knows() -> None:
     incidents = [
         incident("shop"),

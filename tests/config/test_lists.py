@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 
 from demesh import limits
+from demesh.config.adopt import rebuild
 from demesh.config.command_line import CommandLine
 from demesh.config.source import ConfigSource
 from tests.config.files import loaded, settings
@@ -38,6 +39,17 @@ def test_the_keys_of_a_list_are_those_of_its_checks(tmp_path: Path) -> None:
     (check,) = settings(tmp_path, f'[defaults]\ntimeout = "9s"\nfail_after = 4\n{_LIST}{keys}').checks
     assert (check.interval_ms, check.spread, check.notify, check.nodes) == (3_600_000, 3, True, ("tag:eu",))
     assert (check.probe.timeout_ms, check.severity, check.fail_after) == (3_000, "info", 4)
+
+
+@pytest.mark.parametrize(("key", "named"), [("", True), ('addresses = "all"', True), ('addresses = "first"', False)])
+def test_a_server_with_a_name_is_checked_on_each_of_its_addresses_unless_its_list_says_otherwise(
+    key: str, named: bool, tmp_path: Path
+) -> None:
+    _list(tmp_path, "stun,a.example.net,,,4,,,", "stun,192.0.9.9,,,4,,,", "stun,2a00:1450::7,,,6,,,")
+    found = settings(tmp_path, _LIST + key)
+    assert [each.probe.all_addresses for each in found.checks] == [named, False, False]
+    for check in found.checks:
+        assert rebuild(check.row(bytes(16), False), bytes(16)).probe == check.probe
 
 
 def test_a_bad_row_is_a_warning_with_its_line_and_the_others_go_on(tmp_path: Path) -> None:

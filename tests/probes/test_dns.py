@@ -10,6 +10,7 @@ from demesh.outcome import Outcome
 from demesh.probes.base import TYPE_OF_SCHEME, DnsOptions, Expect
 from demesh.probes.dialling import Place
 from demesh.probes.dns import DnsProbe
+from demesh.probes.each_address import EachAddress
 from demesh.probes.ping import PingProbe
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
@@ -168,8 +169,10 @@ async def test_this_machines_resolver_is_asked(
 @pytest.mark.trio
 async def test_the_schemes_lead_to_the_probes():
     probes = Probes(Tools(CurlEngine(), lambda: 0, fake_resolver({})))
-    assert isinstance(probes[TYPE_OF_SCHEME["dns"]], DnsProbe)
-    assert isinstance(probes[TYPE_OF_SCHEME["ping"]], PingProbe)
+    for scheme, kind in (("dns", DnsProbe), ("ping", PingProbe)):
+        probe = probes[TYPE_OF_SCHEME[scheme]]
+        assert isinstance(probe, EachAddress)
+        assert isinstance(probe.usual, kind)
 
 
 @pytest.mark.e2e

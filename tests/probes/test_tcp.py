@@ -13,6 +13,7 @@ from demesh.limits import DETAIL_BYTES_MAX, TCP_ANSWER_BYTES_MAX
 from demesh.outcome import Outcome, ProbeResult
 from demesh.pattern import Pattern
 from demesh.probes.base import TYPE_OF_SCHEME, Expect
+from demesh.probes.each_address import EachAddress
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.probes.tcp import TcpProbe
@@ -266,5 +267,7 @@ async def test_a_target_without_a_port_is_this_nodes_error():
 
 def test_targets_of_these_schemes_lead_to_this_probe():
     probes = Probes(Tools(CurlEngine(), lambda: NOW_MS, Resolver()))
-    assert isinstance(probes[TYPE_OF_SCHEME["tls"]], TcpProbe)
+    probe = probes[TYPE_OF_SCHEME["tls"]]
+    assert isinstance(probe, EachAddress)
+    assert isinstance(probe.usual, TcpProbe)
     assert probes[TYPE_OF_SCHEME["tls"]] is probes[TYPE_OF_SCHEME["tcp"]], "they share their TLS contexts"

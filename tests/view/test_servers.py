@@ -1,6 +1,7 @@
 """Public servers in the shape that readers of Dogdorm's lists know."""
 
 import random
+from dataclasses import replace
 
 import pytest
 
@@ -38,6 +39,8 @@ def _server(name: str, score: float, type_: str = "NTP", transport: str = "UDP")
         ("stun", "stun://a.example.net", _BEHAVIOUR, "2001:db8::1", ("STUN(test_nat)", "IPv6", "UDP", "a.example.net", 3478)),
         ("turn", "turn://[2001:db8::2]:3479", {}, None, ("TURN", "IPv6", "UDP", "2001:db8::2", 3479)),
         ("mqtt", "mqtts://a.example.net", {}, None, ("MQTT", "IPv4", "TCP", "a.example.net", 8883)),
+        ("ntp", "ntp://a.example.net", {}, "192.0.2.7,2001:db8::1", ("NTP", "IPv4", "UDP", "a.example.net", 123)),
+        ("ntp", "ntp://a.example.net", {}, "2001:db8::1,+7 (12ab)", ("NTP", "IPv6", "UDP", "a.example.net", 123)),
         ("ntp", "ntp://a.example.net", {}, None, ("NTP", "IPv4", "UDP", "a.example.net", 123)),
     ],
 )  # fmt: skip
@@ -65,6 +68,12 @@ def test_a_record_has_dogdorms_fields_and_numbers_and_no_credentials() -> None:
     told = [record[key] for key in ("type", "af", "proto", "ip", "port", "score", "test_no", "failed_tests", "fqns")]
     assert told == [6, 2, 2, "192.0.2.7", 123, 0.8, 9, 1, ["a.example.net"]]
     assert (record["user"], record["password"]) == (None, None)
+
+
+def test_of_a_name_that_is_asked_at_each_address_the_first_is_told_as_the_servers() -> None:
+    server = replace(_server("a", 0.8), address="192.0.2.7,192.0.2.9,2001:db8::1")
+    ((record,),) = document([server], 0)["NTP"]["IPv4"]["UDP"]
+    assert record["ip"] == "192.0.2.7"
 
 
 def test_the_best_come_first_however_they_came() -> None:
