@@ -150,7 +150,8 @@ class _Votes:
     from_ms: int
     until_ms: int
     candidate: bool = False
-    parked: tuple[Member, ...] = ()
+    idle: tuple[tuple[Member, PlanRow], ...] = ()
+    """The holders that do not run it."""
 
 
 @dataclass(slots=True, eq=False)
@@ -208,6 +209,7 @@ class Checks:
             or not votes.from_ms <= now_ms <= votes.until_ms
             or not changed.isdisjoint(held.members)
             or any(_state(each.member, each.row) is not each.state for each in votes.vantages)
+            or (votes.candidate and any(has_answered(*each) for each in votes.idle))
         ):
             votes = held.votes = self._count(held.definitions, now_ms)
             held.check = None
@@ -235,8 +237,8 @@ class Checks:
         # Lists name servers of both families to everybody: a node without IPv6 is not broken for that.
         blameable = ("",) if row.listed and is_over_ipv6(row, addresses) else ("", CANNOT_RUN)
         said = [_said(each) for each in vantages if each.excluded in blameable]
-        parked = tuple(member for member, row in holders if row.parked)
-        return _Votes(row, tuple(vantages), asked(row, said, addresses), now_ms, until_ms, candidate, parked)
+        idle = tuple(each for each in holders if not each[1].runs)
+        return _Votes(row, tuple(vantages), asked(row, said, addresses), now_ms, until_ms, candidate, idle)
 
     def _check(self, held: _Held) -> CheckView:
         if held.check is not None and held.reasons is self.broken:
@@ -269,7 +271,7 @@ def _judged(votes: _Votes, vantages: tuple[Vantage, ...], definitions: int) -> C
         flapping=sum(each.state.flapping for each in counted) >= found.quorum,
         recovered=found.proves_not_down and found.fails + found.unseen + mute < found.quorum,
         candidate=votes.candidate,
-        parked=votes.parked,
+        parked=tuple(member for member, row in votes.idle if row.parked),
     )
 
 

@@ -45,6 +45,7 @@ def _anew(view: View, now_ms: int) -> list[CheckView]:
 
 @given(_STORIES)
 @example([(2_000, "own", "pass", True), (200_000, "own", ".", True)])
+@example([(0, "own", "other plan", False), (0, "own", "of the list, and well", False)])
 def test_what_was_kept_is_what_would_be_said_anew(story: _Story) -> None:
     """`.` only lets time pass, `-` ticks, and `!` is a stall after which the view listens anew."""
     logs = {name: MemberLog(name) for name in ("own", "b", "c")}
