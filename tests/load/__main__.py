@@ -10,24 +10,27 @@ from pathlib import Path
 
 import click
 
+from demesh import limits
 from tests.bench.figure import aligned, number
 from tests.load.measuring import Late, NodeSeen, Plan, Seen, measure
 
 _HOUR = 3_600
-_HEADER = (
-    "NODE",
-    "CPU S A MINUTE",
-    "OF A CORE",
-    "WORST MINUTE",
-    "PEAK",
-    "RESULTS A MINUTE",
-    "NOT PASSED",
-    "MISSED",
-    "LATE",
-    "WORST",
-    "WARMING UP",
-    "ENTRIES AN HOUR",
-    "SIGNED AN HOUR",
+_MEASURES = (
+    "WHAT",
+    "CPU time a minute",
+    "of a core",
+    "in the worst minute",
+    "resident, at most",
+    "results a minute",
+    "not passed, of all",
+    "slots missed, of all",
+    f"late by {limits.LATENESS_NOTED_MS} ms",
+    "the latest",
+    "late while warming up",
+    "the latest",
+    "entries an hour",
+    "signed an hour",
+    "log.db in the end",
 )
 
 
@@ -40,7 +43,7 @@ def report(seen: Seen) -> str:
         f"{number(plan.window / 60)} minutes, after {number(plan.warm_up / 60)} of warming up",
         f"load average from {min(seen.loads):.1f} to {max(seen.loads):.1f}, with {os.cpu_count()} cores",
         "",
-        aligned([_HEADER, *(_row(node, plan.window) for node in seen.nodes)]),
+        aligned(list(zip(_MEASURES, *(_column(node, plan.window) for node in seen.nodes), strict=True))),
         "",
         f"rankings on {first}: {len(seen.rankings)}, {shortest} to {longest} s; meanwhile {_late(seen.ranked_late)}",
         "servers, of a core: "
@@ -53,21 +56,23 @@ def report(seen: Seen) -> str:
     return "\n".join(lines)
 
 
-def _row(node: NodeSeen, window: float) -> Sequence[str]:
+def _column(node: NodeSeen, window: float) -> Sequence[str]:
     return (
         node.name,
-        number(60 * node.cpu_seconds / window),
+        f"{number(60 * node.cpu_seconds / window)} s",
         f"{number(100 * node.cpu_seconds / window)} %",
-        number(node.cpu_seconds_worst_minute),
+        f"{number(node.cpu_seconds_worst_minute)} s",
         f"{number(node.peak_mb)} MB",
         number(round(60 * node.window.results / window)),
         number(node.not_passed.total()),
         number(node.missed),
-        number(node.window.late),
+        f"{node.window.late:,}",
         f"{node.window.worst_ms:,} ms",
-        _late(node.warming),
+        f"{node.warming.late:,} of {node.warming.results:,}",
+        f"{node.warming.worst_ms:,} ms",
         number(round(_HOUR * node.entries / window)),
         f"{number(_HOUR * node.signed_bytes / window / 1_000)} kB",
+        f"{number(node.store_bytes / 1_000)} kB",
     )
 
 
