@@ -138,7 +138,7 @@ def _isolated(scene: Scene) -> Seen:
 
 def _broken(scene: Scene, idle: frozenset[bytes]) -> Iterator[Seen]:
     reasons = scene.view.broken
-    muted = _muted(scene) if reasons else {}
+    muted = _muted(scene) if reasons else dict[bytes, list[str]]()
     for member in scene.members:
         key, subject = member.public_key, scene.names[member.public_key]
         why = reasons[key].why if key in reasons else "none of its checks gives results" if key in idle else ""
