@@ -153,6 +153,17 @@ class _Held:
     check: CheckView | None = None
 
 
+def _has_moved(vantages: Sequence[Vantage]) -> bool:
+    """Whether a state is another now. A plain loop over `_state`, which is asked of every vantage at every look: three times as
+    fast as with `any`.
+    """
+    for each in vantages:
+        row = each.row
+        if each.member.current.votes.get((row.name, row.definition), _NOTHING_SEEN) is not each.state:
+            return True
+    return False
+
+
 class Checks:
     """`standing` says how a member stands at a time (monotonic, as all times here)."""
 
@@ -314,17 +325,6 @@ def _said(vantage: Vantage) -> Said:
 def _is_late(vantage: Vantage) -> bool:
     last = vantage.state.last
     return vantage.vote != Vote.UNSEEN and last is not None and last.result.lateness_ms >= limits.OVERLOADED_LATE_MS
-
-
-def _has_moved(vantages: Sequence[Vantage]) -> bool:
-    """Whether a state is another now. A plain loop over `_state`, which is asked of every vantage at every look: three times as
-    fast as with `any`.
-    """
-    for each in vantages:
-        row = each.row
-        if each.member.current.votes.get((row.name, row.definition), _NOTHING_SEEN) is not each.state:
-            return True
-    return False
 
 
 def _state(member: Member, row: PlanRow) -> VoteState:
