@@ -52,17 +52,19 @@ class Grouping:
 
     def look(self, checks: Sequence[CheckView], opened: Collection[str], now_ms: int) -> Mapping[str, Place]:
         """Where each check that is down belongs. `opened` are those that have an incident of their own."""
-        alone = {each.row.name: (each, lone) for each in checks if (lone := _lone(each)) is not None}
-        down = {each.row.name for each in checks if each.verdict == Verdict.DOWN}
-        recovered = {each.row.name for each in checks if each.recovered and not each.flapping}
-        there = {each.row.name for each in checks if each.vantages}
+        failing = [each for each in checks if each.verdict == Verdict.DOWN]
+        alone = {each.row.name: (each, lone) for each in failing if (lone := _lone(each)) is not None}
+        down = {each.row.name for each in failing}
         restless = {each.row.name for each in checks if each.flapping} & self._down_ms.keys()
         self._down_ms = {name: self._down_ms.get(name, now_ms) for name in alone.keys() | restless}
-        self._groups = {
-            vantage: replace(group, checks=kept)
-            for vantage, group in self._groups.items()
-            if (kept := frozenset((group.checks & there) - recovered - (down - alone.keys())))
-        }
+        if self._groups:
+            recovered = {each.row.name for each in checks if each.recovered and not each.flapping}
+            there = {each.row.name for each in checks if each.vantages}
+            self._groups = {
+                vantage: replace(group, checks=kept)
+                for vantage, group in self._groups.items()
+                if (kept := frozenset((group.checks & there) - recovered - (down - alone.keys())))
+            }
         places = dict.fromkeys(down, Place.FREE)
         by_severity = sorted(alone.items(), key=lambda item: (rank(item[1][0].row.severity), item[0]))
         for name, (check, lone) in by_severity:
@@ -89,8 +91,8 @@ class Grouping:
 
 
 def _lone(check: CheckView) -> Vantage | None:
-    """The one vantage by whose word alone a check is down."""
-    if check.verdict != Verdict.DOWN or check.tally.fails > 1:
+    """The one vantage by whose word alone a check that is down is so."""
+    if check.tally.fails > 1:
         return None
     return next(each for each in check.vantages if each.assigned and each.vote == Vote.FAIL)
 

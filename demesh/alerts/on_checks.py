@@ -13,7 +13,7 @@
 A check that no member's plan names any more takes its incidents with it.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 
 from demesh import limits
 from demesh.alerts.grouping import Group, Place
@@ -34,14 +34,25 @@ DOWN, PARTIAL, SILENT, EXPIRING, DIFFERING = (
 _GROUP = "group:"
 
 
-def on_checks(scene: Scene, places: Mapping[str, Place], muffled: frozenset[bytes]) -> Iterator[Seen]:
-    """`places` are those of the checks that are down; of the vantages in `muffled` no single check is told to be silent."""
-    for check in scene.checks:
-        yield _down(scene, check, places.get(check.row.name))
-        yield _partial(scene, check)
-        yield _silent(scene, check, muffled)
-        yield _expiring(scene, check)
-        yield _differing(scene, check)
+def on_check(scene: Scene, check: CheckView, place: Place | None, muffled: frozenset[bytes]) -> tuple[Seen, ...]:
+    """`place` is where the check belongs if it is down; of the vantages in `muffled` no single check is told to be silent."""
+    return (
+        _down(scene, check, place),
+        _partial(scene, check),
+        _silent(scene, check, muffled),
+        _expiring(scene, check),
+        _differing(scene, check),
+    )
+
+
+def calm_until_ms(check: CheckView) -> int | None:
+    """Until when (Unix time) `on_check` says the same of this view of a check, in whatever scene; None: it may not any time."""
+    if check.verdict in (Verdict.DOWN, Verdict.PARTIAL) or check.definitions > 1:
+        return None
+    if any(each.stalled for each in check.vantages):
+        return None
+    expires = _expires(check)
+    return min(expires) * 1_000 - limits.CERTIFICATE_TOLD_MS if expires else limits.TIME_MS_MAX
 
 
 def on_groups(scene: Scene, groups: Sequence[Group], opened: set[str]) -> Iterator[Seen]:
@@ -141,11 +152,7 @@ def _silent(scene: Scene, check: CheckView, muffled: frozenset[bytes]) -> Seen:
 
 
 def _expiring(scene: Scene, check: CheckView) -> Seen:
-    expires = [
-        each.state.certificate_expires_s
-        for each in check.vantages
-        if each.assigned and each.vote != Vote.UNSEEN and each.state.certificate_expires_s
-    ]
+    expires = _expires(check)
     expected = any(key == "cert_expires_in" for key, _ in check.row.options)
     if not expires or expected:
         return Seen(EXPIRING, check.row.name, None, right=expected or not check.vantages)
@@ -160,6 +167,14 @@ def _expiring(scene: Scene, check: CheckView) -> Seen:
         onset_ms = scene.past(min(expires) * 1_000 - limits.CERTIFICATE_TOLD_MS)
         wrong = scene.of_check(EXPIRING, check.row, onset_ms, annotations, severity="warning")
     return Seen(EXPIRING, check.row.name, wrong, right=wrong is None)
+
+
+def _expires(check: CheckView) -> list[int]:
+    return [
+        each.state.certificate_expires_s
+        for each in check.vantages
+        if each.state.certificate_expires_s and each.assigned and each.vote != Vote.UNSEEN
+    ]
 
 
 def _differing(scene: Scene, check: CheckView) -> Seen:

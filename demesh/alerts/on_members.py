@@ -9,6 +9,7 @@ DemeshClockSkew      opens when a wall clock is CLOCK_SKEW_MS_MAX away from the 
                      (`demesh.view.own_clock`); closes at half of that
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 
 from demesh import limits
@@ -30,24 +31,26 @@ MESH = "mesh"
 """The key of incidents that concern all."""
 
 
-def on_members(scene: Scene) -> Iterator[Seen]:
+def on_members(scene: Scene, idle: frozenset[bytes]) -> Iterator[Seen]:
+    """`idle` are the `idle_vantages`."""
     seeing = scene.view.seeing
     blind = seeing.isolation.cut_off or seeing.isolation.undecided
     for member in scene.members:
         yield _silent(scene, member, blind=blind)
     yield _partition(scene, blind=blind)
     yield _isolated(scene)
-    yield from _broken(scene)
+    yield from _broken(scene, idle)
     yield from _skewed(scene)
 
 
 def idle_vantages(scene: Scene) -> frozenset[bytes]:
     """Who is there and runs checks, none of which gives results."""
-    told: dict[bytes, list[bool]] = {}
-    for check in scene.checks:
-        for each in check.vantages:
-            told.setdefault(each.member.public_key, []).append(each.stalled)
-    return frozenset(key for key, stalled in told.items() if len(stalled) >= limits.GROUPED_CHECKS_MIN and all(stalled))
+    vantages = [each for check in scene.checks for each in check.vantages]
+    stalled = Counter(each.member.public_key for each in vantages if each.stalled)
+    if not stalled:
+        return frozenset()
+    ran = {each.member.public_key for each in vantages if not each.stalled}
+    return frozenset(key for key, count in stalled.items() if count >= limits.GROUPED_CHECKS_MIN and key not in ran)
 
 
 def _silent(scene: Scene, member: Member, *, blind: bool) -> Seen:
@@ -133,9 +136,9 @@ def _isolated(scene: Scene) -> Seen:
     return Seen(ISOLATED, scene.own_key.hex(), wrong, right)
 
 
-def _broken(scene: Scene) -> Iterator[Seen]:
-    idle, reasons = idle_vantages(scene), scene.view.broken
-    muted = _muted(scene)
+def _broken(scene: Scene, idle: frozenset[bytes]) -> Iterator[Seen]:
+    reasons = scene.view.broken
+    muted = _muted(scene) if reasons else dict[bytes, list[str]]()
     for member in scene.members:
         key, subject = member.public_key, scene.names[member.public_key]
         why = reasons[key].why if key in reasons else "none of its checks gives results" if key in idle else ""

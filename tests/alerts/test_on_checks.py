@@ -141,6 +141,13 @@ def test_when_none_of_many_checks_gives_results_it_is_the_node_that_is_told_of()
     assert "None of its checks gives results" in dict(watch.open().annotations)["description"]
 
 
+def test_when_others_of_its_checks_give_results_again_the_one_that_does_not_is_told_of() -> None:
+    watch, a = _lone()
+    watch.live(300_000, a)
+    watch.hear(a, a.results(watch.now_ms, *(result(PASS, watch.now_ms, check) for check in range(3))))
+    assert ("opened", _SILENT, "c3") in watch.look()
+
+
 def test_a_check_that_was_just_planned_has_time_for_its_first_result() -> None:
     watch, a = _lone(row(interval_ms=20_000))
     watch.live(100_000, a, outcomes=(PASS,))
@@ -169,6 +176,13 @@ def test_a_certificate_that_expires_soon_is_told_of(days: int) -> None:
     assert dict(watch.open().labels)["severity"] == "warning"
     watch.hear(a, a.results(0, result(PASS, 0, certificate_expires_s=WALL_MS // 1_000 + 80 * 86_400)))
     assert watch.look() == [("closed", _EXPIRING, "web")]
+
+
+def test_a_certificate_is_told_of_by_and_by_though_nothing_new_comes_of_its_check() -> None:
+    watch, a = _lone(row())
+    expires_ms = WALL_MS + limits.CERTIFICATE_TOLD_MS + 5_000
+    watch.hear(a, a.results(0, result(PASS, 0, certificate_expires_s=expires_ms // 1_000)))
+    assert [watch.look(now_ms) for now_ms in (0, 5_000, 6_001)] == [[], [], [("opened", _EXPIRING, "web")]]
 
 
 def test_a_check_that_expects_how_long_its_certificate_is_valid_is_not_told_of_twice() -> None:

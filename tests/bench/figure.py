@@ -69,8 +69,12 @@ def cells(figure: Figure) -> tuple[str, ...]:
 
 
 def table(figures: Sequence[Figure]) -> str:
-    rows = [_HEADER, *map(cells, figures)]
-    widths = [max(len(row[column]) for row in rows) for column in range(len(_HEADER))]
+    return aligned([_HEADER, *map(cells, figures)])
+
+
+def aligned(rows: Sequence[Sequence[str]]) -> str:
+    """A table with these rows of equal length, the first of which is its header."""
+    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     return "\n".join(
         "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
     )

@@ -14,8 +14,17 @@ def cpu_seconds(pid: int) -> float:
 
 
 def resident_mb(pid: int) -> float:
+    return _memory_mb(pid, "VmRSS:")
+
+
+def resident_peak_mb(pid: int) -> float:
+    """The most that a process ever had."""
+    return _memory_mb(pid, "VmHWM:")
+
+
+def _memory_mb(pid: int, what: str) -> float:
     for line in Path(f"/proc/{pid}/status").read_text().splitlines():
-        if line.startswith("VmRSS:"):
+        if line.startswith(what):
             return int(line.split()[1]) / 1_024
     raise AssertionError(f"process {pid} is gone")
 

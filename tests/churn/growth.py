@@ -4,7 +4,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from statistics import linear_regression
 
-from tests.bench.figure import number
+from tests.bench.figure import aligned, number
 
 WARM_UP = 0.25
 """The part of the run that is not judged: caches fill, and allocators take what they will need."""
@@ -87,10 +87,7 @@ def table(verdicts: Sequence[Verdict]) -> str:
         held = (number(each.first), number(each.last), number(each.most))
         grown = (f"{each.growth:+.1f}", f"≤ {number(each.bound.growth_max)}", "yes" if each.flat else "NO")
         rows.append((each.bound.what, each.node, *held, *grown))
-    widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
-    return "\n".join(
-        "  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip() for row in rows
-    )
+    return aligned(rows)
 
 
 def _rise(times: Sequence[float], held: Sequence[float], beside: Sequence[float]) -> float:
