@@ -381,9 +381,9 @@ PUBLIC_CONNECTIONS_MAX = 128  # of strangers
 PUBLIC_CONNECTIONS_PER_CLIENT_MAX = (
     16  # of one address, or of one /64 of IPv6; loopback, where a proxy may be, has no such bound
 )
-PUBLIC_HEAD_BYTES_MAX = 8_192  # of a stranger's request; it may have no more than that and what one read brings
+PUBLIC_HEAD_BYTES_MAX = 8_192  # of the line and headers of a stranger's request, while they are not complete
 PUBLIC_ANSWER_SECONDS_MAX = 60  # until a stranger has all of an answer
-PUBLIC_TURNS_PER_SECOND_MAX = 200  # connections and requests of all strangers; others wait for their turn
+PUBLIC_TURNS_PER_SECOND_MAX = 200  # requests of all strangers; others wait for their turn
 PUBLIC_TURNS_BURST = 20
 PUBLIC_PIECE_BYTES = 65_536  # of an answer, in memory once for each stranger who reads it
 PUBLIC_TOLD_AGAIN_MS = 10_000  # how old what strangers are told may be, besides the ranking
