@@ -1,7 +1,8 @@
 """Trying something once from several nodes: what others ask this node for, and what this node asks others (`demesh.mesh.ask`).
 
 Guarantees: for others this node probes targets in the network only, as `mesh.allow_requests` says: by default public addresses
-alone, looked at where the connection is made, redirects included, and nothing that asks for a change (POST and the like).
+alone, looked at where the connection is made, redirects included, and nothing that asks for a change (POST and the like). A
+check of a list of public servers is tried at public addresses only, whoever asks.
 Whoever asks is a member, and asks within the bounds of `Turnstile`; every refusal is counted and says why. What a member answers
 is bounded and ends by a deadline; nothing of it is recorded.
 """
@@ -44,10 +45,13 @@ Tell = Callable[[Json], Awaitable[None]]
 
 @dataclass(frozen=True, slots=True)
 class Probers:
-    """`any` asks whatever address it is told to, `public` those of the public Internet."""
+    """`any` asks whatever address it is told to, `public` those of the public Internet; so does `listed`, for this node's own
+    checks of lists.
+    """
 
     any: Mapping[str, Probe]
     public: Mapping[str, Probe]
+    listed: Mapping[str, Probe]
 
 
 class Answerer:
@@ -87,7 +91,8 @@ class Answerer:
         spec = replace(check.probe, timeout_ms=min(check.probe.timeout_ms, limits.ASK_TIMEOUT_MS_MAX))
         if why := _objection(spec, allowed):
             return refused("policy", Refused.POLICY, why)
-        probe = (self._probers.any if allowed == "any" else self._probers.public).get(spec.type)
+        unbounded = allowed == "any" and not check.listed
+        probe = (self._probers.any if unbounded else self._probers.public).get(spec.type)
         if probe is None:
             return refused("cannot", Refused.CANNOT, "this node has no probe of that type")
         return ask.answer(await run_once(probe, spec))
@@ -115,14 +120,14 @@ class Asker:
         view: View,
         clock: Clock,
         network: Network,
-        probes: Mapping[str, Probe],
+        probers: Probers,
     ) -> None:
         self._own_key = own_key
         self._mesh_id = mesh_id
         self._view = view
         self._clock = clock
         self._network = network
-        self._probes = probes
+        self._probers = probers
         self._asking = 0
 
     def question(self, check: Check, selectors: Sequence[str]) -> "Question":
@@ -162,7 +167,8 @@ class Asker:
             return await self._ask(key, question.row)
         spec = question.check.probe
         spec = replace(spec, timeout_ms=min(spec.timeout_ms, limits.ASK_TIMEOUT_MS_MAX))
-        if (probe := self._probes.get(spec.type)) is None:
+        probes = self._probers.listed if question.check.listed else self._probers.any
+        if (probe := probes.get(spec.type)) is None:
             return No(Refused.CANNOT, "has no probe of that type")
         return await run_once(probe, spec)
 

@@ -35,9 +35,9 @@ from demesh.view.vote import VoteState
 _VANTAGES_KEPT_MS = 10_000
 _LIVE = frozenset(
     (
-        *("tags", "advertise", "policy", "alertmanagers", "alert_labels", "alert_token_file", "checks", "not_yet"),
+        *("tags", "advertise", "policy", "alertmanagers", "alert_labels", "alert_token_file", "checks"),
         *("adopt_checks", "allow_requests", "roaming", "back_within_ms", "operators", "maintenance", "watchdog"),
-        *("sinks", "heartbeat_url", "warnings"),
+        *("sinks", "heartbeat_url", "warnings", "public_checks"),
     )
 )
 """The settings that change while a node runs; for the others it must be started anew."""

@@ -191,7 +191,7 @@ HOST_LINGERING_MAX = 256  # of these at one host
 COMMANDS_LINGERING_MAX = 512
 PLUGINS_LINGERING_MAX = 512
 PROBE_DESCRIPTORS_MAX = 3
-DESCRIPTORS_KEPT = 512  # for all else: connections of peers and of the API, files
+DESCRIPTORS_KEPT = 640  # for all else: connections of peers and of the API, files
 DESCRIPTORS_WANTED = 32_768  # what a node raises its own limit to, where it may
 HOST_SPACING_MS = 20  # between the starts of two probes at one host
 NAME_ADDRESSES_MAX = 8  # of a name that is checked on each of its addresses
@@ -387,6 +387,18 @@ API_BODY_BYTES_MAX = 1_048_576  # of a request
 API_BODY_SECONDS_MAX = 10
 API_SEND_SECONDS_MAX = 10  # a client that takes no more bytes for so long is left
 API_CONNECTIONS_MAX = 256
+PUBLIC_CONNECTIONS_MAX = 128  # of strangers
+PUBLIC_CONNECTIONS_PER_CLIENT_MAX = (
+    16  # of one address, or of one /64 of IPv6; loopback, where a proxy may be, has no such bound
+)
+PUBLIC_HEAD_BYTES_MAX = 8_192  # of the line and headers of a stranger's request, while they are not complete
+PUBLIC_ANSWER_SECONDS_MAX = 60  # until a stranger has all of an answer
+PUBLIC_TURNS_PER_SECOND_MAX = 200  # requests of all strangers; others wait for their turn
+PUBLIC_TURNS_BURST = 20
+PUBLIC_PIECE_BYTES = 65_536  # of an answer, in memory once for each stranger who reads it
+PUBLIC_TOLD_AGAIN_MS = 10_000  # how old what strangers are told may be, besides the ranking
+PUBLIC_PAGE_CHECKS_MAX = 1_000
+PUBLIC_PAGE_SERVERS_MAX = 50  # of each list on the page
 TOKENS_MAX = 256
 TOKENS_BYTES_MAX = 262_144
 TOKEN_CHARS_MIN = 16

@@ -162,8 +162,8 @@ class Node:
             self._own_log.witnesses.said,
             lambda peer, log_id: self.view.writes(peer, log_id, self._clock.monotonic_ms()),
         )
-        self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, edges.probes)
-        probers = Probers(edges.probes, edges.public_probes)
+        probers = Probers(edges.probes, edges.public_probes, listed)
+        self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, probers)
         turnstile = Turnstile()
         self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, turnstile, lambda: self.settings)
         self._lender = Lender(self.view, edges.clock, turnstile, lambda: self.settings)

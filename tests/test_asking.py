@@ -197,3 +197,22 @@ async def test_nothing_is_changed_on_behalf_of_others(autojump_clock: MockClock,
         assert answers["ben"]["answered"]
         with pytest.raises(UsageError, match="a login"):
             ann.node.question(None, {"target": "mqtt://me:sesame@broker.example"}, ["ben"])
+
+
+async def test_a_check_of_a_list_is_tried_at_public_addresses_only_whoever_asks_whom(
+    autojump_clock: MockClock, mesh: Mesh
+) -> None:
+    check = check_of({"name": "shop", **URL, "listed": True, "interval": "7d"})
+    ann, ben = mesh.member("ann", [check]), configured(mesh.member("ben"), allow_requests="any")
+    for each in (ann, ben):
+        lets_find(each, ProbeResult(Outcome.PASS))
+    async with running(ann, ben):
+        mesh.connect(ann, ben)
+        await trio.sleep(6)
+        before = len(ann.public)
+        await answers_to(ann.node.question("shop", {}, ["*"]))
+        assert (len(ann.public) - before, len(ben.public)) == (1, 1)
+        await answers_to(ann.node.question(None, {**URL, "listed": True}, ["*"]))
+        assert (len(ann.public) - before, len(ben.public)) == (2, 2)
+        await answers_to(ann.node.question(None, URL, ["*"]))
+        assert (len(ann.public) - before, len(ben.public)) == (2, 2), "others are asked as the owners allow"

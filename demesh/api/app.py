@@ -17,6 +17,7 @@ from starlette.exceptions import HTTPException as StarletteHTTPException
 
 from demesh import __version__
 from demesh.alerts.trial import SinkTrial
+from demesh.api import badge as badges
 from demesh.api.deciding import Decider, add_deciding_routes
 from demesh.api.explaining import ExplainingNode, add_explaining_route
 from demesh.api.guard import Access, Asgi, guarded
@@ -180,6 +181,18 @@ def _add_routes(app: FastAPI, node: ApiNode) -> None:
     async def test_sinks() -> Response:
         """Send a marked test through every sink of this node; what came of each is a line of JSON as it comes."""
         return Lines(node.sink_trial().run)
+
+    @app.get(
+        "/badge/{name:path}.svg",
+        response_class=Response,
+        responses={200: {"content": {badges.MEDIA_TYPE: {}}}, 404: {"model": Problem, "description": "No such check."}},
+    )
+    async def badge(name: str) -> Response:
+        """What the mesh says of a check, as a picture."""
+        for check in node.view.checks(node.clock.monotonic_ms()):
+            if check.row.name == name:
+                return badges.response(name, check.verdict)
+        return problem(404, "There is no check of this name.")
 
     @app.get("/api/v1/members", response_model=None, responses={200: {"model": list[MemberModel]}})
     async def members() -> Response:

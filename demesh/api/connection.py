@@ -26,17 +26,18 @@ from demesh.metrics import REFUSED
 
 
 class BoundedStream:
-    """What hypercorn uses of a `trio.SocketStream`."""
+    """What hypercorn uses of a `trio.SocketStream`. Refusals count in `room`."""
 
-    def __init__(self, stream: trio.SocketStream) -> None:
+    def __init__(self, stream: trio.SocketStream, room: str) -> None:
         self._stream = stream
+        self.room = room
         self.socket = stream.socket
 
     async def send_all(self, data: bytes) -> None:
         with trio.move_on_after(limits.API_SEND_SECONDS_MAX):
             await self._stream.send_all(data)
             return
-        REFUSED.labels("api", "slow").inc()
+        REFUSED.labels(self.room, "slow").inc()
         raise trio.BrokenResourceError("the client takes no more")
 
     async def receive_some(self, max_bytes: int) -> bytes | bytearray:
@@ -50,6 +51,13 @@ class BoundedStream:
 
 
 class _Http1(H11Protocol):
+    room = ""
+
+    async def _send_error_response(self, status_code: int) -> None:
+        """To what is no request, or one that is too long."""
+        REFUSED.labels(self.room, "malformed").inc()
+        await super()._send_error_response(status_code)
+
     async def _check_protocol(self, event: h11.Request) -> None:
         """No other protocol is gone over to."""
 
@@ -63,20 +71,19 @@ class Connection(TCPServer):
             client = parse_socket_addr(socket.family, socket.getpeername())
             server = parse_socket_addr(socket.family, socket.getsockname())
             async with TaskGroup() as self._task_group:
-                self.protocol = cast(
-                    Any,
-                    _Http1(
-                        self.app,
-                        self.config,
-                        self.context,
-                        self._task_group,
-                        ConnectionState(self.state),
-                        False,
-                        client,
-                        server,
-                        self.protocol_send,
-                    ),
+                protocol = _Http1(
+                    self.app,
+                    self.config,
+                    self.context,
+                    self._task_group,
+                    ConnectionState(self.state),
+                    False,
+                    client,
+                    server,
+                    self.protocol_send,
                 )
+                protocol.room = cast(BoundedStream, self.stream).room
+                self.protocol = cast(Any, protocol)
                 idle: Any = self.idle_task
                 await idle.restart(self._task_group, self._idle_timeout)
                 await self._read_data()

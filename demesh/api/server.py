@@ -1,36 +1,23 @@
-"""Serves the API over HTTP, inside the node's nursery: hypercorn's protocol on listeners and streams of our own.
-
-Guarantees: no client holds the node up, whether it sends slowly, reads nothing or opens many connections; all of them end
-with the server, at once.
-"""
+"""Serves the API over HTTP (`demesh.api.serving`): at a Unix socket, and at an address unless there shall be none."""
 
 import ipaddress
-import logging
 import os
 import socket
 from contextlib import suppress
-from functools import partial
 from pathlib import Path
-from typing import Any, cast
 
 import trio
-from hypercorn.app_wrappers import ASGIWrapper
-from hypercorn.config import Config
-from hypercorn.trio.worker_context import WorkerContext
-from hypercorn.typing import ConnectionState, LifespanState
 
 from demesh import limits
 from demesh.address import address_text
 from demesh.api.app import ApiNode, make_app
-from demesh.api.connection import BoundedStream, Connection, closed_when_cancelled
 from demesh.api.guard import Access
 from demesh.api.joining import KeyRotation
+from demesh.api.serving import Doors, bound, listener, serve
 from demesh.errors import UsageError
-from demesh.metrics import REFUSED
 from demesh.tokens import TokenCheck
 
-log = logging.getLogger(__name__)
-_BACKLOG = 128
+_WHAT = ("The API", "Choose another with --api, or --api none.")
 
 
 class ApiServer:
@@ -47,7 +34,7 @@ class ApiServer:
         self._listen = listen
         self._socket_path = socket_path
         self._access = Access(tokens, listen[0] if listen else None, frozenset(host.lower() for host in hosts))
-        self._places = trio.CapacityLimiter(limits.API_CONNECTIONS_MAX)
+        self._doors = Doors("api", limits.API_CONNECTIONS_MAX)
         if listen is not None:
             _check_listen(*listen, tokens)
 
@@ -55,52 +42,14 @@ class ApiServer:
         self, node: ApiNode, rotation: KeyRotation, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
     ) -> None:
         """Serve until cancelled; started when listening. Raises UsageError."""
-        serve = partial(
-            self._connection,
-            ASGIWrapper(cast(Any, make_app(node, self._access, rotation))),
-            _config(),
-            WorkerContext(None),
-            ConnectionState(LifespanState()),
-        )
         self._socket_path.unlink(missing_ok=True)
         try:
             listeners = [_unix_listener(self._socket_path)]
             if self._listen is not None:
-                listeners.append(_listener(_bound(*self._listen)))
-            await trio.serve_listeners(serve, listeners, task_status=cast(Any, task_status))
+                listeners.append(listener(bound(*self._listen, *_WHAT)))
+            await serve(make_app(node, self._access, rotation), listeners, self._doors, task_status=task_status)
         finally:
             self._socket_path.unlink(missing_ok=True)
-
-    async def _connection(
-        self,
-        app: ASGIWrapper,
-        config: Config,
-        context: WorkerContext,
-        state: ConnectionState,
-        stream: trio.SocketStream,
-    ) -> None:
-        try:
-            self._places.acquire_nowait()
-        except trio.WouldBlock:
-            REFUSED.labels("api", "connections").inc()
-            stream.socket.close()
-            return
-        try:
-            async with closed_when_cancelled(stream):
-                await Connection(app, config, context, state, cast(Any, BoundedStream(stream)))
-        except Exception as error:  # noqa: BLE001 whatever a client does ends its own connection only
-            log.warning("A connection to the API failed: %s", type(error).__name__)
-        finally:
-            self._places.release()
-
-
-def _config() -> Config:
-    config = Config()
-    config.accesslog = None
-    config.errorlog = logging.getLogger("demesh.api.server")
-    config.loglevel = "WARNING"
-    config.include_server_header = False
-    return config
 
 
 def _unix_listener(path: Path) -> trio.SocketListener:
@@ -111,28 +60,7 @@ def _unix_listener(path: Path) -> trio.SocketListener:
         server.bind(str(path))
     finally:
         os.umask(mask)
-    return _listener(server)
-
-
-def _listener(server: socket.socket) -> trio.SocketListener:
-    server.listen(_BACKLOG)
-    server.setblocking(False)
-    return trio.SocketListener(trio.socket.from_stdlib_socket(server))
-
-
-def _bound(host: str, port: int) -> socket.socket:
-    """A socket at that address. Raises UsageError."""
-    server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
-    server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-    try:
-        server.bind((host, port))
-    except OSError as error:
-        server.close()
-        reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "there is no such address"
-        raise UsageError(
-            f"The API cannot listen on {address_text(host, port)}: {reason}. Choose another with --api, or --api none."
-        ) from None
-    return server
+    return listener(server)
 
 
 def _check_listen(host: str, port: int, tokens: TokenCheck) -> None:
@@ -141,7 +69,7 @@ def _check_listen(host: str, port: int, tokens: TokenCheck) -> None:
             f"The API cannot listen on {address_text(host, port)}: it could be reached from elsewhere, and there is no token "
             f"to tell who may ask. Make one with `demesh token new`, or use 127.0.0.1:{port}."
         )
-    _bound(host, port).close()
+    bound(host, port, *_WHAT).close()
 
 
 def _is_loopback(host: str) -> bool:

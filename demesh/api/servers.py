@@ -1,6 +1,7 @@
 """The routes that rank public servers: one in our own shape, one in that of Dogdorm for its readers."""
 
 import json
+from collections.abc import Iterable
 from typing import Annotated, Any, Literal, Protocol, cast
 
 import trio
@@ -105,7 +106,7 @@ def add_servers_routes(app: FastAPI, node: RankingNode) -> None:
             for each in ranked.servers
             if (type_ is None or kind_of(each) == type_) and (family is None or each.place.family == f"IPv{family}")
         ]
-        return JSONResponse({"as_of": iso(ranked.wall_ms), "servers": [_told(each) for each in _best(chosen, limit)]})
+        return JSONResponse(servers_told(_best(chosen, limit), ranked.wall_ms))
 
     writing, written = trio.Lock(), list[Ranked | bytes]((_NOTHING, b""))  # many readers cost as much as one
 
@@ -121,12 +122,17 @@ def add_servers_routes(app: FastAPI, node: RankingNode) -> None:
             "ETag": f'"{ranked.wall_ms:x}"',
             "Cache-Control": f"max-age={limits.SERVERS_RANKED_AGAIN_MS // 1_000}",
         }
-        if if_none_match is not None and headers["ETag"] in {each.strip() for each in if_none_match.split(",")}:
+        if is_had(headers["ETag"], if_none_match):
             return Response(status_code=304, headers=headers)
         async with writing:
             if written[0] is not ranked:
-                written[:] = ranked, await trio.to_thread.run_sync(_document, ranked)
+                written[:] = ranked, await trio.to_thread.run_sync(dogdorms_list, ranked)
             return Response(cast(bytes, written[1]), media_type="application/json", headers=headers)
+
+
+def is_had(tag: str, if_none_match: str | None) -> bool:
+    """Whether who sends this header has what goes by that ETag."""
+    return if_none_match is not None and tag in {each.strip() for each in if_none_match.split(",")}
 
 
 def kind_of(server: Server) -> str:
@@ -144,6 +150,11 @@ def _best(servers: list[Server], limit: int | None) -> list[Server]:
         if limit is None or counts[place] <= limit:
             found.append(each)
     return found
+
+
+def servers_told(servers: Iterable[Server], wall_ms: int) -> dict[str, Any]:
+    """What `GET /api/v1/servers` answers."""
+    return {"as_of": iso(wall_ms), "servers": [_told(each) for each in servers]}
 
 
 def _told(server: Server) -> dict[str, Any]:
@@ -166,6 +177,7 @@ def _told(server: Server) -> dict[str, Any]:
     }
 
 
-def _document(ranked: Ranked) -> bytes:
+def dogdorms_list(ranked: Ranked) -> bytes:
+    """What `GET /servers` answers."""
     told = (Told(each.place, each.name, each.address, each.score.value) for each in ranked.servers)
     return json.dumps(document(told, ranked.wall_ms // 1_000)).encode()

@@ -12,7 +12,6 @@ import click
 from demesh.checks.placement import takeover_ms
 from demesh.cli.table import say_table, width
 from demesh.cli.terminal import count, printable
-from demesh.config.check_tables import RUNNABLE
 from demesh.config.duration import format_duration
 from demesh.config.estimate import estimate
 from demesh.config.lists import ListDocument
@@ -41,8 +40,8 @@ def rows(loaded: Loaded) -> list[Json]:
             "nodes": list(check.nodes) if check else None,
             "spread": check.spread or None if check else None,
             "from": None,
-            "state": _state(read.type, check is not None, check is not None and check.enabled),
-            "runs_here": bool(check and node and read.type in RUNNABLE and check.runs_on(*node)),
+            "state": _state(check is not None, check is not None and check.enabled),
+            "runs_here": bool(check and node and check.runs_on(*node)),
             "file": str(read.document.path),
             "line": read.document.line(read.place),
             "listed": isinstance(read.document, ListDocument),
@@ -61,14 +60,13 @@ def adopted_rows(held: list[Json]) -> list[Json]:
 
 
 def report(loaded: Loaded) -> Json:
-    """What is wrong; or what the configuration does, what it costs, and what it asks for that is not done yet."""
+    """What is wrong; or what the configuration does, what it costs, and what is left out of its lists."""
     settings = loaded.settings
     answer: Json = {
         "problems": loaded.problems,
         "checks": rows(loaded),
         "totals": None,
         "takeover_ms": None,
-        "not_yet": [],
         "warnings": [],
     }
     if settings:
@@ -82,7 +80,6 @@ def report(loaded: Loaded) -> Json:
             "checks_per_minute": round(cost.checks_per_minute, 1),
             "log_bytes_per_day": cost.log_bytes_per_day,
         }
-        answer["not_yet"] = list(settings.not_yet)
         answer["warnings"] = list(settings.warnings)
     return answer
 
@@ -151,15 +148,11 @@ def print_report(answer: Json) -> None:
         )
     for sentence in printable(answer["warnings"]):
         click.echo(f"left out: {sentence}")
-    for sentence in printable(answer["not_yet"]):
-        click.echo(f"not yet: {sentence}")
 
 
-def _state(type_: str | None, valid: bool, enabled: bool) -> str:
+def _state(valid: bool, enabled: bool) -> str:
     if not valid:
         return "invalid"
-    if type_ not in RUNNABLE:
-        return "not yet"
     return "on" if enabled else "paused"
 
 

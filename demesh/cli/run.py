@@ -22,6 +22,7 @@ from nacl.signing import SigningKey
 from demesh import __version__
 from demesh.alerts.delivery import curl_fetch, delivery
 from demesh.alerts.post import curl_post
+from demesh.api.public_server import PublicServer
 from demesh.api.server import ApiServer
 from demesh.cli.first_start import listening, mesh_id_of, swarm_key_files
 from demesh.clock import SystemClock
@@ -88,6 +89,7 @@ def run_node(
         raise UsageError(f"The path {api_socket} is too long for a socket. Set XDG_RUNTIME_DIR to a shorter directory.")
     tokens = TokenCheck(home.tokens, settings.api_token_file)
     api = ApiServer(settings.api, api_socket, tokens, settings.api_hosts)
+    public = PublicServer(*settings.public_listen) if settings.public_listen else None
     key_files = swarm_key_files(home, settings)
     swarm_keys = key_files.open()
     key = read_or_make_node_key(home.node_key)
@@ -109,6 +111,7 @@ def run_node(
                 store,
                 history,
                 api,
+                public,
                 clock,
                 statistics,
             )
@@ -137,6 +140,7 @@ async def _run(
     store: Store,
     history: HistoryStore,
     api: ApiServer,
+    public: PublicServer | None,
     clock: SystemClock,
     statistics: bool,
 ) -> None:
@@ -182,6 +186,8 @@ async def _run(
         nursery.start_soon(_greet, node, settings, home, rotation)
         nursery.start_soon(rotation.run)
         services: list[Callable[[Node], Awaitable[None]]] = [partial(api.run, rotation=rotation)]
+        if public is not None:
+            services.append(public.run)
         if settings.mdns:
             services.append(LocalDiscovery(lambda: [mark_of(each, mesh_id) for each in rotation.keys.accepted]).run)
         await node.run(stop, services)
@@ -227,6 +233,8 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_keys: SwarmKeys) -> 
     click.echo(f"  home       {home.path} (swarm key {swarm_keys.newest.fingerprint})")
     click.echo(f"  swarm      {', '.join(node.listening()) or 'does not listen, only dials'}")
     click.echo(f"  API        {_url(settings.api) if settings.api else 'on the Unix socket only'}")
+    if settings.public_listen:
+        click.echo(f"  everybody  {_url(settings.public_listen)}, read only")
     click.echo(f"  checks     {len(settings.checks)}; ask with: demesh status")
     told = ", ".join((*map(public_target, settings.alertmanagers), *(sink.name for sink in settings.sinks)))
     click.echo(
@@ -236,8 +244,6 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_keys: SwarmKeys) -> 
     )
     for sentence in settings.warnings:
         click.echo(f"  left out   {sentence}")
-    for sentence in settings.not_yet:
-        click.echo(f"  not yet    {sentence}")
 
 
 def _url(address: tuple[str, int]) -> str:

@@ -5,6 +5,7 @@ import math
 import sys
 from dataclasses import replace
 from datetime import UTC, datetime
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 from urllib.parse import urlsplit
@@ -24,6 +25,7 @@ from demesh.pattern import Pattern
 from demesh.probes.base import TYPE_OF_SCHEME, Expect, HttpOptions, ProbeSpec
 from demesh.probes.explain import judged, meaning
 from demesh.probes.once import run_once
+from demesh.probes.public import admits_listed
 from demesh.probes.registry import TYPES, Probes, Tools
 from demesh.probes.resolving import Resolver
 from demesh.target import check_target, public_target, target_problem
@@ -45,14 +47,14 @@ def try_once(
     `given` are the options of `demesh.cli.check_test` that say how. Raises UsageError.
     """
     if "://" in what:
-        spec, target = _spec_of_url(what, given), public_target(what)
+        spec, target, listed = _spec_of_url(what, given), public_target(what), False
     else:
         check = _check_of_name(what, *where, given)
-        spec, target = check.probe, check.public_target
+        spec, target, listed = check.probe, check.public_target, check.listed
     if show_actual:
         spec = replace(spec, show_actual=True)
     try:
-        result = trio.run(_probe, spec)
+        result = trio.run(partial(_probe, spec, listed=listed))
     except* KeyboardInterrupt:
         raise click.Abort from None
     told = _told(what, target, spec, result, SystemClock().wall_ms())
@@ -151,10 +153,11 @@ def _header(text: str) -> tuple[str, str]:
     return name.strip(), value.strip()
 
 
-async def _probe(spec: ProbeSpec) -> ProbeResult:
-    """One run, within its timeout."""
+async def _probe(spec: ProbeSpec, *, listed: bool) -> ProbeResult:
+    """One run, within its timeout; of a check that is `listed`, at public addresses only, as a node does it."""
     curl, clock = CurlEngine(), SystemClock()
-    probes = Probes(Tools(curl, clock.wall_ms, Resolver()))
+    resolver = Resolver(admits=admits_listed, discreet=False) if listed else Resolver()
+    probes = Probes(Tools(curl, clock.wall_ms, resolver))
     if spec.type not in TYPES:
         raise UsageError(f"There is no probe for checks of type {spec.type!r} in this version.")
     async with trio.open_nursery() as nursery:

@@ -14,7 +14,7 @@ from pydantic import ValidationError
 from demesh import limits
 from demesh.checks.check import TOLD_KEYS, Check
 from demesh.config.build import build
-from demesh.config.check_tables import RUNNABLE, TABLES, WITHOUT_TARGET
+from demesh.config.check_tables import TABLES, WITHOUT_TARGET
 from demesh.config.outside import Files, depth_of
 from demesh.config.read import Document, ReadCheck
 from demesh.config.tables import DefaultsTable
@@ -23,7 +23,7 @@ from demesh.errors import UsageError
 from demesh.log.plan import QUORUM_ALL, QUORUM_MAJORITY, PlanRow
 from demesh.target import target_problem
 
-TYPES = RUNNABLE.difference(WITHOUT_TARGET)
+TYPES = frozenset(TABLES).difference(WITHOUT_TARGET)
 """The types of checks that may come from elsewhere."""
 
 _TIMES = ("response_time", "cert_expires_in", "offset")

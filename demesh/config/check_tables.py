@@ -339,6 +339,3 @@ SCHEMES = TYPE_OF_SCHEME
 """The type that follows from a target's scheme."""
 
 WITHOUT_TARGET = ("command", "python")
-
-RUNNABLE = frozenset((*TYPE_OF_SCHEME.values(), *WITHOUT_TARGET))
-"""The types for which there is a probe."""

@@ -5,7 +5,6 @@ the other rows go on. A check of the configuration's own, or of an earlier list,
 from the files that the rows name, and stand in no sentence.
 """
 
-from collections import Counter
 from collections.abc import Iterator, Set
 from dataclasses import dataclass, field
 from pathlib import PurePath
@@ -16,7 +15,7 @@ from pydantic import ValidationError
 from demesh import limits
 from demesh.checks.check import Check
 from demesh.config.build import build
-from demesh.config.check_tables import RUNNABLE, TABLES
+from demesh.config.check_tables import TABLES
 from demesh.config.lines import Path as Place
 from demesh.config.outside import Files, Unfilled
 from demesh.config.read import Document, ReadCheck
@@ -40,11 +39,8 @@ class ListDocument(Document):
 
 @dataclass(frozen=True)
 class Lists:
-    """`left_out` counts, by the index of its list and its type, the servers for which this version has no probe."""
-
     checks: tuple[tuple[ReadCheck, Check], ...] = ()
     warnings: tuple[str, ...] = ()
-    left_out: tuple[tuple[int, str, int], ...] = ()
 
 
 def read_lists(config: ConfigFile, main: Document, names: Set[str], files: Files) -> Lists:
@@ -52,7 +48,6 @@ def read_lists(config: ConfigFile, main: Document, names: Set[str], files: Files
     taken = dict.fromkeys(names, "a check of the configuration")
     checks: list[tuple[ReadCheck, Check]] = []
     warnings: list[str] = []
-    left_out: list[tuple[int, str, int]] = []
     for index, table in enumerate(config.server_list):
         path = files.path(table.file)
         try:
@@ -63,11 +58,7 @@ def read_lists(config: ConfigFile, main: Document, names: Set[str], files: Files
             continue
         document = ListDocument(path, written={"check": []}, content={"check": []})
         said = [(each.line, f"{each.sentence} The row is left out.") for each in found.rejected]
-        unknown: Counter[str] = Counter()
         for server in found.servers:
-            if server.type not in RUNNABLE:
-                unknown[server.type] += 1
-                continue
             if (name := server.check_name) in taken:
                 said.append((server.line, f"{taken[name]} has the name {name!r} already. The row is left out."))
                 continue
@@ -76,11 +67,10 @@ def read_lists(config: ConfigFile, main: Document, names: Set[str], files: Files
                 taken[name] = f"{path}:{server.line}"
             except UsageError as problem:
                 said.append((server.line, f"{problem} The row is left out."))
-        left_out += [(index, type_, many) for type_, many in sorted(unknown.items())]
         warnings += _told(str(path), said)
     if checks and (many := len(names) + len(checks)) > limits.CHECKS_MAX:
         main.add(("server_list",), f"makes {many} checks with all others; at most {limits.CHECKS_MAX} are allowed.")
-    return Lists(tuple(checks), tuple(warnings), tuple(left_out))
+    return Lists(tuple(checks), tuple(warnings))
 
 
 def _told(path: str, said: list[tuple[int, str]]) -> Iterator[str]:

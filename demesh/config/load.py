@@ -18,9 +18,7 @@ from demesh.address import PeerAddress, parse_host_port, parse_peer
 from demesh.alerts.sink import Sink
 from demesh.checks.check import Check
 from demesh.config.build import build
-from demesh.config.check_tables import RUNNABLE
 from demesh.config.lists import Lists, read_lists
-from demesh.config.not_yet import not_yet
 from demesh.config.outside import Files, Unfilled
 from demesh.config.read import Configuration, Document, ReadCheck, read
 from demesh.config.sinks import look_at_sinks, secret_url, sink_of
@@ -37,11 +35,7 @@ _DAY_MS = 86_400_000
 
 @dataclass(frozen=True, slots=True)
 class Settings:
-    """What a node is told to be. Addresses are (host, port).
-
-    `not_yet` says of each key that is set, and that this version does not act on, that it has no effect; `warnings` name what
-    is left out of lists of servers.
-    """
+    """What a node is told to be. Addresses are (host, port). `warnings` name what is left out of lists of servers."""
 
     name: str
     tags: tuple[str, ...] = ()
@@ -61,6 +55,9 @@ class Settings:
     api: tuple[str, int] | None = ("127.0.0.1", 8470)
     api_token_file: Path | None = None
     api_hosts: tuple[str, ...] = ()
+    public_listen: tuple[str, int] | None = None
+    public_checks: frozenset[str] = frozenset()
+    """Names of the checks, besides those of lists, whose state strangers may know; `*`: all."""
     alertmanagers: tuple[str, ...] = field(default=(), repr=False)
     alert_labels: tuple[tuple[str, str], ...] = ()
     alert_token_file: Path | None = None
@@ -76,7 +73,6 @@ class Settings:
     """The members, by name or peer id, whose decisions about alerts count here; None: everybody's."""
     maintenance: tuple[Maintenance, ...] = ()
     watchdog: bool = False
-    not_yet: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
 
@@ -84,7 +80,7 @@ class Settings:
 class Loaded:
     """All that can be said of a configuration: `settings` is None exactly if there are `problems`.
 
-    `checks` are all that there are, those included that this version cannot run; the second is None if it is not valid.
+    `checks` are all that there are; the second of each is None if it is not valid.
     """
 
     configuration: Configuration
@@ -114,8 +110,7 @@ def load(path: Path, environment: Mapping[str, str] | None = None, texts: Mappin
         checks += lists.checks
     if config is None or configuration.problems:
         return Loaded(configuration, None, checks)
-    runnable = tuple(check for each, check in checks if check and each.type in RUNNABLE)
-    settings = _settings(config, files, runnable, not_yet(configuration, lists.left_out))
+    settings = _settings(config, files, tuple(check for _, check in checks if check))
     return Loaded(configuration, replace(settings, warnings=lists.warnings), checks)
 
 
@@ -127,7 +122,7 @@ def read_settings(path: Path) -> Settings:
     return loaded.settings
 
 
-def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said: list[str]) -> Settings:
+def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...]) -> Settings:
     def path(name: str | None) -> Path | None:
         return files.path(name) if name is not None else None
 
@@ -147,6 +142,8 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         api=parse_api(config.api.listen),
         api_token_file=path(config.api.token_file),
         api_hosts=tuple(config.api.hosts),
+        public_listen=parse_host_port(config.api.public_listen) if config.api.public_listen else None,
+        public_checks=frozenset(config.api.public_checks),
         alertmanagers=tuple(url.rstrip("/") for url in config.alerts.alertmanager),
         alert_labels=tuple(sorted(config.alerts.labels.items())),
         alert_token_file=path(config.alerts.token_file),
@@ -161,7 +158,6 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         operators=None if config.mesh.operators is None else frozenset(config.mesh.operators),
         maintenance=tuple(map(_maintenance, config.maintenance)),
         watchdog=config.alerts.watchdog,
-        not_yet=tuple(said),
     )
 
 

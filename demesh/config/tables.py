@@ -26,6 +26,7 @@ from demesh.config.values import (
     NotifyUrl,
     Peer,
     PeerId,
+    PublicCheck,
     Quorum,
     RepeatEvery,
     Selector,
@@ -94,6 +95,7 @@ class ApiTable(Table):
     listen: ApiListen = "127.0.0.1:8470"
     token_file: FileName | None = None
     public_listen: HostPort | None = None
+    public_checks: Annotated[list[PublicCheck], Field(max_length=limits.CHECKS_MAX), BeforeValidator(one_or_many)] = []
     hosts: list[str] = []
 
 

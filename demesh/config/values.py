@@ -192,6 +192,9 @@ Size = Annotated[int, BeforeValidator(_size)]
 Count = Annotated[int, Field(ge=1, le=100)]
 Quorum = Annotated[int, BeforeValidator(_quorum)]
 Name = Annotated[str, _text_like(rf"[\w][\w.:@+ /-]{{0,{limits.NAME_CHARS_MAX - 1}}}", _NAME)]
+PublicCheck = Annotated[
+    str, _text_like(rf"\*|[\w][\w.:@+ /-]{{0,{limits.NAME_CHARS_MAX - 1}}}", f"{_NAME}; all checks are *")
+]
 LabelName = Annotated[str, _text_like(rf"[a-zA-Z_][a-zA-Z0-9_]{{0,{limits.NAME_CHARS_MAX - 1}}}", _LABEL)]
 Text = Annotated[str, Field(max_length=limits.TEXT_CHARS_MAX)]
 Labels = Annotated[dict[LabelName, Text], Field(max_length=limits.LABELS_MAX // 2)]

@@ -12,7 +12,7 @@ from demesh.alerts.delivery import no_notify
 from demesh.alerts.incident import Incident
 from demesh.alerts.trial import SinkTrial
 from demesh.api.app import make_app
-from demesh.api.guard import Access
+from demesh.api.guard import Access, Asgi
 from demesh.checks.check import Check
 from demesh.checks.latest import LatestRuns
 from demesh.checks.runner import Run
@@ -73,6 +73,7 @@ class Books:
     """As much of a historian as the API asks for."""
 
     behind: int = 0
+    past: Mapping[str, Past] = field(default_factory=lambda: _PAST)
 
 
 @dataclass
@@ -286,9 +287,10 @@ async def ask(
     node: Node | None = None,
     rotation: Rotation | None = None,
     leaves: bool = False,
+    app: Asgi | None = None,
 ) -> Answer:
-    """What the API answers. The body comes in `chunks`, and after the last one nothing more unless it is empty, or the client
-    leaves.
+    """What the API, or `app`, answers. The body comes in `chunks`, and after the last one nothing more unless it is empty, or the
+    client leaves.
     """
     sent: list[dict[str, Any]] = []
     waiting = [{"type": "http.request", "body": chunk, "more_body": bool(chunk)} for chunk in chunks]
@@ -318,8 +320,8 @@ async def ask(
         "client": client,
         "headers": [(name.encode(), value.encode("latin-1")) for name, value in said],
     }
-    app = make_app(cast(Any, node or Node()), access or no_tokens(), rotation or Rotation())
-    await app(scope, receive, send)
+    asked = app or make_app(cast(Any, node or Node()), access or no_tokens(), rotation or Rotation())
+    await asked(scope, receive, send)
     body = b"".join(message.get("body", b"") for message in sent)
     found = {key.decode(): value.decode() for key, value in sent[0]["headers"]}
     return Answer(sent[0]["status"], found, body)

@@ -79,6 +79,7 @@ async def test_every_route_is_described_with_what_it_may_refuse() -> None:
         "/api/v1/acknowledgements/end",
         "/hook/alertmanager",
         "/servers",
+        "/badge/{name}.svg",
         "/api/v1/servers",
         "/api/v1/servers/parked",
         "/api/v1/servers/retry",

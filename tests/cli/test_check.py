@@ -9,8 +9,6 @@ from typing import Any
 
 import pytest
 
-from demesh.config.command_line import CommandLine
-from demesh.config.source import ConfigSource
 from tests.cli.harness import Ran, demesh
 
 _EXAMPLES = Path(__file__).parents[1] / "config/examples"
@@ -370,14 +368,12 @@ def test_what_is_piped_has_each_check_on_one_line_with_its_whole_target(command:
     assert line.rstrip().endswith(" on")
 
 
-def test_validate_names_what_has_no_effect_yet(home: Path) -> None:
+def test_validate_takes_the_keepers_example(home: Path) -> None:
     shutil.copy(_EXAMPLES / "keeper.toml", home / "demesh.toml")
     (home / "turn.password").write_text("sesame")
     shutil.copytree(Path(__file__).parents[2] / "server_lists", home / "server_lists")
     said = _done(home, "validate")
     assert "our-turn" in said
-    assert said.count("not yet: ") == 1
-    assert f"not yet: {home}/demesh.toml:24: api.public_listen: has no effect yet: " in said
     assert {row["state"] for row in json.loads(_done(home, "validate", "--json"))["checks"]} == {"on"}
 
 
@@ -394,12 +390,3 @@ def test_validate_names_every_problem(home: Path) -> None:
     assert as_json.code == 2
     assert json.loads(as_json.out)["problems"] == ran.err.splitlines()
     assert json.loads(as_json.out)["totals"] is None
-
-
-def test_node_run_says_what_has_no_effect_yet(tmp_path: Path) -> None:
-    """In `tests/e2e` a node runs; here only that what it greets with is there."""
-    (tmp_path / "demesh.toml").write_text('[api]\npublic_listen = "0.0.0.0:1"\n')
-    found = ConfigSource(tmp_path / "demesh.toml", CommandLine()).load()
-    assert found.not_yet == (
-        f"{tmp_path}/demesh.toml:2: api.public_listen: has no effect yet: this version has no public listener.",
-    )

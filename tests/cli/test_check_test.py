@@ -123,6 +123,14 @@ def test_a_check_is_tried_as_the_configuration_has_it(tmp_path: Path, server: We
     assert tried(elsewhere, "blog", "--data-dir", str(tmp_path)).code == 1
 
 
+def test_a_check_of_a_list_is_tried_at_public_addresses_only(tmp_path: Path, server: WebServer):
+    name = server.url.replace("127.0.0.1", "localhost")
+    for listed, code, said in (("false", 0, "pass"), ("true", 1, "no public address")):
+        (tmp_path / "demesh.toml").write_text(f'[[check]]\nname = "a"\ntarget = "{name}"\nlisted = {listed}\n')
+        ran = tried(tmp_path, "a")
+        assert (ran.code, said in ran.out) == (code, True), ran.out
+
+
 @pytest.mark.parametrize(
     ("arguments", "said"),
     [

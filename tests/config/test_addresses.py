@@ -5,7 +5,7 @@ from pathlib import Path
 import pytest
 
 from demesh.config.adopt import check_of, rebuild
-from demesh.config.check_tables import RUNNABLE
+from demesh.config.check_tables import TABLES
 from demesh.config.load import load
 from demesh.errors import UsageError
 from tests.config.files import check, written
@@ -70,4 +70,4 @@ def test_nobody_is_made_to_ask_each_address_of_what_has_no_name() -> None:
 
 
 def test_no_type_that_looks_names_up_is_left_out() -> None:
-    assert {each.partition(":")[0] for each in _WITH_A_NAME} == RUNNABLE - {"command", "python"}
+    assert {each.partition(":")[0] for each in _WITH_A_NAME} == TABLES.keys() - {"command", "python"}

@@ -30,7 +30,7 @@ def test_each_server_becomes_a_check_that_nobody_is_notified_of(tmp_path: Path) 
         assert (check.interval_ms, check.notify, check.spread, check.listed) == (900_000, False, 0, True)
         assert check.row(bytes(16), True).whole, "who adopts it can run it, and knows that it is listed"
         assert ("listed", "true") in check.row(bytes(16), True).keys
-    assert (found.warnings, found.not_yet) == ((), ())
+    assert found.warnings == ()
 
 
 def test_the_keys_of_a_list_are_those_of_its_checks(tmp_path: Path) -> None:
@@ -89,22 +89,8 @@ def test_a_name_that_is_taken_stays_with_who_had_it(tmp_path: Path) -> None:
     assert [each.partition(": ")[0] for each in found.warnings] == [f"{tmp_path}/l.csv:2", f"{tmp_path}/m.csv:2"]
 
 
-def test_types_without_a_probe_are_said_in_one_sentence(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("demesh.config.lists.RUNNABLE", frozenset(("tcp",)))
-    _list(tmp_path, "stun,a.example.net,,,,,,", "stun,b.example.net,,,,,,", "tcp,c.example.net,1,,,,,")
-    found = settings(tmp_path, _LIST)
-    assert len(found.checks) == 1
-    (said,) = found.not_yet
-    assert "server_list[1]: has no effect yet: this version has no probe of type 'stun'" in said
-    assert "2 in all" in said
-
-
 @pytest.mark.parametrize("type_", ["stun", "ntp", "mqtt", "turn"])
-def test_servers_of_a_type_that_is_runnable_are_checked(
-    type_: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("demesh.config.lists.RUNNABLE", frozenset((type_,)))
-    monkeypatch.setattr("demesh.config.load.RUNNABLE", frozenset((type_,)))
+def test_servers_of_a_type_are_checked_by_its_probe(type_: str, tmp_path: Path) -> None:
     _list(tmp_path, f"{type_},a.example.net,,,4,,,")
     (check,) = settings(tmp_path, _LIST).checks
     assert check.probe.type == type_

@@ -17,7 +17,6 @@ def test_members_and_deny_are_keys(tmp_path: Path) -> None:
     found = settings(tmp_path, text)
     assert (found.policy.members, found.policy.listed, found.policy.denied) == ({_A}, True, {_B})
     assert found.mdns
-    assert found.not_yet == ()
 
 
 def test_by_default_whoever_has_the_swarm_key_is_let_in(tmp_path: Path) -> None:

@@ -216,6 +216,7 @@ _BAD_FILES = {
     "token file absent": ('[alerts]\ntoken_file = "am.token"', 2, "am.token cannot be read: No such file"),
     "API token file absent": ('[api]\ntoken_file = "api.token"', 2, "api.token cannot be read: No such file"),
     "public API without port": ('[api]\npublic_listen = "0.0.0.0"', 2, "write host:port"),
+    "public check no name": ('[api]\npublic_checks = ["web", "a*"]', 2, "all checks are *"),
     "notify nobody": ("\n[[notify]]", 2, "notify[1]: needs either url or url_file"),
     "notify a word": ('[[notify]]\nurl = "ntfy"', 2, "one looks like ntfy://"),
     "notify key misspelt": ('[[notify]]\nurl_fil = "ntfy"', 2, "did you mean 'url_file'?"),

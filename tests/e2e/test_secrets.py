@@ -10,12 +10,10 @@ import re
 import signal
 import socketserver
 import sys
-import threading
 import urllib.error
 import urllib.request
-from collections.abc import Generator, Iterator
+from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -25,7 +23,8 @@ import pytest
 from demesh.log.entry import Entry
 from demesh.log.store import Store
 from tests.certificates import make_authority
-from tests.e2e.harness import HttpsServer, NodeProcess, eventually
+from tests.e2e.echoing import MqttEcho, TurnEcho, serving
+from tests.e2e.harness import HttpsServer, NodeProcess, eventually, free_port
 from tests.e2e.planted import found, planted
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
@@ -39,6 +38,8 @@ _HOLDERS = {
     "answers.py",
     "command.sh",
     "password",
+    "turn.password",
+    "mqtt.password",
     "body",
     "api.token",
     "alerts.token",
@@ -55,6 +56,8 @@ alertmanager = ["http://{alertuser}:{alertpassword}@127.0.0.1:9", "http://${{ZQ_
 token_file = "alerts.token"
 [api]
 token_file = "api.token"
+public_listen = "127.0.0.1:{public}"
+public_checks = "*"
 [defaults]
 interval = "1s"
 timeout = "2s"
@@ -159,6 +162,37 @@ target = "dns://127.0.0.1:9/example.org"
 expect.records = "${{ZQ_EXPECT}}"
 
 [[check]]
+name = "turn"
+target = "turn://127.0.0.1:{turn}"
+user = "{turnuser}"
+password_file = "turn.password"
+
+[[check]]
+name = "turn too"
+target = "turn://127.0.0.1:{turn}"
+user = "{turnuser}"
+password_file = "turn.password"
+relay = true
+
+[[check]]
+name = "turns"
+target = "turns://127.0.0.1:{https}"
+user = "{turnuser}"
+password = "{turnspassword}"
+
+[[check]]
+name = "mqtt"
+target = "mqtt://127.0.0.1:{mqtt}"
+user = "{mqttuser}"
+password_file = "mqtt.password"
+topic = "told/on/purpose"
+
+[[check]]
+name = "mqtt 5"
+target = "mqtt://{mqttuser}:{mqttpassword}@127.0.0.1:{mqtt}"
+version = "5"
+
+[[check]]
 name = "up"
 target = "http://{user}:{password}@127.0.0.1:{web}/up/${{ZQ_PATH}}?token={query}"
 """
@@ -193,6 +227,18 @@ name = "python"
 type = "python"
 entry = "answers:raising"
 arguments = "{pluginargument}"
+[[check]]
+name = "turn"
+target = "turn://{turnuser}:{turnspassword}@127.0.0.1:1"
+user = "{turnuser}"
+password = "{turnspassword}\n"
+relay = "{turnspassword}"
+[[check]]
+name = "mqtt"
+target = "mqtt://{mqttuser}:{mqttpassword}@127.0.0.1:1?{query}"
+password = ["{mqttpassword}"]
+version = "{mqttpassword}"
+topic = "#{mqttpassword}"
 [[check]]
 name = "tcp"
 target = "tcp://127.0.0.1"
@@ -261,18 +307,6 @@ class _TcpEcho(socketserver.StreamRequestHandler):
         self.wfile.write(b"you said " + line)
 
 
-@contextmanager
-def _serving(server: socketserver.TCPServer) -> Generator[int]:
-    thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05})
-    thread.start()
-    try:
-        yield server.socket.getsockname()[1]
-    finally:
-        server.shutdown()
-        server.server_close()
-        thread.join()
-
-
 @dataclass
 class _Scene:
     """What was put where, and all that was said: by whom, and what."""
@@ -289,8 +323,8 @@ class _Scene:
     def secrets(self) -> dict[str, bytes]:
         return {name: word.encode() for name, word in self.words.items() if word == planted(name)} | self.keys
 
-    def ask(self, name: str, path: str, method: str = "GET", **headers: str) -> str:
-        request = urllib.request.Request(f"http://{self.node.api}{path}", headers=headers, method=method)
+    def ask(self, name: str, path: str, method: str = "GET", at: str = "", **headers: str) -> str:
+        request = urllib.request.Request(f"http://{at or self.node.api}{path}", headers=headers, method=method)
         try:
             with urllib.request.urlopen(request, timeout=10) as answer:
                 text = f"{answer.headers}\n{answer.read().decode()}"
@@ -342,17 +376,24 @@ def scene(tmp_path_factory: pytest.TempPathFactory) -> Iterator[_Scene]:
     elsewhere = "http://{redirectuser}:{redirectpassword}@127.0.0.1:{{port}}/landing?token={redirectquery}"
     echo = type("Echo", (_Echo,), {"received": received, "elsewhere": elsewhere.format_map(words)})
     tcp_echo = type("TcpEcho", (_TcpEcho,), {"received": received})
+    turn_echo = type("Turn", (TurnEcho,), {"received": received, "password": words["turnpasswordfile"]})
+    mqtt_echo = type("Mqtt", (MqttEcho,), {"received": received})
     context = make_authority(tmp_path_factory.mktemp("ca")).server(words["certificate"])
     with (
-        _serving(ThreadingHTTPServer(("127.0.0.1", 0), echo)) as web,
-        _serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), tcp_echo)) as tcp,
+        serving(ThreadingHTTPServer(("127.0.0.1", 0), echo)) as web,
+        serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), tcp_echo)) as tcp,
+        serving(socketserver.ThreadingUDPServer(("127.0.0.1", 0), turn_echo)) as turn,
+        serving(socketserver.ThreadingTCPServer(("127.0.0.1", 0), mqtt_echo)) as mqtt,
         HttpsServer(context) as https,
     ):
+        words |= {"turn": turn, "mqtt": mqtt, "public": free_port()}
         words |= {"web": web, "tcp": tcp, "https": https.url.rpartition(":")[2]}
         node = NodeProcess(home, "nas", _CONFIG.format_map(words))
         node.environment |= {f"ZQ_{name.upper()}": words[f"env{name}"] for name in _ENVIRONMENT}
         node.environment["PYTHONPATH"] = os.pathsep.join([str(home), *filter(None, sys.path)])
         (home / "password").write_text(words["passwordfile"] + "\n")
+        (home / "turn.password").write_text(words["turnpasswordfile"] + "\n")
+        (home / "mqtt.password").write_text(words["mqttpasswordfile"] + "\n")
         (home / "body").write_text(words["bodyfile"])
         (home / "api.token").write_text(words["tokenofthefile"] + "\n")
         (home / "alerts.token").write_text(words["alerttoken"] + "\n")
@@ -382,7 +423,8 @@ def _played(node: NodeProcess, words: _Words, received: list[str]) -> _Scene:
         ("status", "--node", f"http://{node.api}", "--token", words["wrongtoken"]),
         ("node", "run", "--listen", "127.0.0.1:0", "--api", "none", f"http://a:{words['password']}@[b/"),
         *(("check", "test", name, "--json") for name in names),
-        *(("check", "test", name) for name in ("echo", "tcp", "nagios", "output")),
+        *(("check", "test", name) for name in ("echo", "tcp", "nagios", "output", "turn", "mqtt", "mqtt 5")),
+        *(("check", "run", name) for name in ("turn", "mqtt")),
         (
             "check",
             "test",
@@ -466,6 +508,9 @@ def _ask_everything(scene: _Scene, token: str) -> None:
     scene.ask("from elsewhere", f"/metrics?token={secret}", **{"X-Forwarded-For": "192.0.2.1", "Authorization": secret})
     scene.ask("another host", "/metrics", Host=secret)
     scene.ask("another method", "/metrics", "POST", Cookie=secret)
+    public = f"127.0.0.1:{scene.words['public']}"
+    for path in ("/", "/servers", "/api/v1/servers", "/badge/turn.svg", "/badge/mqtt.svg", f"/{secret}?token={secret}"):
+        scene.ask(f"strangers {path}", path, at=public, Authorization=f"Bearer {token}", Cookie=secret)
 
 
 def test_the_secrets_were_used(scene: _Scene) -> None:
@@ -482,6 +527,12 @@ def test_the_secrets_were_used(scene: _Scene) -> None:
         "envalerts",
         "alerttoken",
     } <= set(arrived)
+    assert {"turnuser", "turnpasswordfile", "mqttuser", "mqttpasswordfile", "mqttpassword"} <= set(arrived)
+    told = json.loads(scene.said["api /api/v1/status"].decode().partition("\n\n")[2])
+    details = {name: _vantages(told, name)[0]["detail"] for name in ("turn", "mqtt", "mqtt 5")}
+    assert details["turn"].startswith("the server answers with error 486")
+    assert all(details.values())
+    assert ">turn</th>" in scene.said["api strangers /"].decode()
     output = scene.said["standard error and output"].decode()
     for sentence in (
         "Alerts do not reach",
@@ -491,7 +542,7 @@ def test_the_secrets_were_used(scene: _Scene) -> None:
     ):
         assert sentence in output
     assert "Traceback" not in output
-    assert len(scene.secrets) > 35
+    assert len(scene.secrets) > 40
 
 
 def test_what_is_told_on_purpose_is_found_where_secrets_are_looked_for(scene: _Scene) -> None:

@@ -73,7 +73,7 @@ def _wired(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Edges:
     with Store(home.log_db, mesh_id=MESH) as store, HistoryStore(home.view_db) as history, pytest.raises(_Captured):
         trio.run(
             run._run, settings, source, home, SigningKey.generate(), key_files, key_files.open(), MESH, store, history,
-            api, SystemClock(), False,
+            api, None, SystemClock(), False,
         )  # fmt: skip
     return found[0]
 

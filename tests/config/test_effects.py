@@ -1,8 +1,6 @@
-"""What is understood and not acted on is said, each key by itself; what is acted on is not."""
+"""Every table of the main file at once: what it says is what a node is told."""
 
 from pathlib import Path
-
-import pytest
 
 from demesh.config.tables import ConfigFile
 from demesh.log.decision import Maintenance
@@ -11,21 +9,7 @@ from tests.config.files import settings
 
 _ID = "12D3KooWQYV9dGMFoRzNStwpXztXaBUjtPqi6aU76ZgUriHhKust"
 _CHECK = '[[check]]\nname = "a"\ntarget = "https://a"\n'
-
-_LATER = {
-    'api.public_listen = "0.0.0.0:1"': "api.public_listen",
-}
-
-
-@pytest.mark.parametrize(("text", "place"), _LATER.items())
-def test_a_key_that_has_no_effect_yet_is_named(text: str, place: str, tmp_path: Path) -> None:
-    (tmp_path / "secret").write_text("s")
-    (said,) = settings(tmp_path, text).not_yet
-    assert said.startswith(f"{tmp_path}/demesh.toml:")
-    assert f": {place}: has no effect yet: " in said
-
-
-_NOW = f"""
+_WHOLE = f"""
 [node]
 name = "nas"
 tags = ["a"]
@@ -49,6 +33,8 @@ labels = {{ a = "b" }}
 watchdog = true
 [api]
 listen = "127.0.0.1:1"
+public_listen = "[::]:8480"
+public_checks = ["a", "*"]
 [store]
 raw_days = 10
 hour_days = 20
@@ -65,10 +51,10 @@ matchers = ["severity!=critical"]
 """
 
 
-def test_what_has_an_effect_is_not(tmp_path: Path) -> None:
+def test_what_the_file_says_is_what_the_node_is_told(tmp_path: Path) -> None:
     (tmp_path / "a.csv").write_text("type,host,port,transport,family,user,password_file,note\n")
-    found = settings(tmp_path, _NOW + _CHECK + "enabled = false\nspread = 2")
-    assert found.not_yet == ()
+    found = settings(tmp_path, _WHOLE + _CHECK + "enabled = false\nspread = 2")
+    assert (found.api, found.public_listen, found.public_checks) == (("127.0.0.1", 1), ("::", 8480), {"a", "*"})
     weekly = Maintenance(
         "weekly", "Sun 01:00-02:00", matchers=(Matcher("severity", "!=", "critical"),), nodes=("nas",), configured=True
     )
@@ -76,6 +62,6 @@ def test_what_has_an_effect_is_not(tmp_path: Path) -> None:
     assert (found.raw_ms, found.hour_ms, found.size_max_bytes) == (10 * 86_400_000, 20 * 86_400_000, 10**9)
 
 
-def test_every_table_of_the_main_file_is_in_one_of_these_lists() -> None:
-    said = _NOW + _CHECK + "".join(_LATER)
+def test_every_table_of_the_main_file_is_there() -> None:
+    said = _WHOLE + _CHECK
     assert [name for name in ConfigFile.model_fields if f"[{name}]" not in said] == []
