@@ -13,21 +13,26 @@ from demesh.cli import LazyGroup, options
 from demesh.cli.client import ask
 from demesh.cli.table import Cell, say_table, width
 from demesh.cli.terminal import printable
+from demesh.errors import UsageError
 
 _TITLES = {"stun": "STUN", "stun-nat": "STUN (NAT behaviour)", "turn": "TURN", "mqtt": "MQTT", "ntp": "NTP"}
 _STYLES = {"up": ("✔", "green"), "down": ("✖", "bold red"), "partial": ("◐", "yellow"), "flapping": ("↯", "yellow")}
 _VOTES = {"pass": "✔", "fail": "✖"}
-_COLUMNS = ("", "SERVER", "SCORE", "STATE", "SEEN BY", "UPTIME", "LATENCY")
-_UNBROKEN = ("", "SCORE", "STATE", "UPTIME", "LATENCY")
+_FORMATS = ("text", "csv", "json", "p2pd")
+_COLUMNS = ("", "SERVER", "SCORE", "DOGDORM", "STATE", "SEEN BY", "UPTIME", "LATENCY")
+_UNBROKEN = ("", "SCORE", "DOGDORM", "STATE", "UPTIME", "LATENCY")
 _CSV = (
     "type",
     "family",
     "transport",
     "host",
     "port",
+    "over",
     "address",
+    "other_address",
     "state",
     "score",
+    "dogdorm",
     "uptime",
     "observed_ms",
     "latency_ms",
@@ -38,8 +43,9 @@ _CSV = (
 @click.option("--type", "type_", type=click.Choice(list(_TITLES)), help="Only servers of this type.")
 @click.option("--family", type=click.Choice(["4", "6"]), help="Only IPv4, or only IPv6.")
 @click.option("--limit", type=click.IntRange(min=1), help="So many of each type, family and transport.")
-@click.option("--csv", "as_csv", is_flag=True, help="As CSV with a header line.")
-@options.as_json
+@click.option("--format", "format_", type=click.Choice(_FORMATS), help="How to print them [default: text].")
+@click.option("--csv", "as_csv", is_flag=True, help="Short for --format csv: with a header line.")
+@click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 @options.node_url
 @options.data_dir
 @click.pass_context
@@ -48,6 +54,7 @@ def servers(
     type_: str | None,
     family: str | None,
     limit: int | None,
+    format_: str | None,
     as_csv: bool,
     as_json: bool,
     node_url: str | None,
@@ -56,25 +63,53 @@ def servers(
     """Public servers (STUN, TURN, MQTT, NTP) that the mesh checks, best first, and lists of them.
 
     SCORE is from 0 to 1: what all vantages observed, newer days more than older ones, and what they say now (docs/servers.md). It
-    is worked out once a minute. UPTIME is of the time that was observed.
+    is worked out once a minute. DOGDORM is what Dogdorm would say: its score forgets nothing. UPTIME is of the time that was
+    observed. --format p2pd prints Python for the settings of p2pd: those that are up, without credentials.
 
     \b
     Examples:
       demesh servers
       demesh servers --type ntp --limit 10
       demesh servers --csv > servers.csv
+      demesh servers --format p2pd > servers.py
     """
     if context.invoked_subcommand is not None:
         return
     asked = {"type": type_, "family": family, "limit": limit}
     query = urlencode({key: value for key, value in asked.items() if value is not None})
+    chosen = {each for each in (format_, "csv" * as_csv, "json" * as_json) if each}
+    if len(chosen) > 1:
+        raise UsageError("--format, --csv and --json say different things; choose one of them.")
     told = ask(f"/api/v1/servers?{query}", data_dir, node_url, dict)
-    if as_json:
-        click.echo(json.dumps(told, indent=2))
-    elif as_csv:
-        _write_csv(told["servers"])
-    else:
-        _print(printable(told["servers"]))
+    _WRITERS[chosen.pop() if chosen else "text"](told)
+
+
+def _write_text(told: dict[str, Any]) -> None:
+    _print(printable(told["servers"]))
+
+
+def _write_csv(told: dict[str, Any]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow((*_CSV, "vantages"))
+    for each in told["servers"]:
+        dogdorm = each.get("dogdorm")
+        flat = {
+            **each,
+            "score": f"{each['score']['value']:.6f}",
+            "dogdorm": f"{dogdorm['score']:.6f}" if dogdorm else None,
+        }
+        vantages = " ".join(f"{one['node']}={one['vote']}" for one in each["vantages"] if one["counts"])
+        writer.writerow((*("" if flat.get(key) is None else flat[key] for key in _CSV), vantages))
+
+
+def _write_json(told: dict[str, Any]) -> None:
+    click.echo(json.dumps(told, indent=2))
+
+
+def _write_p2pd(told: dict[str, Any]) -> None:
+    from demesh.servers.p2pd import settings
+
+    click.echo(settings(told["servers"]), nl=False)
 
 
 def _print(told: list[dict[str, Any]]) -> None:
@@ -103,10 +138,11 @@ def _cells(server: dict[str, Any]) -> list[Cell]:
         f"{each['node']}{_VOTES.get(each['vote'], '·')}" if each["counts"] else f"({each['node']})"
         for each in server["vantages"]
     )
-    uptime, latency_ms = server["uptime"], server["latency_ms"]
+    uptime, latency_ms, dogdorm = server["uptime"], server["latency_ms"], server.get("dogdorm")
     return [
         (f"{server['host']}:{server['port']}", ""),
         (f"{server['score']['value']:.3f}", ""),
+        (f"{dogdorm['score']:.3f}" if dogdorm else "", "dim"),
         (f"{glyph} {server['state']}", style),
         (seen, ""),
         (f"{100 * uptime:.2f} %" if uptime is not None else "", ""),
@@ -114,10 +150,4 @@ def _cells(server: dict[str, Any]) -> list[Cell]:
     ]
 
 
-def _write_csv(told: list[dict[str, Any]]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow((*_CSV, "vantages"))
-    for each in told:
-        flat = {**each, "score": f"{each['score']['value']:.6f}"}
-        vantages = " ".join(f"{one['node']}={one['vote']}" for one in each["vantages"] if one["counts"])
-        writer.writerow((*("" if flat[key] is None else flat[key] for key in _CSV), vantages))
+_WRITERS = dict(zip(_FORMATS, (_write_text, _write_csv, _write_json, _write_p2pd), strict=True))

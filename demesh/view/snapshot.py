@@ -1,7 +1,7 @@
 """What votes were when they were last saved, as bytes: so a start knows the state of every check, however rarely it runs.
 
     [[name, definition, vote, since, run_blames, run_length, run_start, counted, last, certificate, address, recent,
-      flapping], …]
+      flapping, other_address], …]
     observation = [up_ms, outcome, latency_us, detail, lateness_ms, boot8, wall_ms]          `[]` where there is none
 
 This is a file's format, not the wire's: a snapshot of another version of demesh is not read but folded anew.
@@ -50,6 +50,7 @@ def _vote(name: str, definition: bytes, state: VoteState) -> Value:
         _maybe(state.address),
         state.recent,
         int(state.flapping),
+        _maybe(state.other_address),
     ]
 
 
@@ -68,6 +69,7 @@ def _read_vote(value: Value) -> tuple[tuple[str, bytes], VoteState]:
         address=_read_text(fields.array("address", 1)),
         recent=fields.uint("recent", _MANY, 1),
         flapping=bool(fields.uint("flapping", 1)),
+        other_address=_read_text(fields.array("other address", 1)),
     )
     return (name, definition), state
 

@@ -54,6 +54,7 @@ class VoteState:
     recent: int = 1
     """The last results that counted, newest in the lowest bit, 1 for one that blames, below a bit that is always 1."""
     flapping: bool = False
+    other_address: str | None = None
 
 
 _RECENT = 21
@@ -73,8 +74,15 @@ def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after
     result = seen.result
     certificate_expires_s = result.certificate_expires_s or state.certificate_expires_s
     address = result.address or state.address
+    other_address = result.other_address or state.other_address
     if result.outcome == Outcome.ERROR:
-        return replace(state, last=seen, certificate_expires_s=certificate_expires_s, address=address)
+        return replace(
+            state,
+            last=seen,
+            certificate_expires_s=certificate_expires_s,
+            address=address,
+            other_address=other_address,
+        )
     if state.counted is not None and _is_gap(state.counted, seen, interval_ms):
         state = VoteState()
     blames = result.outcome.blames_target
@@ -91,7 +99,8 @@ def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after
     changes = ((recent ^ recent >> 1) & ((1 << recent.bit_length() - 2) - 1)).bit_count()
     flapping = changes > _FLAPS_UNTIL and length < _STEADY_RUN if state.flapping else changes >= _FLAPS_FROM
     # Made at once: this is what folding spends most of its time on.
-    return VoteState(vote, since, blames, length, start, seen, seen, certificate_expires_s, address, recent, flapping)
+    told = (certificate_expires_s, address, recent, flapping, other_address)
+    return VoteState(vote, since, blames, length, start, seen, seen, *told)
 
 
 def is_turning(state: VoteState) -> bool:
