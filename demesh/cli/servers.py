@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections.abc import Callable
 from itertools import groupby
 from typing import Any
 from urllib.parse import urlencode
@@ -150,4 +151,9 @@ def _cells(server: dict[str, Any]) -> list[Cell]:
     ]
 
 
-_WRITERS = dict(zip(_FORMATS, (_write_text, _write_csv, _write_json, _write_p2pd), strict=True))
+_WRITERS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "text": _write_text,
+    "csv": _write_csv,
+    "json": _write_json,
+    "p2pd": _write_p2pd,
+}

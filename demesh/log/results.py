@@ -138,7 +138,7 @@ def _read_details(details: Sequence[Value], length: int) -> dict[int, _Details]:
         fields = Fields(detail, "a detail")
         index = fields.uint("result", length - 1)
         which = fields.uint("field", 2**16 - 1)
-        text, certificate, address, lateness = found.get(index, _NO_DETAILS)
+        text, certificate, address, lateness, other_address = found.get(index, _NO_DETAILS)
         match which:
             case 0:
                 text = fields.text("text", limits.DETAIL_BYTES_MAX)

@@ -1,16 +1,16 @@
 """Public servers as p2pd's settings have them: Python text, for the place of those lists in its `settings.py`.
 
-    STUN_MAP_SERVERS = {UDP: {IP4: [
-        {'mode': 2, 'host': 'stun.example.net', 'primary': {'ip': '192.0.2.7', 'port': 3478}, 'secondary': {'ip': None, 'port': None}},
-    …
+    MQTT_SERVERS = [
+        {'host': 'mqtt.example.net', 'port': 1883, IP4: '192.0.2.7', IP6: None},
+    ]
 
 It is what Dogdorm's `GET /legacy` gave: STUN_MAP_SERVERS, STUN_CHANGE_SERVERS, MQTT_SERVERS and TURN_SERVERS; and NTP_SERVERS,
 which p2pd has in the shape of MQTT's. UDP, TCP, IP4 and IP6 are names that its settings define.
 
-Guaranteed: whatever the servers' texts are, the text assigns literals to these five names and does nothing else; it is ASCII. It has
-no credentials: `user` and `pass` are None. It has only servers that are good now: state `up`, with an address that is one, asked in a
-way that p2pd speaks (no TLS, no WebSocket, TURN over UDP); of those that tell what a NAT does, only the ones whose other address is
-known. Best first, as they are given. A server of both families is told once where p2pd wants both in one record.
+Guaranteed: whatever the servers' texts are, the text assigns literals to these five names and does nothing else; it is ASCII. It
+has no credentials: `user` and `pass` are None. It has only servers that are good now: state `up`, with an address that is one,
+asked in a way that p2pd speaks (no TLS, no WebSocket, TURN over UDP); of those that tell what a NAT does, only the ones whose
+other address is known. Best first, as they are given. A server of both families is told once where p2pd wants both in one record.
 """
 
 from collections.abc import Iterable, Sequence
@@ -148,6 +148,6 @@ def _list(name: str, records: Iterable[object]) -> str:
 
 
 def _lines(records: Iterable[object]) -> str:
-    # ascii() quotes each text, and leaves no character in it that a terminal or an editor would show as something else.
-    lines = "".join(f"    {ascii(each)},\n" for each in records)
+    # !a quotes each text, and leaves no character in it that a terminal or an editor would show as something else.
+    lines = "".join(f"    {each!a},\n" for each in records)
     return f"[\n{lines}]" if lines else "[]"

@@ -1,12 +1,12 @@
 """What Dogdorm would say of a server, to stand beside our score (docs/servers.md). Pure.
 
-Dogdorm looked from one place, so each vantage that counts is a Dogdorm of its own, and what is told is what the one in the middle
-would know: by their scores, and of two in the middle the lower. So its numbers fit each other, and one vantage with a trouble of its
-own does not spoil them.
+Dogdorm looked from one place, so each vantage that counts is a Dogdorm of its own, and what is told is what the one in the
+middle would know: by their scores, and of two in the middle the lower. So its numbers fit each other, and one vantage with a
+trouble of its own does not spoil them.
 
 Guaranteed: the order of vantages does not matter; what does not blame the target is no test. Not guaranteed: that the numbers are
-Dogdorm's to the test. It was told of each test; this knows sums, so a run begins and ends with an hour or a day. And where Dogdorm
-credits an outage to the run that follows it, this does not.
+Dogdorm's to the test. It was told of each test; this knows sums, so a run begins and ends with an hour or a day. And Dogdorm
+credits an outage to the run that follows it; this does not.
 """
 
 from collections.abc import Mapping

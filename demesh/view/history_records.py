@@ -1,7 +1,7 @@
 """The records of all vantages (`demesh.view.record`), read from the sums in `view.db`.
 
-Guarantees: what is told is what the sums amount to, whenever it was asked before: what is long past is added up once, and again only
-when a sum of that time is written or forgotten. Days are told from signed days, or else from their signed hours.
+Guarantees: what is told is what the sums amount to, whenever it was asked before. What is long past is added up once, and again
+only when a sum of that time is written or forgotten. Days are told from signed days, or else from their signed hours.
 
 All the work is SQLite's, which lets other threads run meanwhile.
 """

@@ -8,8 +8,8 @@ since again and again. That is why runs are kept by their ends:
                               first     last·first
                                         ╰─ one run ─╯
 
-Guaranteed: in whatever stretches a time is cut, the sums are the same to rounding, and the runs the same. Not guaranteed: that a run
-is exact to less than the periods it was made of: a period in which anything failed is in no run.
+Guaranteed: in whatever stretches a time is cut, the sums are the same to rounding, and the runs the same. Not guaranteed: that a
+run is exact to less than the periods it was made of; a period in which anything failed is in no run.
 """
 
 from dataclasses import dataclass, replace

@@ -13,7 +13,8 @@ day after. The votes are the fast term: they follow within two checks. What a mi
 its own record; what all see fail leaves a tenth of the score.
 
 Guaranteed: an unseen vote and an hour that nobody observed are neither good nor bad; a vantage that does not count (broken, cut
-off, unable, away) counts neither with its vote nor with its record; the order of vantages does not matter, to the last bit. Not guaranteed: that what a vantage recorded while it was broken is left out once it is well again.
+off, unable, away) counts neither with its vote nor with its record; the order of vantages does not matter, to the last bit. Not
+guaranteed: that what a vantage recorded while it was broken is left out once it is well again.
 """
 
 from collections.abc import Mapping

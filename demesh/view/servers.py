@@ -63,8 +63,8 @@ class Place(NamedTuple):
 
 @dataclass(frozen=True, slots=True)
 class Ranked:
-    """A server and what is told of it. Times in seconds, `last_success_s` since 1970; `address` is where it was found last, `other`
-    its other address and port.
+    """A server and what is told of it. Times in seconds, `last_success_s` since 1970; `address` is where it was found last,
+    `other` its other address and port.
     """
 
     place: Place
