@@ -3,9 +3,9 @@
 import csv
 import json
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import click
@@ -16,11 +16,13 @@ from demesh.cli.table import Cell, say_table, width
 from demesh.cli.terminal import printable
 from demesh.errors import UsageError
 
+_T = TypeVar("_T")
 _TITLES = {"stun": "STUN", "stun-nat": "STUN (NAT behaviour)", "turn": "TURN", "mqtt": "MQTT", "ntp": "NTP"}
 _STYLES = {"up": ("✔", "green"), "down": ("✖", "bold red"), "partial": ("◐", "yellow"), "flapping": ("↯", "yellow")}
 _VOTES = {"pass": "✔", "fail": "✖"}
 _FORMATS = ("text", "csv", "json", "p2pd")
 _COLUMNS = ("", "SERVER", "SCORE", "DOGDORM", "STATE", "SEEN BY", "UPTIME", "LATENCY")
+_WITH_DOGDORM_WIDTH_MIN = 100  # in less, names of servers would be broken
 _UNBROKEN = ("", "SCORE", "DOGDORM", "STATE", "UPTIME", "LATENCY")
 _CSV = (
     "type",
@@ -64,8 +66,9 @@ def servers(
     """Public servers (STUN, TURN, MQTT, NTP) that the mesh checks, best first, and lists of them.
 
     SCORE is from 0 to 1: what all vantages observed, newer days more than older ones, and what they say now (docs/servers.md). It
-    is worked out once a minute. DOGDORM is what Dogdorm would say: its score forgets nothing. UPTIME is of the time that was
-    observed. --format p2pd prints Python for the settings of p2pd: those that are up, without credentials.
+    is worked out once a minute. DOGDORM is what Dogdorm would say, whose score forgets nothing; it is shown where there are 100
+    columns. UPTIME is of the time that was observed. --format p2pd prints Python for the settings of p2pd: servers that are up,
+    without credentials.
 
     \b
     Examples:
@@ -120,13 +123,20 @@ def _print(told: list[dict[str, Any]]) -> None:
             err=True,
         )
         return
+    fits = width()
+    left_out = set() if fits >= _WITH_DOGDORM_WIDTH_MIN else {_COLUMNS.index("DOGDORM")}
+    columns = _but(_COLUMNS, left_out)
     for number, (place, found) in enumerate(groupby(sorted(told, key=_place), key=_place)):
         type_, family, transport = place
         if number:
             click.echo()
         click.echo(f"{_TITLES.get(type_, type_)} · {family} · {transport}")
-        rows = [[(str(rank), "dim"), *_cells(each)] for rank, each in enumerate(found, 1)]
-        say_table(_COLUMNS, rows, _UNBROKEN, width())
+        rows = [_but([(str(rank), "dim"), *_cells(each)], left_out) for rank, each in enumerate(found, 1)]
+        say_table(columns, rows, _UNBROKEN, fits)
+
+
+def _but(cells: Sequence[_T], left_out: Collection[int]) -> list[_T]:
+    return [each for index, each in enumerate(cells) if index not in left_out]
 
 
 def _place(server: dict[str, Any]) -> tuple[str, str, str]:
