@@ -1,7 +1,7 @@
 """The records of all vantages (`demesh.view.record`), read from the sums in `view.db`.
 
-Guarantees: what is told is what the sums amount to, whenever it was asked before. What is long past is added up once, and again
-only when a sum of that time is written or forgotten. Days are told from signed days, or else from their signed hours.
+Guarantees: what is told is what the sums amount to, whenever it was asked before. What is past is added up once, and again only
+when a sum of that time is written or forgotten. Days are told from signed days, or else from their signed hours.
 
 All the work is SQLite's, which lets other threads run meanwhile.
 """
@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, NamedTuple, cast
 
 from demesh.log.sums import DAY_MS, HOUR_MS
-from demesh.view.record import HALF_LIFE_MS, NOTHING, Record, Run, Runs
+from demesh.view.record import HALF_LIFE_MS, Record, Run, Runs
 
 _PERIODS = f"""
     SELECT subject, {DAY_MS} AS period_ms, start_ms, up_ms, down_ms, passed, failed FROM sums
@@ -45,6 +45,7 @@ FROM run JOIN subject ON subject.no = run.subject GROUP BY run.subject
 """Of the periods that begin from ?1 to before ?2, as of ?3. Of the periods of a vantage, `run` counts the failed ones so far."""
 
 _Subject = tuple[str, bytes]
+_HOURS_UNSETTLED = 3  # an hour is signed within the next, and may arrive a little later
 
 
 class _Row(NamedTuple):
@@ -84,42 +85,56 @@ class _Row(NamedTuple):
         )
 
 
+class _Stretch(NamedTuple):
+    """Records of all that began before `until_ms`, as of then."""
+
+    until_ms: int
+    records: dict[_Subject, Record]
+
+
+_NEVER = _Stretch(0, {})
+
+
 class Records:
     def __init__(self, rows: Callable[[str, tuple[object, ...]], Iterator[tuple[object, ...]]]) -> None:
         """`rows` runs a query with its bindings; whatever it raises comes through."""
         self._rows = rows
-        self._past: dict[_Subject, Record] = {}
-        self._past_until_ms = 0
-        """What is added up in `_past`, as of this time: all that began before it."""
+        self._past = _NEVER
+        """Until the day before today: these days are signed, as a rule."""
+        self._lately = _NEVER
+        """The past, and what followed until a few hours ago: these hours are signed."""
 
     def forget(self) -> None:
         """Add everything up anew the next time."""
-        self._past, self._past_until_ms = {}, 0
+        self._past = self._lately = _NEVER
 
     def note(self, start_ms: int) -> None:
         """A sum of a period that begins then (Unix time) has changed."""
-        if start_ms < self._past_until_ms:
+        if start_ms < self._past.until_ms:
             self.forget()
+        elif start_ms < self._lately.until_ms:
+            self._lately = self._past
 
     def at(self, now_ms: int) -> dict[str, dict[bytes, Record]]:
         """By check and key, as of `now_ms` (Unix time)."""
-        until_ms = (now_ms // DAY_MS - 1) * DAY_MS  # before that the days are signed, as a rule
-        if until_ms < self._past_until_ms:
-            self.forget()
-        if until_ms > self._past_until_ms:
-            self._past = self._go_on(until_ms)
-            self._past_until_ms = until_ms
+        past_ms, lately_ms = (now_ms // DAY_MS - 1) * DAY_MS, (now_ms // HOUR_MS - _HOURS_UNSETTLED) * HOUR_MS
+        if past_ms < self._past.until_ms or lately_ms < self._lately.until_ms:
+            self.forget()  # the clock was set back
+        if past_ms > self._past.until_ms:
+            self._past = self._lately = self._go_on(self._past, past_ms)
+        if lately_ms > self._lately.until_ms:
+            self._lately = self._go_on(self._lately, lately_ms)
         found: dict[str, dict[bytes, Record]] = {}
-        for (name, key), record in self._go_on(now_ms).items():
+        for (name, key), record in self._go_on(self._lately, now_ms).records.items():
             found.setdefault(name, {})[key] = record
         return found
 
-    def _go_on(self, until_ms: int) -> dict[_Subject, Record]:
-        """The past and what followed it until then, as of then."""
-        since_ms = self._past_until_ms
-        found = {subject: record.aged(until_ms - since_ms) for subject, record in self._past.items()}
-        for row in self._rows(_RECORDS, (since_ms, until_ms, until_ms)):
+    def _go_on(self, before: _Stretch, until_ms: int) -> _Stretch:
+        age_ms = until_ms - before.until_ms
+        found = {subject: record.aged(age_ms) for subject, record in before.records.items()}
+        for row in self._rows(_RECORDS, (before.until_ms, until_ms, until_ms)):
             read = _Row._make(cast(tuple[Any, ...], row))
             subject = read.name, read.public_key
-            found[subject] = found.get(subject, NOTHING).then(read.record())
-        return found
+            earlier, later = found.get(subject), read.record()
+            found[subject] = earlier.then(later) if earlier else later
+        return _Stretch(until_ms, found)

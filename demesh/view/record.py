@@ -12,7 +12,7 @@ Guaranteed: in whatever stretches a time is cut, the sums are the same to roundi
 run is exact to less than the periods it was made of; a period in which anything failed is in no run.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 from demesh.log.sums import DAY_MS
 
@@ -76,7 +76,16 @@ class Record:
     def aged(self, ms: int) -> "Record":
         """What it still counts so much later."""
         share = kept(ms)
-        return replace(self, kept_up_ms=share * self.kept_up_ms, kept_down_ms=share * self.kept_down_ms)
+        return Record(
+            self.up_ms,
+            self.down_ms,
+            share * self.kept_up_ms,
+            share * self.kept_down_ms,
+            self.passed,
+            self.failed,
+            self.passed_ms,
+            self.runs,
+        )
 
     def then(self, later: "Record") -> "Record":
         """Of this stretch and the one that follows it, both as of the same time."""
