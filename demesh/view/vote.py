@@ -99,8 +99,10 @@ def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after
     changes = ((recent ^ recent >> 1) & ((1 << recent.bit_length() - 2) - 1)).bit_count()
     flapping = changes > _FLAPS_UNTIL and length < _STEADY_RUN if state.flapping else changes >= _FLAPS_FROM
     # Made at once: this is what folding spends most of its time on.
-    told = (certificate_expires_s, address, recent, flapping, other_address)
-    return VoteState(vote, since, blames, length, start, seen, seen, *told)
+    return VoteState(
+        *(vote, since, blames, length, start, seen, seen, certificate_expires_s, address, recent, flapping),
+        other_address=other_address,
+    )
 
 
 def is_turning(state: VoteState) -> bool:
