@@ -124,7 +124,7 @@ def _print(told: list[dict[str, Any]]) -> None:
         )
         return
     fits = width()
-    left_out = set() if fits >= _WITH_DOGDORM_WIDTH_MIN else {_COLUMNS.index("DOGDORM")}
+    left_out = () if fits >= _WITH_DOGDORM_WIDTH_MIN else (_COLUMNS.index("DOGDORM"),)
     columns = _but(_COLUMNS, left_out)
     for number, (place, found) in enumerate(groupby(sorted(told, key=_place), key=_place)):
         type_, family, transport = place

@@ -87,7 +87,7 @@ def place_of(row: PlanRow, address: str | None) -> Place | None:
     keys = dict(row.keys)
     try:
         parts = urlsplit(row.target)
-        over = _OVER.get(parts.scheme) or _text(keys.get("transport")) or "udp"
+        over = _OVER.get(parts.scheme) or _one_of(("udp", "tcp", "tls"), keys.get("transport")) or "udp"
         ports = _PORTS.get(row.type, {})
         host, port = parts.hostname, parts.port or ports.get(over) or ports.get("")
     except ValueError:
@@ -95,7 +95,7 @@ def place_of(row: PlanRow, address: str | None) -> Place | None:
     if row.type not in _OF_TYPE or not host or not port:
         return None
     type_ = "STUN(test_nat)" if row.type == "stun" and keys.get("nat_behaviour") == "true" else _OF_TYPE[row.type]
-    family = _text(keys.get("ip")) or str(family_of(address) or (6 if ":" in host else 4))
+    family = _one_of(("4", "6"), keys.get("ip")) or str(family_of(address) or (6 if ":" in host else 4))
     return Place(type_, f"IPv{family}", "UDP" if over == "udp" else "TCP", host, port, over)
 
 
@@ -169,7 +169,6 @@ def _is_address(host: str) -> bool:
     return ":" in host or host.replace(".", "").isdecimal()
 
 
-def _text(told: str | None) -> str:
-    """A key's JSON, if it is a text."""
-    said = json.loads(told) if told else ""
-    return said if isinstance(said, str) else ""
+def _one_of(values: tuple[str, ...], told: str | None) -> str:
+    """What a key's JSON says, which another member has written, if it is one of these; else an empty text."""
+    return next((each for each in values if told == json.dumps(each)), "")

@@ -100,8 +100,7 @@ def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after
     flapping = changes > _FLAPS_UNTIL and length < _STEADY_RUN if state.flapping else changes >= _FLAPS_FROM
     # Made at once: this is what folding spends most of its time on.
     return VoteState(
-        *(vote, since, blames, length, start, seen, seen, certificate_expires_s, address, recent, flapping),
-        other_address=other_address,
+        vote, since, blames, length, start, seen, seen, certificate_expires_s, address, recent, flapping, other_address
     )
 
 

@@ -51,6 +51,13 @@ def test_a_server_is_told_by_type_family_and_transport(
     assert place_of(row(type=type_, target=target, keys=tuple(keys.items())), address) == expected
 
 
+@pytest.mark.parametrize("said", ["", "not JSON", "[" * 1_024, '["4"]', '"IPv4"', "4", "null"])
+def test_keys_that_another_member_has_spoilt_say_nothing(said: str) -> None:
+    keys = (("ip", said), ("transport", said), ("nat_behaviour", said))
+    place = place_of(row(type="stun", target="stun://a.example.net", keys=keys), "2001:db8::1")
+    assert place == ("STUN(see_ip)", "IPv6", "UDP", "a.example.net", 3478, "udp")
+
+
 @pytest.mark.parametrize(("type_", "target"), [("http", "https://a.example.net"), ("stun", "stun://a.example.net:x")])
 def test_what_is_no_server_is_in_no_list(type_: str, target: str) -> None:
     assert place_of(row(type=type_, target=target), None) is None
