@@ -83,14 +83,15 @@ def test_asking_each_day_says_the_same_as_asking_once(tmp_path: Path) -> None:
             )
 
 
-def test_a_signed_day_takes_the_place_of_its_hours_however_late_it_comes(tmp_path: Path) -> None:
-    hours = [_signed(_FRA, HOUR_MS, _MIDNIGHT_MS - 9 * DAY_MS + hour * HOUR_MS, 4) for hour in range(5)]
-    day = _signed(_FRA, DAY_MS, _MIDNIGHT_MS - 9 * DAY_MS, 90, 6)
+@pytest.mark.parametrize("days_ago", [1, 9])
+def test_a_signed_day_takes_the_place_of_its_hours_however_late_it_comes(days_ago: int, tmp_path: Path) -> None:
+    start_ms = _MIDNIGHT_MS - days_ago * DAY_MS
+    hours = [_signed(_FRA, HOUR_MS, start_ms + hour * HOUR_MS, 4) for hour in range(5)]
+    day = _signed(_FRA, DAY_MS, start_ms, 90, 6)
     with HistoryStore(tmp_path / "view.db") as store:
-        store.save(History(b""), hours, [])
-        _assert_same(store.records(_NOW_MS)["time"][_FRA], _by_hand(hours, _NOW_MS))
-        store.save(History(b""), [day], [])
-        _assert_same(store.records(_NOW_MS)["time"][_FRA], _by_hand([day], _NOW_MS))
+        for rows, counted in ((hours[:3], hours[:3]), (hours[3:], hours), ([day], [day])):
+            store.save(History(b""), rows, [])
+            _assert_same(store.records(_NOW_MS)["time"][_FRA], _by_hand(counted, _NOW_MS))
         store.forget(_MIDNIGHT_MS)
         _assert_same(store.records(_NOW_MS)["time"][_FRA], _by_hand([day], _NOW_MS))
 
