@@ -51,9 +51,9 @@ class Assignment:
 
 @dataclass(slots=True)
 class _Told:
-    """What the log last told of a check's certificate and address, and when (monotonic)."""
+    """What the log last told of a check's certificate, address and other address, and when (monotonic)."""
 
-    facts: tuple[int | None, str | None] = (None, None)
+    facts: tuple[int | None, str | None, str | None] = (None, None, None)
     at_ms: int = field(default=-limits.CERTIFICATE_EXPIRY_REPEAT_MS)
 
 
@@ -243,9 +243,9 @@ class Author:
         await self._publish(entries)
 
     def _result(self, run: Run) -> Result:
-        """The run as the log keeps it: certificate and address only when they changed, or were not told for a while."""
+        """The run as the log keeps it: certificate and addresses only when they changed, or were not told for a while."""
         result = run.result
-        facts = (result.certificate_expires_s, result.address)
+        facts = (result.certificate_expires_s, result.address, result.other_address)
         told, now_ms = self._told[run.check], self._clock.monotonic_ms()
         tell = facts != told.facts or now_ms - told.at_ms >= limits.CERTIFICATE_EXPIRY_REPEAT_MS
         if tell:
@@ -259,4 +259,5 @@ class Author:
             certificate_expires_s=facts[0] if tell else None,
             address=facts[1] if tell else None,
             lateness_ms=run.lateness_ms,
+            other_address=facts[2] if tell else None,
         )

@@ -28,7 +28,7 @@ from demesh.log.state import LogState
 from demesh.log.storage import Storage
 from demesh.log.summed import unsummed_from
 from demesh.view.history import Checkpointed, History, Signed, behind
-from demesh.view.score import Span
+from demesh.view.record import Record
 from demesh.view.snapshot import Votes, encode_votes
 from demesh.view.uptime import OpenHistory, Past
 
@@ -55,7 +55,7 @@ class HistoryStorage(Protocol):
 
     async def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]: ...
 
-    async def spans(self, first_ms: int, end_ms: int) -> dict[str, dict[bytes, list[Span]]]: ...
+    async def records(self, now_ms: int) -> dict[str, dict[bytes, Record]]: ...
 
     async def days_in(self, logs: Sequence[bytes]) -> dict[bytes, list[CarriedRow]]: ...
 
@@ -201,12 +201,12 @@ class Historian:
         """As it is now: it may be another one after the next pause."""
         return self._history
 
-    async def observed(self, first_ms: int, end_ms: int) -> dict[str, dict[bytes, list[Span]]]:
-        """What each vantage observed of each check in these days (Unix time), as far as it is signed; nothing while that cannot
-        be read, until it is made anew.
+    async def records(self, now_ms: int) -> dict[str, dict[bytes, Record]]:
+        """What each vantage has recorded of each check (by its key), as far as it is signed, as of `now_ms` (Unix time); nothing
+        while that cannot be read, until it is made anew.
         """
         with suppress(HistoryError):
-            return await self._kept.spans(first_ms, end_ms)
+            return await self._kept.records(now_ms)
         return {}
 
     @asynccontextmanager

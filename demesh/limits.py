@@ -417,4 +417,3 @@ DEMO_POST_BYTES_MAX = 1_048_576
 DEMO_STOP_SECONDS_MAX = 6  # for nodes to end in good order, before they are killed
 DEMO_LOG_TAIL_BYTES = 2_000  # of a node's diagnostic log, told when it does not do what it should
 SERVERS_RANKED_AGAIN_MS = 60_000  # how old the ranking of public servers may be that is told
-SERVERS_RANKED_DAYS = 60  # what the ranking looks at: by then a day counts a four-hundredth of what it did

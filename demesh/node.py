@@ -104,7 +104,7 @@ class Node:
             self.key,
         )
         self._display = Display(self.view, edges.storage, edges.clock, self._look_soon)
-        self.ranking = Ranking(self.view, self.historian.observed, edges.clock)
+        self.ranking = Ranking(self.view, self.historian.records, edges.clock)
         self.duty = Duty(settings, mesh_id, self.key, self.view, edges.clock)
         self._supervisor = Supervisor(
             edges.network, edges.clock, edges.rng, self._keep_connected, self._warn_of_the_network

@@ -31,7 +31,8 @@ class ProbeResult:
     `detail` is the failed expectation with its actual value, or why there was no answer: a sentence of at most
     DETAIL_BYTES_MAX bytes of UTF-8 without secrets, empty when the outcome is PASS but for a remark such as how many
     packets were lost. `phases_us` holds the duration of each phase by name. `certificate_expires_s` is Unix time, for the
-    earliest expiry in the chain that the server sent.
+    earliest expiry in the chain that the server sent. `other_address` is that of a STUN server, with its port, from which it was
+    seen to answer too.
     `broken` has a phrase for each expectation that a MISMATCH failed, by its key in a check's table (`status`,
     `json.$.db`); it is empty for types that tell them in `detail` alone. `facts` are further things learned, by name, such
     as `http_version`, and `clock_offset_us` is by how much a time server that can be believed is ahead of this node's wall clock.
@@ -48,6 +49,7 @@ class ProbeResult:
     broken: Mapping[str, str] = field(default_factory=dict[str, str])
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
     clock_offset_us: int | None = None
+    other_address: str | None = None
 
 
 def fit_detail(text: str) -> str:

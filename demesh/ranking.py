@@ -11,10 +11,9 @@ import trio
 
 from demesh import limits
 from demesh.clock import Clock
-from demesh.log.sums import DAY_MS
 from demesh.view.fold import View
 from demesh.view.names import shown_names
-from demesh.view.ranking import Server, Spans, rank
+from demesh.view.ranking import Records, Server, rank
 from demesh.view.servers import SERVER_TYPES
 
 
@@ -27,10 +26,10 @@ class Ranked:
 
 
 class Ranking:
-    def __init__(self, view: View, observed: Callable[[int, int], Awaitable[Spans]], clock: Clock) -> None:
-        """`observed` gives what vantages observed in a time (Unix, from and until), off the event loop."""
+    def __init__(self, view: View, records: Callable[[int], Awaitable[Records]], clock: Clock) -> None:
+        """`records` gives what vantages recorded, as of a time (Unix), off the event loop."""
         self._view = view
-        self._observed = observed
+        self._records = records
         self._clock = clock
         self._one_at_a_time = trio.Lock()
         self._ranked: Ranked | None = None
@@ -49,5 +48,5 @@ class Ranking:
         if not checks:
             return Ranked((), wall_ms)
         names = shown_names(self._view.members())
-        spans = await self._observed(wall_ms - limits.SERVERS_RANKED_DAYS * DAY_MS, wall_ms)
-        return Ranked(await trio.to_thread.run_sync(rank, checks, spans, names, wall_ms), wall_ms)
+        records = await self._records(wall_ms)
+        return Ranked(await trio.to_thread.run_sync(rank, checks, records, names), wall_ms)

@@ -145,7 +145,7 @@ def _ranking(scene: Scene) -> Iterable[str]:
             if len(best) == len(servers)
             else f"{name}: the best {len(best)} of {len(servers)}"
         )
-        heads = ("Server", "State", "Passes from", "#Score", f"#Up in {limits.SERVERS_RANKED_DAYS} days", "#Latency")
+        heads = ("Server", "State", "Passes from", "#Score", "#Uptime", "#Latency")
         yield _table(caption, heads, [_server(each) for each in best])
 
 

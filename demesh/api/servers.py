@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Iterable
+from dataclasses import replace
 from typing import Annotated, Any, Literal, Protocol, cast
 
 import trio
@@ -10,7 +11,9 @@ from fastapi.responses import JSONResponse
 from pydantic import BaseModel, RootModel
 
 from demesh import limits
+from demesh.address import address_text
 from demesh.ranking import Ranked, Ranking
+from demesh.view.dogdorm import Life
 from demesh.view.ranking import Server
 from demesh.view.report import iso
 from demesh.view.servers import Ranked as Told
@@ -32,6 +35,18 @@ class SeenModel(BaseModel):
     counts: bool
 
 
+class DogdormScoreModel(BaseModel):
+    """What Dogdorm would say, had it looked from `node`. Runs without a failure in seconds."""
+
+    score: float
+    node: str
+    tests: int
+    failed: int
+    uptime_s: int
+    uptime_max_s: int
+    last_success: str | None
+
+
 class ServerModel(BaseModel):
     name: str
     type: str
@@ -39,10 +54,13 @@ class ServerModel(BaseModel):
     transport: str
     host: str
     port: int
+    over: str
     address: str | None
+    other_address: str | None
     state: str
     since: str | None
     score: ScoreModel
+    dogdorm: DogdormScoreModel | None
     uptime: float | None
     observed_ms: int
     latency_ms: float | None
@@ -78,7 +96,7 @@ class RecordModel(BaseModel):
     fqns: list[str]
 
 
-class DogdormModel(RootModel[dict[str, dict[str, dict[str, list[list[RecordModel]]]] | int]]):
+class DogdormListModel(RootModel[dict[str, dict[str, dict[str, list[list[RecordModel]]]] | int]]):
     """By type, family and transport: groups of servers. And `timestamp`, in Unix seconds."""
 
 
@@ -113,7 +131,7 @@ def add_servers_routes(app: FastAPI, node: RankingNode) -> None:
     @app.get(
         "/servers",
         response_model=None,
-        responses={200: {"model": DogdormModel}},
+        responses={200: {"model": DogdormListModel}},
     )
     async def dogdorm(if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """The same in the shape of Dogdorm's list, for its readers; without credentials."""
@@ -166,10 +184,13 @@ def _told(server: Server) -> dict[str, Any]:
         "transport": place.transport.lower(),
         "host": place.host,
         "port": place.port,
+        "over": place.over,
         "address": server.address,
-        "state": str(server.verdict),
+        "other_address": address_text(*server.other) if server.other else None,
+        "state": server.state,
         "since": iso(server.since_ms) if server.since_ms is not None else None,
         "score": {"value": score.value, "record": score.record, "evidence": score.evidence, "now": score.now},
+        "dogdorm": _dogdorm(server.dogdorm) if server.dogdorm else None,
         "uptime": server.uptime,
         "observed_ms": server.up_ms + server.down_ms,
         "latency_ms": server.latency_us / 1_000 if server.latency_us is not None else None,
@@ -177,7 +198,34 @@ def _told(server: Server) -> dict[str, Any]:
     }
 
 
+def _dogdorm(life: Life) -> dict[str, Any]:
+    return {
+        "score": life.score,
+        "node": life.node,
+        "tests": life.tests,
+        "failed": life.failed,
+        "uptime_s": life.uptime_s,
+        "uptime_max_s": life.uptime_max_s,
+        "last_success": iso(1_000 * life.last_success_s) if life.last_success_s else None,
+    }
+
+
 def dogdorms_list(ranked: Ranked) -> bytes:
     """What `GET /servers` answers."""
-    told = (Told(each.place, each.name, each.address, each.score.value) for each in ranked.servers)
-    return json.dumps(document(told, ranked.wall_ms // 1_000)).encode()
+    answered = [_for_dogdorm(each) for each in ranked.servers if not each.never_answered]
+    return json.dumps(document(answered, ranked.wall_ms // 1_000)).encode()
+
+
+def _for_dogdorm(server: Server) -> Told:
+    told = Told(server.place, server.name, server.address, server.score.value, server.other)
+    life = server.dogdorm
+    if life is None:
+        return told
+    return replace(
+        told,
+        tests=life.tests,
+        failed=life.failed,
+        uptime_s=life.uptime_s,
+        uptime_max_s=life.uptime_max_s,
+        last_success_s=life.last_success_s,
+    )

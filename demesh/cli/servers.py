@@ -3,8 +3,9 @@
 import csv
 import json
 import sys
+from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 from urllib.parse import urlencode
 
 import click
@@ -12,22 +13,29 @@ import click
 from demesh.cli import LazyGroup, options
 from demesh.cli.client import ask
 from demesh.cli.table import Cell, say_table, width
-from demesh.cli.terminal import printable
+from demesh.cli.terminal import count, printable
+from demesh.errors import UsageError
 
+_T = TypeVar("_T")
 _TITLES = {"stun": "STUN", "stun-nat": "STUN (NAT behaviour)", "turn": "TURN", "mqtt": "MQTT", "ntp": "NTP"}
 _STYLES = {"up": ("✔", "green"), "down": ("✖", "bold red"), "partial": ("◐", "yellow"), "flapping": ("↯", "yellow")}
 _VOTES = {"pass": "✔", "fail": "✖"}
-_COLUMNS = ("", "SERVER", "SCORE", "STATE", "SEEN BY", "UPTIME", "LATENCY")
-_UNBROKEN = ("", "SCORE", "STATE", "UPTIME", "LATENCY")
+_FORMATS = ("text", "csv", "json", "p2pd")
+_COLUMNS = ("", "SERVER", "SCORE", "DOGDORM", "STATE", "SEEN BY", "UPTIME", "LATENCY")
+_WITH_DOGDORM_WIDTH_MIN = 100  # in less, names of servers would be broken
+_UNBROKEN = ("", "SCORE", "DOGDORM", "STATE", "UPTIME", "LATENCY")
 _CSV = (
     "type",
     "family",
     "transport",
     "host",
     "port",
+    "over",
     "address",
+    "other_address",
     "state",
     "score",
+    "dogdorm",
     "uptime",
     "observed_ms",
     "latency_ms",
@@ -45,8 +53,9 @@ _SUBCOMMANDS = {
 @click.option("--type", "type_", type=click.Choice(list(_TITLES)), help="Only servers of this type.")
 @click.option("--family", type=click.Choice(["4", "6"]), help="Only IPv4, or only IPv6.")
 @click.option("--limit", type=click.IntRange(min=1), help="So many of each type, family and transport.")
-@click.option("--csv", "as_csv", is_flag=True, help="As CSV with a header line.")
-@options.as_json
+@click.option("--format", "format_", type=click.Choice(_FORMATS), help="How to print them [default: text].")
+@click.option("--csv", "as_csv", is_flag=True, help="Short for --format csv: with a header line.")
+@click.option("--json", "as_json", is_flag=True, help="Short for --format json.")
 @options.node_url
 @options.data_dir
 @click.pass_context
@@ -55,6 +64,7 @@ def servers(
     type_: str | None,
     family: str | None,
     limit: int | None,
+    format_: str | None,
     as_csv: bool,
     as_json: bool,
     node_url: str | None,
@@ -63,25 +73,54 @@ def servers(
     """Public servers (STUN, TURN, MQTT, NTP) that the mesh checks, best first, and lists of them.
 
     SCORE is from 0 to 1: what all vantages observed, newer days more than older ones, and what they say now (docs/servers.md). It
-    is worked out once a minute. UPTIME is of the time that was observed.
+    is worked out once a minute. DOGDORM is what Dogdorm would say, whose score forgets nothing; it is shown where there are 100
+    columns. UPTIME is of the time that was observed. --format p2pd prints Python for the settings of p2pd: servers that are up,
+    without credentials.
 
     \b
     Examples:
       demesh servers
       demesh servers --type ntp --limit 10
       demesh servers --csv > servers.csv
+      demesh servers --format p2pd > servers.py
     """
     if context.invoked_subcommand is not None:
         return
     asked = {"type": type_, "family": family, "limit": limit}
     query = urlencode({key: value for key, value in asked.items() if value is not None})
+    chosen = {each for each in (format_, "csv" * as_csv, "json" * as_json) if each}
+    if len(chosen) > 1:
+        raise UsageError("--format, --csv and --json say different things; choose one of them.")
     told = ask(f"/api/v1/servers?{query}", data_dir, node_url, dict)
-    if as_json:
-        click.echo(json.dumps(told, indent=2))
-    elif as_csv:
-        _write_csv(told["servers"])
-    else:
-        _print(printable(told["servers"]))
+    _WRITERS[chosen.pop() if chosen else "text"](told)
+
+
+def _write_text(told: dict[str, Any]) -> None:
+    _print(printable(told["servers"]))
+
+
+def _write_csv(told: dict[str, Any]) -> None:
+    writer = csv.writer(sys.stdout, lineterminator="\n")
+    writer.writerow((*_CSV, "vantages"))
+    for each in told["servers"]:
+        dogdorm = each.get("dogdorm")
+        flat = {
+            **each,
+            "score": f"{each['score']['value']:.6f}",
+            "dogdorm": f"{dogdorm['score']:.6f}" if dogdorm else None,
+        }
+        vantages = " ".join(f"{one['node']}={one['vote']}" for one in each["vantages"] if one["counts"])
+        writer.writerow((*("" if flat.get(key) is None else flat[key] for key in _CSV), vantages))
+
+
+def _write_json(told: dict[str, Any]) -> None:
+    click.echo(json.dumps(told, indent=2))
+
+
+def _write_p2pd(told: dict[str, Any]) -> None:
+    from demesh.servers.p2pd import settings
+
+    click.echo(settings(told["servers"]), nl=False)
 
 
 def _print(told: list[dict[str, Any]]) -> None:
@@ -91,13 +130,24 @@ def _print(told: list[dict[str, Any]]) -> None:
             err=True,
         )
         return
-    for number, (place, found) in enumerate(groupby(sorted(told, key=_place), key=_place)):
+    listed = [each for each in told if each["state"] != "parked"]
+    fits = width()
+    left_out = () if fits >= _WITH_DOGDORM_WIDTH_MIN else (_COLUMNS.index("DOGDORM"),)
+    columns = _but(_COLUMNS, left_out)
+    for number, (place, found) in enumerate(groupby(sorted(listed, key=_place), key=_place)):
         type_, family, transport = place
         if number:
             click.echo()
         click.echo(f"{_TITLES.get(type_, type_)} · {family} · {transport}")
-        rows = [[(str(rank), "dim"), *_cells(each)] for rank, each in enumerate(found, 1)]
-        say_table(_COLUMNS, rows, _UNBROKEN, width())
+        rows = [_but([(str(rank), "dim"), *_cells(each)], left_out) for rank, each in enumerate(found, 1)]
+        say_table(columns, rows, _UNBROKEN, fits)
+    if parked := len(told) - len(listed):
+        many = count(parked, "server that never answered is", "servers that never answered are")
+        click.echo(f"{many} left out; `demesh servers parked` lists them.", err=True)
+
+
+def _but(cells: Sequence[_T], left_out: Collection[int]) -> list[_T]:
+    return [each for index, each in enumerate(cells) if index not in left_out]
 
 
 def _place(server: dict[str, Any]) -> tuple[str, str, str]:
@@ -110,10 +160,11 @@ def _cells(server: dict[str, Any]) -> list[Cell]:
         f"{each['node']}{_VOTES.get(each['vote'], '·')}" if each["counts"] else f"({each['node']})"
         for each in server["vantages"]
     )
-    uptime, latency_ms = server["uptime"], server["latency_ms"]
+    uptime, latency_ms, dogdorm = server["uptime"], server["latency_ms"], server.get("dogdorm")
     return [
         (f"{server['host']}:{server['port']}", ""),
         (f"{server['score']['value']:.3f}", ""),
+        (f"{dogdorm['score']:.3f}" if dogdorm else "", "dim"),
         (f"{glyph} {server['state']}", style),
         (seen, ""),
         (f"{100 * uptime:.2f} %" if uptime is not None else "", ""),
@@ -121,10 +172,9 @@ def _cells(server: dict[str, Any]) -> list[Cell]:
     ]
 
 
-def _write_csv(told: list[dict[str, Any]]) -> None:
-    writer = csv.writer(sys.stdout, lineterminator="\n")
-    writer.writerow((*_CSV, "vantages"))
-    for each in told:
-        flat = {**each, "score": f"{each['score']['value']:.6f}"}
-        vantages = " ".join(f"{one['node']}={one['vote']}" for one in each["vantages"] if one["counts"])
-        writer.writerow((*("" if flat[key] is None else flat[key] for key in _CSV), vantages))
+_WRITERS: dict[str, Callable[[dict[str, Any]], None]] = {
+    "text": _write_text,
+    "csv": _write_csv,
+    "json": _write_json,
+    "p2pd": _write_p2pd,
+}

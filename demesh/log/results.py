@@ -7,8 +7,8 @@ Columns of equal length, in the order in which the results became known:
 `checks` the index of a row in the plan that begins at `plan_seq`; `outcomes` a byte each; `latencies` in units of 100 µs,
 0 where there is none. `details` are sparse, `[result, field, value]`: 0 text (the failed expectation with its actual value,
 or why there was no answer, at most 200 bytes), 1 certificate expiry (Unix time in seconds), 2 address probed (text),
-3 lateness of the node's own loop (ms). A field that one does not know is skipped. Fields 1 and 2 are written when they
-change and repeated now and then.
+3 lateness of the node's own loop (ms), 4 the other address and port of a STUN server (text). A field that one does not know is
+skipped. Fields 1, 2 and 4 are written when they change and repeated now and then.
 """
 
 from collections.abc import Sequence
@@ -20,7 +20,7 @@ from demesh.errors import EntryError
 from demesh.log.codec import Fields, Value, values
 from demesh.outcome import Outcome, fit_detail
 
-_TEXT, _CERTIFICATE, _ADDRESS, _LATENESS = range(4)
+_TEXT, _CERTIFICATE, _ADDRESS, _LATENESS, _OTHER_ADDRESS = range(5)
 _LATENCY_UNIT_US = 100
 _LATENCY_UNITS_MAX = limits.TIMEOUT_MS_MAX * 1_000 // _LATENCY_UNIT_US
 
@@ -39,6 +39,7 @@ class Result(NamedTuple):
     certificate_expires_s: int | None = None
     address: str | None = None
     lateness_ms: int = 0
+    other_address: str | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -87,7 +88,7 @@ def read_results(payload: Value, entry_up_ms: int) -> Results:
     found: list[Result] = []
     for index, (step_ms, check, outcome, latency) in enumerate(zip(times, checks, outcomes, latencies, strict=True)):
         up_ms += step_ms if index else 0
-        text, certificate, address, lateness = known.get(index, _NO_DETAILS)
+        text, certificate, address, lateness, other_address = known.get(index, _NO_DETAILS)
         found.append(
             Result(
                 check=check,
@@ -98,14 +99,15 @@ def read_results(payload: Value, entry_up_ms: int) -> Results:
                 certificate_expires_s=certificate,
                 address=address,
                 lateness_ms=lateness,
+                other_address=other_address,
             )
         )
     return Results(plan_seq, tuple(found))
 
 
 _OUTCOMES = {int(outcome): outcome for outcome in Outcome}
-_Details = tuple[str, int | None, str | None, int]
-_NO_DETAILS: _Details = ("", None, None, 0)
+_Details = tuple[str, int | None, str | None, int, str | None]
+_NO_DETAILS: _Details = ("", None, None, 0, None)
 
 
 def _latency_units(latency_us: int | None) -> int:
@@ -125,6 +127,8 @@ def _details(results: Sequence[Result]) -> Value:
             found.append([index, _ADDRESS, result.address])
         if result.lateness_ms:
             found.append([index, _LATENESS, result.lateness_ms])
+        if result.other_address is not None and len(result.other_address) <= limits.NAME_CHARS_MAX:
+            found.append([index, _OTHER_ADDRESS, result.other_address])
     return found
 
 
@@ -134,7 +138,7 @@ def _read_details(details: Sequence[Value], length: int) -> dict[int, _Details]:
         fields = Fields(detail, "a detail")
         index = fields.uint("result", length - 1)
         which = fields.uint("field", 2**16 - 1)
-        text, certificate, address, lateness = found.get(index, _NO_DETAILS)
+        text, certificate, address, lateness, other_address = found.get(index, _NO_DETAILS)
         match which:
             case 0:
                 text = fields.text("text", limits.DETAIL_BYTES_MAX)
@@ -144,7 +148,9 @@ def _read_details(details: Sequence[Value], length: int) -> dict[int, _Details]:
                 address = fields.text("address", limits.NAME_CHARS_MAX)
             case 3:
                 lateness = fields.uint("lateness", limits.TIME_MS_MAX)
+            case 4:
+                other_address = fields.text("other address", limits.NAME_CHARS_MAX)
             case _:
                 continue
-        found[index] = (text, certificate, address, lateness)
+        found[index] = (text, certificate, address, lateness, other_address)
     return found

@@ -54,6 +54,15 @@ class Sums:
             bucket = bucket_of(latency)
             self.histogram[bucket] = self.histogram.get(bucket, 0) + 1
 
+    @property
+    def passed(self) -> int:
+        return self.counts[Outcome.PASS]
+
+    @property
+    def failed(self) -> int:
+        """The results that blame the target."""
+        return sum(number for outcome, number in zip(Outcome, self.counts, strict=True) if outcome.blames_target)
+
     def add(self, other: "Sums") -> None:
         for outcome, number in enumerate(other.counts):
             self.counts[outcome] += number

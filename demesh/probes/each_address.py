@@ -113,6 +113,7 @@ def judged(results: Mapping[str, ProbeResult]) -> ProbeResult:
         detail=told.detail if len(results) == 1 else fit_detail(_detail(asked, failed, len(results) - len(asked))),
         certificate_expires_s=min(expiries, default=None),
         address=joined(asked),
+        other_address=told.other_address if len(asked) == 1 else None,
         clock_offset_us=statistics.median_low(offsets_us) if offsets_us else None,
     )
 

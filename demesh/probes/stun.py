@@ -58,7 +58,8 @@ class StunProbe:
         except Failed as failed:
             return progress.failed(failed.outcome, str(failed))
         broken = limits_broken(spec, progress.latency_us, progress.certificate_expires_s, self._wall_ms)
-        return replace(progress.judged(broken), facts=_facts(message))
+        other = address_text(*message.other) if options.nat_behaviour and message.other else None
+        return replace(progress.judged(broken), facts=_facts(message), other_address=other)
 
     async def _ask(self, spec: ProbeSpec, options: StunOptions, deadline: float, progress: Progress) -> Message:
         """A response with a mapped address. Raises Failed."""

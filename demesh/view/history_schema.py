@@ -14,7 +14,7 @@ import apsw
 
 from demesh.errors import HistoryError
 
-_VERSION = 4
+_VERSION = 5
 _SCHEMA = """
 CREATE TABLE subject (
     no INTEGER PRIMARY KEY,
@@ -30,6 +30,8 @@ CREATE TABLE sums (
     start_ms INTEGER NOT NULL,
     up_ms INTEGER NOT NULL,
     down_ms INTEGER NOT NULL,
+    passed INTEGER NOT NULL,
+    failed INTEGER NOT NULL,
     columns BLOB NOT NULL,               -- all of them, as docs/protocol.md has a row without its name; sealed, as all blobs
     PRIMARY KEY (period_ms, start_ms, subject, source)
 ) WITHOUT ROWID;

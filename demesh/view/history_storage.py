@@ -9,7 +9,7 @@ import trio
 from demesh.log.carry import CarriedRow
 from demesh.view.history import History, Signed
 from demesh.view.history_store import HistoryStore, make_anew
-from demesh.view.score import Span
+from demesh.view.record import Record
 from demesh.view.uptime import OpenHistory, Past, look_back
 
 _T = TypeVar("_T")
@@ -36,8 +36,8 @@ class ThreadHistoryStorage:
     async def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]:
         return await self._run(partial(self._store.days_signed, first_ms, end_ms))
 
-    async def spans(self, first_ms: int, end_ms: int) -> dict[str, dict[bytes, list[Span]]]:
-        return await self._run(partial(self._store.spans, first_ms, end_ms))
+    async def records(self, now_ms: int) -> dict[str, dict[bytes, Record]]:
+        return await self._run(partial(self._store.records, now_ms))
 
     async def days_in(self, logs: Sequence[bytes]) -> dict[bytes, list[CarriedRow]]:
         return await self._run(partial(self._store.days_in, logs))

@@ -25,9 +25,10 @@ from demesh.log.carry import CarriedRow
 from demesh.log.codec import decode, encode
 from demesh.log.sums import DAY_MS, HOUR_MS, Sums, read_sums
 from demesh.view.history import History, LogHistory, Signed
+from demesh.view.history_records import Records
 from demesh.view.history_schema import open_tables
 from demesh.view.history_state import decode_state, encode_state
-from demesh.view.score import Span
+from demesh.view.record import Record
 from demesh.view.seal import opened, sealed, unsealed
 from demesh.view.snapshot import decode_votes
 from demesh.view.uptime import Observed
@@ -36,7 +37,7 @@ from demesh.view.vote import VoteState
 log = logging.getLogger(__name__)
 
 _WHOLE = (
-    "public_key, name, period_ms, start_ms, id, up_ms, down_ms, CAST(columns AS BLOB), "
+    "public_key, name, period_ms, start_ms, id, up_ms, down_ms, passed, failed, CAST(columns AS BLOB), "
     "period_ms, start_ms, sums.subject, sums.source FROM sums "
     "LEFT JOIN subject ON subject.no = sums.subject LEFT JOIN source ON source.no = sums.source"
 )
@@ -48,6 +49,11 @@ _DAYS = (
     "AND start_ms >= ?1 AND start_ms < ?2 AND NOT EXISTS (SELECT 1 FROM sums AS day WHERE day.subject = hour.subject "
     f"AND day.period_ms = {DAY_MS} AND day.start_ms = hour.start_ms - hour.start_ms % {DAY_MS})"
 )
+_UNDAYED = (
+    f"SELECT 1 FROM sums AS hour WHERE period_ms = {HOUR_MS} AND start_ms < ?1 "
+    "AND NOT EXISTS (SELECT 1 FROM sums AS day WHERE day.subject = hour.subject "
+    f"AND day.period_ms = {DAY_MS} AND day.start_ms = hour.start_ms - hour.start_ms % {DAY_MS}) LIMIT 1"
+)
 
 
 class HistoryStore:
@@ -56,6 +62,7 @@ class HistoryStore:
         self.path = path
         self._scrubbed = _FIRST
         self._db = open_tables(path, readonly)
+        self._records = Records(self._rows)
 
     def __enter__(self) -> Self:
         return self
@@ -148,6 +155,8 @@ class HistoryStore:
 
     def forget(self, hours_before_ms: int) -> None:
         """Forget hours before a time (Unix). Raises HistoryError."""
+        if any(self._rows(_UNDAYED, (hours_before_ms,))):
+            self._records.forget()
         try:
             with self._db:
                 self._db.execute("DELETE FROM sums WHERE period_ms = ? AND start_ms < ?", (HOUR_MS, hours_before_ms))
@@ -170,18 +179,9 @@ class HistoryStore:
         """By check, the days from `first_ms` to before `end_ms`: each from its signed day, or else from its signed hours."""
         return self._observed(_DAYS, DAY_MS, first_ms, end_ms)
 
-    def spans(self, first_ms: int, end_ms: int) -> dict[str, dict[bytes, list[Span]]]:
-        """The same days, by check and by the key of the vantage that observed them."""
-        found: dict[str, dict[bytes, list[Span]]] = {}
-        rows = self._rows(
-            f"WITH part AS ({_DAYS}) SELECT name, public_key, start_ms, SUM(up_ms), SUM(down_ms) FROM part "
-            "JOIN subject ON subject.no = part.subject GROUP BY subject, start_ms",
-            (first_ms, end_ms),
-        )
-        for name, key, start_ms, up_ms, down_ms in rows:
-            span = Span(cast(int, start_ms), DAY_MS, cast(int, up_ms), cast(int, down_ms))
-            found.setdefault(cast(str, name), {}).setdefault(cast(bytes, key), []).append(span)
-        return found
+    def records(self, now_ms: int) -> dict[str, dict[bytes, Record]]:
+        """By check and by the key of the vantage: all that is signed of it, as of `now_ms` (Unix time)."""
+        return self._records.at(now_ms)
 
     def days_signed(self, first_ms: int, end_ms: int) -> set[tuple[bytes, str, int]]:
         """(key, check, start) of each signed day from `first_ms` to before `end_ms`."""
@@ -245,7 +245,7 @@ class HistoryStore:
         """Everything that was derived, in an order that does not depend on how it came about."""
         return [
             *self._rows(
-                "SELECT public_key, name, period_ms, start_ms, id, up_ms, down_ms, columns FROM sums "
+                "SELECT public_key, name, period_ms, start_ms, id, up_ms, down_ms, passed, failed, columns FROM sums "
                 "JOIN subject ON subject.no = sums.subject JOIN source ON source.no = sums.source "
                 "ORDER BY public_key, name, period_ms, start_ms, id"
             ),
@@ -283,20 +283,21 @@ class HistoryStore:
             signed.period_ms,
             signed.start_ms,
             signed.log,
-            sums.up_ms,
-            sums.down_ms,
+            *(totals := (sums.up_ms, sums.down_ms, sums.passed, sums.failed)),
         )
         self._db.execute(
-            "INSERT OR REPLACE INTO sums (subject, source, period_ms, start_ms, up_ms, down_ms, columns) "
-            "VALUES (?, ?, ?, ?, ?, ?, ?)",
-            (*place, sums.up_ms, sums.down_ms, sealed(encode(sums.columns()), *beside)),
+            "INSERT OR REPLACE INTO sums (subject, source, period_ms, start_ms, up_ms, down_ms, passed, failed, columns) "
+            "VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+            (*place, *totals, sealed(encode(sums.columns()), *beside)),
         )
+        self._records.note(signed.start_ms)
 
     def _forget_logs(self, logs: Iterable[bytes]) -> None:
         """In one pass over all sums: it happens rarely, and an index by log would be a fifth of the file."""
         gone = _hex(logs)
         if gone == "[]":
             return
+        self._records.forget()
         named = "SELECT unhex(value) FROM json_each(?)"
         self._db.execute(f"DELETE FROM sums WHERE source IN (SELECT no FROM source WHERE id IN ({named}))", (gone,))
         self._db.execute(f"DELETE FROM source WHERE id IN ({named})", (gone,))
@@ -305,11 +306,11 @@ class HistoryStore:
 
     def _signed(self, row: tuple[object, ...]) -> Signed:
         """What a row of _WHOLE says. Raises HistoryError if it is not what was stored."""
-        key, name, period_ms, start_ms, log_id, up_ms, down_ms, columns, *_ = cast(
-            tuple[bytes, str, int, int, bytes, int, int, bytes], row
+        key, name, period_ms, start_ms, log_id, *totals, columns = cast(
+            tuple[bytes, str, int, int, bytes, int, int, int, int, bytes], row[:10]
         )
         try:
-            blob = opened(columns, key, name, period_ms, start_ms, log_id, up_ms, down_ms)
+            blob = opened(columns, key, name, period_ms, start_ms, log_id, *totals)
         except (EntryError, TypeError) as error:
             raise HistoryError(f"{self.path} is damaged: {error}.") from error
         return Signed(key, log_id, name, period_ms, start_ms, self._sums(blob))

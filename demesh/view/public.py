@@ -62,9 +62,10 @@ def shown(checks: Iterable[CheckView], named: Collection[str], past: Mapping[str
 
 
 def public_servers(servers: Sequence[Server], checks: Iterable[CheckView]) -> list[Server]:
-    """Those of a ranking, in its order, whose check is of a list now and tells the same place."""
+    """Those of a ranking, in its order, that have answered once and whose check is of a list now and tells the same place."""
     rows = {each.row.name: each.row for each in checks if each.row.listed}
-    return [each for each in servers if (row := rows.get(each.name)) and place_of(row, each.address) == each.place]
+    answered = (each for each in servers if not each.never_answered)
+    return [each for each in answered if (row := rows.get(each.name)) and place_of(row, each.address) == each.place]
 
 
 def without_names(told: Any) -> Any:

@@ -1,22 +1,26 @@
-"""The ranking of public servers: what checks say now, joined with what vantages observed of them. Pure.
+"""The ranking of public servers: what checks say now, joined with what vantages recorded of them. Pure.
 
-Guaranteed: the same checks, spans and time give the same ranking, in whatever order they come. What cannot be told in its lists
+Guaranteed: the same checks and records give the same ranking, in whatever order they come. What cannot be told in its lists
 (`demesh.view.servers.place_of`) is not in it. Not guaranteed: that the last hour or two, whose sums are not signed yet, are in
 the record; the votes speak for them.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from statistics import median
 
-from demesh.view.checks import CheckView
-from demesh.view.score import Score, Span, Witness, score
-from demesh.view.servers import Place, place_of
+from demesh.addresses import first_of
+from demesh.outcome import Outcome
+from demesh.view.checks import CheckView, Vantage
+from demesh.view.dogdorm import Life, life_of
+from demesh.view.record import NOTHING, Record
+from demesh.view.score import Score, Witness, score
+from demesh.view.servers import Endpoint, Place, other_endpoint, place_of
 from demesh.view.verdict import Verdict
 from demesh.view.vote import Vote
 
-Spans = Mapping[str, Mapping[bytes, Sequence[Span]]]
-"""By check and by the key of the vantage: what it observed."""
+Records = Mapping[str, Mapping[bytes, Record]]
+"""By check and by the key of the vantage: what it recorded, as of now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,7 +35,8 @@ class Seen:
 @dataclass(frozen=True, slots=True)
 class Server:
     """One check of a public server. `up_ms` and `down_ms` are what all vantages that count observed; `latency_us` is the median
-    of what those that pass measured last; `since_ms` is Unix time.
+    of what those that pass measured last; `since_ms` is Unix time. `other` is its other address and port, if it has such and was
+    seen to answer from there; `dogdorm` is what Dogdorm would say of it. `address` is the first at which its name is asked.
     """
 
     place: Place
@@ -42,8 +47,16 @@ class Server:
     down_ms: int
     vantages: tuple[Seen, ...]
     address: str | None = None
+    other: Endpoint | None = None
+    dogdorm: Life | None = None
     latency_us: int | None = None
     since_ms: int | None = None
+    never_answered: str = ""
+    """`candidate` or `parked` of one that never answered anybody (`demesh.view.checks`); empty for any other."""
+
+    @property
+    def state(self) -> str:
+        return self.never_answered or str(self.verdict)
 
     @property
     def uptime(self) -> float | None:
@@ -52,42 +65,52 @@ class Server:
         return self.up_ms / observed_ms if observed_ms else None
 
 
-def rank(checks: Iterable[CheckView], spans: Spans, names: Mapping[bytes, str], now_ms: int) -> list[Server]:
-    """The servers among `checks`, best first, at `now_ms` (Unix time); `names` are those of the members by key."""
-    found = (_server(check, spans.get(check.row.name, {}), names, now_ms) for check in checks)
+def rank(checks: Iterable[CheckView], records: Records, names: Mapping[bytes, str]) -> list[Server]:
+    """The servers among `checks`, best first, at the time that `records` are of; `names` are those of the members by key."""
+    found = (_server(check, records.get(check.row.name, {}), names) for check in checks)
     return sorted(
         (each for each in found if each is not None), key=lambda each: (-each.score.value, each.place, each.name)
     )
 
 
-def _server(
-    check: CheckView, spans: Mapping[bytes, Sequence[Span]], names: Mapping[bytes, str], now_ms: int
-) -> Server | None:
+def _server(check: CheckView, records: Mapping[bytes, Record], names: Mapping[bytes, str]) -> Server | None:
     counted = [each for each in check.vantages if each.assigned]
-    address = next((each.state.address for each in counted if each.state.address), None)
+    asked = next((each.state.address for each in counted if each.state.address), None)
+    address = first_of(asked)
     place = place_of(check.row, address)
     if place is None:
         return None
+    others = (each.state.other_address for each in counted if each.state.address == asked)
     witnesses: dict[str, Witness] = {}
+    passed_ms: dict[str, int] = {}
     for each in check.vantages:
-        name = names.get(each.member.public_key, each.member.public_key.hex())
-        observed = tuple(spans.get(each.member.public_key, ()))
-        witnesses[name] = Witness(each.vote, observed, counts=each.assigned)
-    seen = [span for each in witnesses.values() if each.counts for span in each.spans]
-    took = [
-        each.state.last.result.latency_us
-        for each in counted
-        if each.vote == Vote.PASS and each.state.last and each.state.last.result.latency_us is not None
-    ]
+        key, last = each.member.public_key, each.state.last
+        name = names.get(key, key.hex())
+        witnesses[name] = Witness(each.vote, records.get(key, NOTHING), counts=each.assigned)
+        if last and last.result.outcome == Outcome.PASS:
+            passed_ms[name] = last.wall_ms
+    seen = [each.record for each in witnesses.values() if each.counts]
     return Server(
         place=place,
         name=check.row.name,
         verdict=check.verdict,
-        score=score(witnesses, now_ms),
+        score=score(witnesses),
         up_ms=sum(each.up_ms for each in seen),
         down_ms=sum(each.down_ms for each in seen),
         vantages=tuple(Seen(name, each.vote, each.counts) for name, each in sorted(witnesses.items())),
         address=address,
-        latency_us=round(median(took)) if took else None,
+        other=next((found for each in others if (found := other_endpoint(place, address, each))), None),
+        dogdorm=life_of(witnesses, passed_ms),
+        latency_us=_latency_us(counted),
         since_ms=check.since_ms,
+        never_answered="" if not check.candidate else "candidate" if check.vantages else "parked",
     )
+
+
+def _latency_us(vantages: Iterable[Vantage]) -> int | None:
+    took = [
+        each.state.last.result.latency_us
+        for each in vantages
+        if each.vote == Vote.PASS and each.state.last and each.state.last.result.latency_us is not None
+    ]
+    return round(median(took)) if took else None

@@ -13,32 +13,21 @@ day after. The votes are the fast term: they follow within two checks. What a mi
 its own record; what all see fail leaves a tenth of the score.
 
 Guaranteed: an unseen vote and an hour that nobody observed are neither good nor bad; a vantage that does not count (broken, cut
-off, unable, away) counts neither with its vote nor with its record; the order of vantages and hours does not matter, to the
-last bit. Not guaranteed: that what a vantage recorded while it was broken is left out once it is well again.
+off, unable, away) counts neither with its vote nor with its record; the order of vantages does not matter, to the last bit. Not
+guaranteed: that what a vantage recorded while it was broken is left out once it is well again.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from math import exp, fsum
 
 from demesh.log.sums import DAY_MS
+from demesh.view.record import NOTHING, Record
 from demesh.view.vote import Vote
 
-HALF_LIFE_MS = 7 * DAY_MS
 _SEEN_MUCH_MS = DAY_MS
 _VANTAGES_DOUBTED = 0.5
 _DOWN_COSTS = 0.9
-_DOGDORM_TESTS = 50
-
-
-@dataclass(frozen=True, slots=True)
-class Span:
-    """What one vantage observed in a period that began at `start_ms` (Unix time) and is `period_ms` long."""
-
-    start_ms: int
-    period_ms: int
-    up_ms: int
-    down_ms: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -46,7 +35,7 @@ class Witness:
     """What one vantage knows of a server. `counts` is False if it is excluded: broken, cut off, unable, away, silent."""
 
     vote: Vote
-    spans: tuple[Span, ...] = ()
+    record: Record = NOTHING
     counts: bool = True
 
 
@@ -65,10 +54,10 @@ class Score:
     failing: tuple[str, ...] = ()
 
 
-def score(witnesses: Mapping[str, Witness], now_ms: int) -> Score:
-    """The score at `now_ms` (Unix time) of a server that these vantages, by name, watch."""
+def score(witnesses: Mapping[str, Witness]) -> Score:
+    """The score of a server that these vantages, by name, watch, at the time that their records are of."""
     counted = {name: each for name, each in witnesses.items() if each.counts}
-    records = [_record(each.spans, now_ms) for each in counted.values()]
+    records = [_weighed(each.record) for each in counted.values()]
     weights = fsum(weight for weight, _ in records)
     passing, failing = (
         tuple(sorted(name for name, each in counted.items() if each.vote == vote)) for vote in (Vote.PASS, Vote.FAIL)
@@ -81,24 +70,10 @@ def score(witnesses: Mapping[str, Witness], now_ms: int) -> Score:
     return Score(record * evidence * now, record, evidence, now, passing, failing)
 
 
-def dogdorm_score(tests: int, failed: int, uptime_s: float, uptime_max_s: float) -> float:
-    """Dogdorm's score over a server's whole life, to stand beside ours.
-
-    `tests` were made, `failed` of them failed; `uptime_s` it has been up without a failure, `uptime_max_s` at the most so far.
-    Its rule: the share that passed, times a half to one as the run now is of the longest, times 1 - exp(-tests / 50).
-    """
-    tests, failed, uptime_s = max(0, tests), max(0, failed), max(0.0, uptime_s)
-    run = min(1.0, uptime_s / uptime_max_s) if uptime_max_s > 0 else 0.0
-    passed = 1 - failed / (tests + 1e-9)
-    return min(1.0, max(0.0, passed * (0.5 * run + 0.5) * (1 - exp(-tests / _DOGDORM_TESTS))))
-
-
-def _record(spans: Iterable[Span], now_ms: int) -> tuple[float, float]:
-    """How much a vantage has seen, as a weight, and which share of that was up. What is dated later than now is now."""
-    kept = [(each, 0.5 ** (max(0, now_ms - each.start_ms - each.period_ms // 2) / HALF_LIFE_MS)) for each in spans]
-    up_ms = fsum(each.up_ms * share for each, share in kept)
-    seen_ms = fsum((each.up_ms + each.down_ms) * share for each, share in kept)
-    return (1 - exp(-seen_ms / _SEEN_MUCH_MS), up_ms / seen_ms) if seen_ms else (0.0, 0.0)
+def _weighed(record: Record) -> tuple[float, float]:
+    """How much a vantage has seen, as a weight, and which share of that was up."""
+    seen_ms = record.kept_up_ms + record.kept_down_ms
+    return (1 - exp(-seen_ms / _SEEN_MUCH_MS), record.kept_up_ms / seen_ms) if seen_ms else (0.0, 0.0)
 
 
 def _now(passing: int, failing: int) -> float:

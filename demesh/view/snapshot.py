@@ -1,7 +1,7 @@
 """What votes were when they were last saved, as bytes: so a start knows the state of every check, however rarely it runs.
 
     [[name, definition, vote, since, run_blames, run_length, run_start, counted, last, certificate, address, recent,
-      flapping, tries], …]
+      flapping, tries, other_address], …]
     observation = [up_ms, outcome, latency_us, detail, lateness_ms, boot8, wall_ms]          `[]` where there is none
 
 This is a file's format, not the wire's: a snapshot of another version of demesh is not read but folded anew.
@@ -51,6 +51,7 @@ def _vote(name: str, definition: bytes, state: VoteState) -> Value:
         state.recent,
         int(state.flapping),
         _maybe(state.tries),
+        _maybe(state.other_address),
     ]
 
 
@@ -70,6 +71,7 @@ def _read_vote(value: Value) -> tuple[tuple[str, bytes], VoteState]:
         recent=fields.uint("recent", _MANY, 1),
         flapping=bool(fields.uint("flapping", 1)),
         tries=_read_uint(fields.array("tries", 1)),
+        other_address=_read_text(fields.array("other address", 1)),
     )
     return (name, definition), state
 

@@ -58,6 +58,7 @@ class VoteState:
     flapping: bool = False
     tries: int | None = 0
     """So many results that counted blamed the target before the first that passed; None once one has."""
+    other_address: str | None = None
 
 
 _RECENT = 21
@@ -77,8 +78,15 @@ def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after
     result = seen.result
     certificate_expires_s = result.certificate_expires_s or state.certificate_expires_s
     address = result.address or state.address
+    other_address = result.other_address or state.other_address
     if result.outcome == Outcome.ERROR:
-        return replace(state, last=seen, certificate_expires_s=certificate_expires_s, address=address)
+        return replace(
+            state,
+            last=seen,
+            certificate_expires_s=certificate_expires_s,
+            address=address,
+            other_address=other_address,
+        )
     if state.counted is not None and _is_gap(state.counted, seen, interval_ms):
         state = VoteState(tries=state.tries)
     blames = result.outcome.blames_target
@@ -97,7 +105,19 @@ def advance(state: VoteState, seen: Observation, *, interval_ms: int, fail_after
     tries = state.tries + 1 if blames and state.tries is not None else None
     # Made at once: this is what folding spends most of its time on.
     return VoteState(
-        vote, since, blames, length, start, seen, seen, certificate_expires_s, address, recent, flapping, tries
+        vote,
+        since,
+        blames,
+        length,
+        start,
+        seen,
+        seen,
+        certificate_expires_s,
+        address,
+        recent,
+        flapping,
+        tries,
+        other_address,
     )
 
 

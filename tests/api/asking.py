@@ -34,7 +34,7 @@ from demesh.tokens import TokenCheck
 from demesh.view import report
 from demesh.view.hours import Hours
 from demesh.view.members import Outlook, members_told
-from demesh.view.ranking import Spans
+from demesh.view.ranking import Records
 from demesh.view.uptime import Past
 from tests.alerts.build import incident
 from tests.log.builders import MESH, TrioClock
@@ -61,11 +61,6 @@ def whole(outcome: Outcome = PASS, **changed: Any) -> ProbeResult:
     phases = {"dns": 812, "connect": 3_100, "tls": 12_345, "first_byte": 8_000, "transfer": 123}
     result = ProbeResult(outcome, 24_380, "", phases, 1_800_000_000, "192.0.2.7", 200)
     return replace(result, **changed)
-
-
-async def _observed(first_ms: int, end_ms: int) -> Spans:
-    await trio.lowlevel.checkpoint()
-    return {}
 
 
 @dataclass
@@ -102,9 +97,14 @@ class Node:
         self.clock = TrioClock()
         self.view: View = new_view()
         self.deciding = deciding(self.view, self.clock, self.settings)
-        self.ranking = Ranking(self.view, _observed, self.clock)
+        self.records: Records = {}
+        self.ranking = Ranking(self.view, self._recorded, self.clock)
         for member in three_vantages(self.view, row("web")):
             deliver(self.view, member, member.outcomes(1_000, PASS), 1_000)
+
+    async def _recorded(self, now_ms: int) -> Records:
+        await trio.lowlevel.checkpoint()
+        return self.records
 
     def status(self) -> dict[str, Any]:
         incident = {"name": "DemeshCheckDown", "subject": "web", "state": "open", "since": "2026-01-01T00:00:00Z"}

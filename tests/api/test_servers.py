@@ -4,9 +4,10 @@ from typing import Any
 
 import pytest
 
+from demesh.view.record import Record, Run, Runs
 from tests.api.asking import Answer, Node, ask
 from tests.api.schema import faults
-from tests.view.build import PASS, deliver, row, three_vantages
+from tests.view.build import PASS, deliver, result, row, three_vantages
 
 pytestmark = pytest.mark.trio
 
@@ -15,10 +16,17 @@ def _node() -> Node:
     node = Node()
     rows = [row("time", type="ntp", target="ntp://time.example.net"), row("web")]
     rows.append(row("binding", type="stun", target="stun://stun.example.net:80", keys=(("transport", '"tcp"'),)))
+    rows.append(row("nat", type="stun", target="stun://nat.example.net", keys=(("nat_behaviour", "true"),)))
     now_ms = node.clock.monotonic_ms()
-    for member in three_vantages(node.view, *rows, at_ms=now_ms):
-        for check in range(len(rows)):
-            deliver(node.view, member, member.outcomes(now_ms, PASS, check=check), now_ms)
+    members = three_vantages(node.view, *rows, at_ms=now_ms)
+    for member in members:
+        said = [result(PASS, now_ms, check=check) for check in range(len(rows))]
+        said[-1] = said[-1]._replace(address="8.8.8.8", other_address="8.8.4.4:3479")
+        deliver(node.view, member, member.results(now_ms, *said), now_ms)
+    run = Run(1_700_000_000_000, 1_700_086_400_000)
+    runs = Runs(True, None, run, 2 * run.length_ms)
+    record = Record(run.length_ms, 0, run.length_ms, 0.0, 95, 1, run.end_ms, runs)
+    node.records = {"time": {member.key: record for member in members}}
     return node
 
 
@@ -31,10 +39,25 @@ async def test_the_ranking_is_of_the_shape_that_openapi_json_describes_and_has_s
     schema = document["paths"]["/api/v1/servers"]["get"]["responses"]["200"]["content"]["application/json"]["schema"]
     answer = await _ask("/api/v1/servers")
     assert faults(answer.json, schema, document) == []
-    assert {each["name"] for each in answer.json["servers"]} == {"time", "binding"}
+    assert {each["name"] for each in answer.json["servers"]} == {"time", "binding", "nat"}
     (time,) = [each for each in answer.json["servers"] if each["name"] == "time"]
     assert (time["type"], time["host"], time["port"], time["state"]) == ("ntp", "time.example.net", 123, "up")
     assert [each["vote"] for each in time["vantages"]] == ["pass"] * 3
+    dogdorm = time["dogdorm"]
+    assert (dogdorm["tests"], dogdorm["failed"], dogdorm["uptime_s"], dogdorm["uptime_max_s"]) == (
+        96,
+        1,
+        86_400,
+        172_800,
+    )
+    assert dogdorm["score"] == pytest.approx(95 / 96 * 0.75 * 0.853, abs=1e-3)
+    (nat,) = [each for each in answer.json["servers"] if each["name"] == "nat"]
+    assert (nat["address"], nat["other_address"], nat["over"], nat["dogdorm"]) == (
+        "8.8.8.8",
+        "8.8.4.4:3479",
+        "udp",
+        None,
+    )
 
 
 @pytest.mark.parametrize(
@@ -65,6 +88,25 @@ async def test_readers_of_dogdorms_list_get_it_in_its_shape_without_credentials(
         None,
     )
     assert told["STUN(see_ip)"]["IPv4"]["TCP"][0][0]["fqns"] == ["stun.example.net"]
+
+
+async def test_dogdorms_list_counts_tests_and_runs_and_has_our_score() -> None:
+    node = _node()
+    told = (await ask("/servers", node=node)).json
+    ((record,),) = told["NTP"]["IPv4"]["UDP"]
+    counted = [record[key] for key in ("test_no", "failed_tests", "uptime", "max_uptime")]
+    assert counted == [96, 1, 86_400, 172_800]
+    assert record["last_success"] >= 1_700_000_000
+    (time,) = (await ask("/api/v1/servers", node=node, query="type=ntp")).json["servers"]
+    assert record["score"] == pytest.approx(time["score"]["value"], abs=1e-6)
+    assert record["score"] != pytest.approx(time["dogdorm"]["score"], abs=1e-2)
+
+
+async def test_a_server_of_four_endpoints_is_one_group_of_dogdorms_list() -> None:
+    (group,) = (await _ask("/servers")).json["STUN(test_nat)"]["IPv4"]["UDP"]
+    endpoints = [("8.8.8.8", 3478), ("8.8.8.8", 3479), ("8.8.4.4", 3478), ("8.8.4.4", 3479)]
+    assert [(each["ip"], each["port"]) for each in group] == endpoints
+    assert len({each["group_id"] for each in group}) == 1
 
 
 async def test_who_has_the_list_already_is_told_that_and_sent_nothing() -> None:

@@ -12,6 +12,7 @@ from tests.bench.loading import loading
 from tests.bench.mesh import mesh
 from tests.bench.node_at_rest import node_at_rest, node_with_ten_peers
 from tests.bench.probes import probes
+from tests.bench.ranking import ranking
 from tests.bench.scope import Scope
 from tests.bench.status_command import status_command
 from tests.bench.stun import stun
@@ -27,6 +28,7 @@ USUAL: dict[str, Benchmark] = {
     "intake": intake,
     "append": append,
     "loading": loading,
+    "ranking": ranking,
     "status": status_command,
     "rest": node_at_rest,
 }

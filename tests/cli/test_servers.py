@@ -11,22 +11,34 @@ import pytest
 from tests.cli.answering import node_answering
 from tests.cli.harness import Ran, demesh
 
+_DOGDORM = {
+    "score": 0.498,
+    "node": "fra",
+    "tests": 900,
+    "failed": 3,
+    "uptime_s": 0,
+    "uptime_max_s": 86_400,
+    "last_success": "2026-01-01T00:00:00Z",
+}
 _SCORE = {"value": 0.8571, "record": 1.0, "evidence": 0.8571, "now": 1.0}
 
 
-def _server(host: str, type_: str = "ntp", state: str = "up", **changed: Any) -> dict[str, Any]:
+def _server(host: str, type_: str = "ntp", state: str = "up", transport: str = "udp", **changed: Any) -> dict[str, Any]:
     votes = {"fra": "pass", "nyc": "pass" if state == "up" else "fail", "lab": "unseen"}
     return {
         "name": f"{type_} {host}",
         "type": type_,
         "family": "IPv4",
-        "transport": "udp",
+        "transport": transport,
         "host": host,
         "port": 123,
+        "over": transport,
         "address": "192.0.2.7",
+        "other_address": None,
         "state": state,
         "since": None,
         "score": _SCORE,
+        "dogdorm": _DOGDORM,
         "uptime": 0.99954,
         "observed_ms": 86_400_000,
         "latency_ms": 12.3,
@@ -38,7 +50,14 @@ def _server(host: str, type_: str = "ntp", state: str = "up", **changed: Any) ->
 _TOLD = [
     _server("a.example.net"),
     _server("b.example.net", state="partial", score={**_SCORE, "value": 0.81}),
-    _server("new.example.net", "stun", score={**_SCORE, "value": 0.0, "record": None}, uptime=None, latency_ms=None),
+    _server(
+        "new.example.net",
+        "stun",
+        score={**_SCORE, "value": 0.0, "record": None},
+        uptime=None,
+        latency_ms=None,
+        dogdorm=None,
+    ),
     _server("x\x1b[31m", "mqtt", transport="tcp"),
 ]
 
@@ -50,21 +69,29 @@ def _ran(home: Path, *arguments: str, query: str = "", told: list[dict[str, Any]
 
 
 def test_each_list_has_a_title_and_its_servers_in_order_with_who_sees_them_how(tmp_path: Path) -> None:
-    ran = _ran(tmp_path)
+    ran = _ran(tmp_path, width=100)
     assert ran.code == 0
     lines = ran.out.splitlines()
     assert [line for line in lines if " · " in line] == ["MQTT · IPv4 · TCP", "NTP · IPv4 · UDP", "STUN · IPv4 · UDP"]
     ntp = lines[lines.index("NTP · IPv4 · UDP") + 2 :]
-    assert " ".join(ntp[0].split()) == "1 a.example.net:123 0.857 ✔ up fra✔ nyc✔ (lab) 99.95 % 12 ms"
-    assert " ".join(ntp[1].split()) == "2 b.example.net:123 0.810 ◐ partial fra✔ nyc✖ (lab) 99.95 % 12 ms"
-    assert max(map(len, lines)) <= 80
+    assert " ".join(ntp[0].split()) == "1 a.example.net:123 0.857 0.498 ✔ up fra✔ nyc✔ (lab) 99.95 % 12 ms"
+    assert " ".join(ntp[1].split()) == "2 b.example.net:123 0.810 0.498 ◐ partial fra✔ nyc✖ (lab) 99.95 % 12 ms"
+    assert max(map(len, lines)) <= 100
     assert "\x1b" not in ran.out
+
+
+def test_a_narrow_terminal_has_no_room_for_dogdorm(tmp_path: Path) -> None:
+    lines = _ran(tmp_path).out.splitlines()
+    ntp = lines[lines.index("NTP · IPv4 · UDP") + 2 :]
+    assert " ".join(ntp[0].split()) == "1 a.example.net:123 0.857 ✔ up fra✔ nyc✔ (lab) 99.95 % 12 ms"
+    assert "DOGDORM" not in "".join(lines)
+    assert max(map(len, lines)) <= 80
 
 
 def test_csv_has_a_line_for_each(tmp_path: Path) -> None:
     first, *_ = csv.DictReader(io.StringIO(_ran(tmp_path, "--csv").out))
-    assert (first["host"], first["score"], first["state"], first["vantages"]) == (
-        *("a.example.net", "0.857100", "up"),
+    assert (first["host"], first["score"], first["dogdorm"], first["state"], first["vantages"]) == (
+        *("a.example.net", "0.857100", "0.498000", "up"),
         "fra=pass nyc=pass",
     )
 
@@ -79,6 +106,39 @@ def test_what_is_asked_for_reaches_the_node(tmp_path: Path) -> None:
     assert "[[server_list]]" in ran.err
 
 
-@pytest.mark.parametrize("arguments", [("--type", "gopher"), ("--limit", "0")])
+@pytest.mark.parametrize("format_", ["text", "csv", "json"])
+def test_a_format_has_its_name_and_its_short_form(format_: str, tmp_path: Path) -> None:
+    long = _ran(tmp_path / "long", "--format", format_).out
+    short = [f"--{format_}"] if format_ != "text" else []
+    assert long == _ran(tmp_path / "short", *short).out
+    assert long == _ran(tmp_path / "both", "--format", format_, *short).out
+
+
+def test_p2pds_settings_are_of_the_servers_that_are_up(tmp_path: Path) -> None:
+    ran = _ran(tmp_path, "--format", "p2pd")
+    assert ran.code == 0
+    assert "{'host': 'a.example.net', 'port': 123, IP4: '192.0.2.7', IP6: None}" in ran.out
+    assert "b.example.net" not in ran.out
+    assert "\x1b" not in ran.out
+
+
+def test_an_older_node_tells_no_dogdorm(tmp_path: Path) -> None:
+    told = [{key: value for key, value in _TOLD[0].items() if key not in ("dogdorm", "over", "other_address")}]
+    assert "a.example.net:123  0.857" in _ran(tmp_path / "text", told=told, width=120).out
+    lines = _ran(tmp_path / "csv", "--csv", told=told).out.splitlines()
+    assert lines[1].startswith("ntp,IPv4,udp,a.example.net,123,,192.0.2.7,,up")
+    assert "NTP_SERVERS = []" in _ran(tmp_path / "p2pd", "--format", "p2pd", told=told).out
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [("--type", "gopher"), ("--limit", "0"), ("--format", "xml"), ("--csv", "--json"), ("--format", "p2pd", "--csv")],
+)
 def test_what_there_is_not_is_refused(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert demesh(tmp_path, "servers", *arguments).code == 2
+
+
+def test_what_is_parked_is_left_out_of_the_lists_and_counted(tmp_path: Path) -> None:
+    ran = _ran(tmp_path, told=[*_TOLD, _server("old.example.net", state="parked")])
+    assert "old.example.net" not in ran.out
+    assert "1 server that never answered is left out; `demesh servers parked` lists them." in ran.err

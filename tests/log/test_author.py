@@ -251,17 +251,19 @@ async def test_full_entrys_worth_is_written_at_once(autojump_clock: trio.testing
 
 
 @pytest.mark.trio
-async def test_certificate_and_address_are_told_when_they_change_and_hourly(
+async def test_certificate_and_addresses_are_told_when_they_change_and_hourly(
     autojump_clock: trio.testing.MockClock,
 ) -> None:
     desk = _Desk()
     await desk.begin()
     for address, pause_seconds in (("192.0.2.1", 60), ("192.0.2.1", 60), ("192.0.2.2", 60), ("192.0.2.2", 3_600)):
-        desk.report(address=address, certificate_expires_s=1_800_000_000)
+        desk.report(address=address, other_address=f"{address}0:9", certificate_expires_s=1_800_000_000)
         await trio.sleep(pause_seconds)
-    desk.report(address="192.0.2.2", certificate_expires_s=1_800_000_000)
+    desk.report(address="192.0.2.2", other_address="192.0.2.20:9", certificate_expires_s=1_800_000_000)
     await desk.author.say_bye(Bye("stopped"))
     assert [result.address for result in desk.results()] == ["192.0.2.1", None, "192.0.2.2", None, "192.0.2.2"]
+    others = [result.other_address for result in desk.results()]
+    assert others == ["192.0.2.10:9", None, "192.0.2.20:9", None, "192.0.2.20:9"]
     expiries = [result.certificate_expires_s for result in desk.results()]
     assert expiries == [1_800_000_000, None, 1_800_000_000, None, 1_800_000_000]
 

@@ -27,6 +27,7 @@ _RESULTS = st.lists(
         certificate_expires_s=st.none() | st.integers(0, 2**40),
         address=st.none() | st.text(max_size=64),
         lateness_ms=st.integers(0, 2**40),
+        other_address=st.none() | st.text(max_size=64),
     ),
     max_size=20,
 ).map(lambda found: tuple(sorted(found, key=lambda each: each.up_ms)))
@@ -87,8 +88,13 @@ def test_columns_are_read_together() -> None:
     assert read_results(_payload(), 1_000) == _READ
 
 
+def test_the_other_address_of_a_server_is_field_4() -> None:
+    (_, last) = read_results(_payload(details=[[1, 0, "refused"], [1, 4, "192.0.2.8:3479"]]), 1_000).results
+    assert last == _READ.results[1]._replace(other_address="192.0.2.8:3479")
+
+
 def test_details_of_a_later_version_are_skipped() -> None:
-    details: Value = [[0, 4, "phases"], [1, 0, "refused", "more"], [1, 60_000, [1, [2]]]]
+    details: Value = [[0, 5, "phases"], [1, 0, "refused", "more"], [1, 60_000, [1, [2]]]]
     assert read_results(_payload(details=details, more="more"), 1_000) == _READ
 
 
@@ -115,6 +121,8 @@ def test_outcome_of_a_later_version_blames_nobody() -> None:
         {"details": [[0, 1, "soon"]]},
         {"details": [[0, 2, b"\0\0\0\0"]]},
         {"details": [[0, 3]]},
+        {"details": [[0, 4, 3479]]},
+        {"details": [[0, 4, "1" * 65]]},
         {"details": [7]},
         {"plan": b""},
         {"times": [0] * 257, "checks": [0] * 257, "outcomes": bytes(257), "latencies": [0] * 257, "details": []},

@@ -72,3 +72,5 @@ async def test_all_four_endpoints_of_a_real_server_answer(server: Coturn):
     assert (result.outcome, result.detail) == (PASS, "")
     assert list(result.phases_us) == ["answer", "endpoints"]
     assert result.facts["other_address"].startswith("127.0.0.2:")
+    assert result.other_address == result.facts["other_address"]
+    assert (await ask(server.target("stun"))).other_address is None, "it was not seen to answer from there"

@@ -10,7 +10,7 @@ from demesh.view.public import may_be_known, public_servers, shown, without_name
 from demesh.view.ranking import rank
 from demesh.view.uptime import Past, Uptime
 from demesh.view.verdict import Verdict
-from tests.view.build import PASS, WALL_MS, deliver, new_view, row, three_vantages
+from tests.view.build import PASS, deliver, new_view, row, three_vantages
 
 _LISTED = (("listed", "true"),)
 _TIME = row("time", type="ntp", target="ntp://time.example.net", keys=_LISTED)
@@ -54,7 +54,7 @@ def test_what_is_named_is_told_without_its_target() -> None:
 
 def test_only_servers_of_lists_are_ranked_for_strangers_and_only_where_their_check_is_now() -> None:
     checks = _checks(_OWN, _TIME)
-    ranked = rank(checks, {}, {}, WALL_MS)
+    ranked = rank(checks, {}, {})
     assert {each.name for each in ranked} == {"own", "time"}
     assert [each.name for each in public_servers(ranked, checks)] == ["time"]
     elsewhere = [

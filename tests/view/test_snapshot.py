@@ -23,6 +23,7 @@ _observations = st.builds(
         certificate_expires_s=st.none() | st.integers(1, 2**40),
         address=st.none() | st.text(min_size=1, max_size=20),
         lateness_ms=st.integers(0, 10**6),
+        other_address=st.none() | st.text(min_size=1, max_size=20),
     ),
     st.binary(min_size=8, max_size=8),
     st.integers(0, 2**50),
@@ -41,12 +42,13 @@ def test_votes_go_on_from_a_snapshot_as_if_nothing_had_been(seen: list[Observati
     ((key, restored),) = decode_votes(encode_votes({("web", b"d" * 16): state})).items()
     assert key == ("web", b"d" * 16)
     went_on, restored = fold(state, [after]), fold(restored, [after])
-    bare = after.result._replace(certificate_expires_s=None, address=None)
+    bare = after.result._replace(certificate_expires_s=None, address=None, other_address=None)
     assert (restored.vote, restored.run_length, restored.address) == (went_on.vote, went_on.run_length, went_on.address)
     assert restored.certificate_expires_s == went_on.certificate_expires_s
+    assert restored.other_address == went_on.other_address
     assert (restored.since is None) == (went_on.since is None)
     assert restored.last is not None
-    assert restored.last.result._replace(certificate_expires_s=None, address=None) == bare
+    assert restored.last.result._replace(certificate_expires_s=None, address=None, other_address=None) == bare
 
 
 @generated
