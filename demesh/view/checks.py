@@ -279,7 +279,7 @@ def _judged(votes: _Votes, vantages: tuple[Vantage, ...], definitions: int) -> C
         vantages,
         found,
         definitions,
-        flapping=sum(each.state.flapping for each in counted) >= found.quorum,
+        flapping=sum(each.state.flapping and each.vote != Vote.UNSEEN for each in counted) >= found.quorum,
         recovered=found.proves_not_down and found.fails + found.unseen + mute < found.quorum,
         candidate=votes.candidate,
         parked=tuple(member for member, row in votes.idle if row.parked),

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Mapping, Sequence
 
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from demesh.outcome import Outcome
@@ -44,8 +44,22 @@ def test_neither_the_order_of_arrival_nor_how_entries_were_split_matters(
     assert _bytes(told(Pile(mixed[cut:], mixed[:cut], mixed[cut // 2 :]), name, *window)) == _bytes(first)
 
 
+_ALL = dict.fromkeys("abc", PASS)
+_FLAPPED: list[dict[str, Outcome | None]] = [
+    *(5 * [_ALL]),
+    *({**_ALL, name: Outcome.FAIL} for name in "bcb"),
+    _ALL,
+    {**_ALL, "b": Outcome.FAIL, "c": Outcome.FAIL},
+    _ALL,
+    {**_ALL, "b": None, "c": Outcome.FAIL},
+    {**_ALL, "b": None},
+]
+"""b and c go back and forth; then b says no more."""
+
+
 @generated
 @given(_RUNS, st.sampled_from([(), (("listed", "true"),)]))
+@example(_FLAPPED, ())
 def test_the_verdict_is_what_a_view_says_to_which_all_came_at_once(
     runs: Sequence[Mapping[str, Outcome | None]], keys: tuple[tuple[str, str], ...]
 ) -> None:
