@@ -44,7 +44,7 @@ def test_neither_the_order_of_arrival_nor_how_entries_were_split_matters(
     assert _bytes(told(Pile(mixed[cut:], mixed[:cut], mixed[cut // 2 :]), name, *window)) == _bytes(first)
 
 
-_ALL = dict.fromkeys("abc", PASS)
+_ALL: dict[str, Outcome | None] = dict.fromkeys("abc", PASS)
 _FLAPPED: list[dict[str, Outcome | None]] = [
     *(5 * [_ALL]),
     *({**_ALL, name: Outcome.FAIL} for name in "bcb"),
