@@ -65,6 +65,7 @@ def _examinations(data_dir: str | None) -> dict[str, Examination]:
         "node": lambda: list(its.running(home, running, _ask(data_dir) if running else None)),
         "clock": machine.clock,
         "ping": machine.ping,
+        "routes": machine.families,
         "disk": partial(machine.disk, home.path, store_bytes),
     }
     if settings is None:

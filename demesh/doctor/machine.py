@@ -6,6 +6,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Sequence
+from ipaddress import ip_address
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +18,8 @@ _TIMEX_MAXERROR, _TIMEX_STATUS = slice(24, 32), slice(40, 44)
 _STA_UNSYNC = 0x40
 _FREE_BYTES_LOW, _FREE_BYTES_NONE = 500_000_000, 50_000_000
 CONNECT_SECONDS = 2
+_ELSEWHERE = {"IPv4": "8.8.8.8", "IPv6": "2001:4860:4860::8888"}
+"""A public address of each family, to which a route leads if one leads anywhere."""
 
 
 def clock() -> Sequence[Finding]:
@@ -48,6 +51,33 @@ def ping() -> Sequence[Finding]:
         return [good("ping", f"is allowed ({found.way} socket).")]
     remedy = "Allow it with sysctl net.ipv4.ping_group_range='0 2147483647', or CAP_NET_RAW; only ping checks need it."
     return [warning("ping", f"{found.reason.partition(':')[0]}.", remedy)]
+
+
+def families() -> Sequence[Finding]:
+    """Whether there is a way to the Internet over IPv4 and IPv6, by this machine's routes; nothing is sent."""
+    ways = {family: _source(address) for family, address in _ELSEWHERE.items()}
+    found = [f"{family} from {source}" for family, source in ways.items() if source]
+    if not found:
+        remedy = "Look at its routes (ip route; ip -6 route) if it is to check anything beyond its own network."
+        return [warning("routes", "lead to no public address, neither over IPv4 nor over IPv6.", remedy)]
+    missing = "".join(
+        f"; none over {family}: what is checked over that counts for nobody"
+        for family, source in ways.items()
+        if not source
+    )
+    return [good("routes", f"lead to the Internet over {' and '.join(found)}{missing}.")]
+
+
+def _source(address: str) -> str:
+    """The own address from which that one would be asked; empty without a route. A local one of IPv6 is none: few translate it."""
+    family = socket.AF_INET6 if ":" in address else socket.AF_INET
+    try:
+        with socket.socket(family, socket.SOCK_DGRAM) as unsent:
+            unsent.connect((address, 53))
+            source = str(unsent.getsockname()[0])
+    except OSError:
+        return ""
+    return source if family == socket.AF_INET or ip_address(source.partition("%")[0]).is_global else ""
 
 
 def disk(path: Path, store_bytes: int) -> Sequence[Finding]:

@@ -301,3 +301,29 @@ def test_a_swarm_key_that_changes_is_told(home: Path) -> None:
     assert "rotate --status" in said
     assert key.psk.hex() not in said
     assert change.key.psk.hex() not in said
+
+
+@pytest.mark.parametrize(
+    ("ways", "level", "says"),
+    [
+        ((4, 6), Level.GOOD, "lead to the Internet over IPv4 from 192.0.2.7 and IPv6 from 2001:db8::7."),
+        ((4,), Level.GOOD, "IPv4 from 192.0.2.7; none over IPv6: what is checked over that counts for nobody."),
+        ((), Level.WARNING, "lead to no public address, neither over IPv4 nor over IPv6."),
+    ],
+)
+def test_over_which_family_this_machine_has_a_way_out_is_said(
+    ways: tuple[int, ...], level: Level, says: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def source(address: str) -> str:
+        version = 6 if ":" in address else 4
+        return {4: "192.0.2.7", 6: "2001:db8::7"}[version] if version in ways else ""
+
+    monkeypatch.setattr(machine, "_source", source)
+    (found,) = machine.families()
+    assert found.level == level
+    assert found.sentence.endswith(says)
+
+
+def test_the_way_out_is_read_from_the_routes() -> None:
+    assert machine._source("127.0.0.1") == "127.0.0.1"
+    assert machine._source("2001:db8:ffff:ffff::255.255.255.256") == ""
