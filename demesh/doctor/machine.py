@@ -69,7 +69,7 @@ def families() -> Sequence[Finding]:
 
 
 def _source(address: str) -> str:
-    """The own address from which that one would be asked; empty without a route. A local one of IPv6 is none: few translate it."""
+    """The own address from which that one would be asked; empty without a route. A local one of IPv6 is none."""
     family = socket.AF_INET6 if ":" in address else socket.AF_INET
     try:
         with socket.socket(family, socket.SOCK_DGRAM) as unsent:
