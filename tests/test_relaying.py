@@ -9,8 +9,10 @@ from demesh.address import Spot
 from demesh.config.values import AllowRequests
 from demesh.mesh import relay
 from demesh.mesh.ask import No, Refused
-from demesh.mesh.network import ASK, RELAY
+from demesh.mesh.network import ASK, RELAY, Stream
 from demesh.mesh.session import Frames
+from demesh.probes.relays import NoHelp
+from demesh.relaying import Borrower
 from tests.asking import configured, opened
 from tests.cluster import Mesh, running
 from tests.log.builders import counted
@@ -73,3 +75,35 @@ async def test_helping_is_counted_with_the_answers_that_a_member_gets(autojump_c
     said = await _told(mesh, "any", *[nowhere] * (limits.ASKED_PER_MEMBER_PER_MINUTE_MAX + 1))
     codes = [each.code for each in said if isinstance(each, No)]
     assert codes == [Refused.CANNOT] * limits.ASKED_PER_MEMBER_PER_MINUTE_MAX + [Refused.RATE]
+
+
+@pytest.mark.parametrize("answers", [0, 1])
+async def test_a_member_that_hangs_is_no_help_by_the_time_that_was_given(
+    answers: int, autojump_clock: MockClock, mesh: Mesh, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """At once, or when it knows where to send."""
+
+    async def hang(stream: Stream) -> None:
+        frames = Frames(stream, limits.RELAY_FRAME_BYTES_MAX)
+        for _ in range(answers):
+            relay.read_where(await frames.expect())
+            await frames.send(relay.here("127.0.0.1"))
+        await trio.sleep_forever()
+
+    ann, ben = mesh.member("ann"), configured(mesh.member("ben"), allow_requests="any")
+    async with running(ann, ben):
+        mesh.connect(ann, ben)
+        await trio.sleep(1)
+        monkeypatch.setattr(ben.node._lender, "serve", hang)
+        network = mesh.swarm.networks[ann.key]
+        (candidate,) = Borrower(ann.node.view, ann.node.clock, network).candidates()
+        by = trio.current_time() + 3
+
+        async def ask() -> None:
+            async with candidate.ask(Spot("127.0.0.1", 3478), by) as helper:
+                assert answers == 1
+                await helper.send(Spot("127.0.0.1", 9), bytes(32))
+
+        with pytest.raises(NoHelp, match="ben does not answer in time"):
+            await ask()
+        assert trio.current_time() == by
