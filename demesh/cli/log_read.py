@@ -47,6 +47,8 @@ def tail(number: int, wanted: str | None, kind: str | None, follow: bool, as_jso
       demesh log tail --follow --json
     """
     of_kind = _kind(kind)
+    if follow:
+        signal.signal(signal.SIGTERM, _end)
     with open_store(find_home(data_dir)) as store:
         reader = Reader(store)
         states = _states(reader, store, wanted)
@@ -55,7 +57,6 @@ def tail(number: int, wanted: str | None, kind: str | None, follow: bool, as_jso
         for row in rows[len(rows) - number :] if number < len(rows) else rows:
             _echo(reader, row, as_json)
         if follow:
-            signal.signal(signal.SIGTERM, _end)
             for row in _following(reader, store, wanted, states):
                 if isinstance(row, BadRow) or of_kind in (None, row.kind):
                     _echo(reader, row, as_json)

@@ -1,4 +1,5 @@
-"""Every example in every command's help works when it is typed in: found in the help, run by a shell, on a real node.
+"""Every example in every command's help works when it is typed in, and every command in README and docs: found there, run by a
+shell, on a real node.
 
 A command that someone adds is covered without a line here. What an example names is put in its place before it is run:
 
@@ -36,7 +37,7 @@ _FOR_EVER_SECONDS = 20
 """What has not ended by itself until then is taken to run for ever."""
 _END_SECONDS = 10
 _OWN_HOME = re.compile(
-    r"(?<!ssh second )demesh (init|node run|swarm-key new|join|restore|demo|check (?!run)|log repair)\b"
+    r"(?<!ssh second )(?<!ssh nas )demesh (init|node run|swarm-key new|join|restore|demo|check (?!run)|log repair)\b"
 )
 """Commands that want a home of their own, not that of the running node: they make one, or change its configuration."""
 _CONFIGURED = re.compile(r"demesh check (?!add\b|run\b)")
@@ -44,7 +45,7 @@ _CONFIGURED = re.compile(r"demesh check (?!add\b|run\b)")
 _RESTORED = re.compile(r"demesh log repair\b")
 """Those that want a home whose node does not run."""
 _CONFIG = '[[check]]\nname = "blog"\ntarget = "{target}"\ninterval = "1s"\n'
-_RUNS_FOR_EVER = {"node run": "ask with: demesh status", "--follow": '"kind"'}
+_RUNS_FOR_EVER = {"node run": "ask with: demesh status", "--follow": '"kind"', "-f": "nas"}
 """What is known to run for ever, and what it says once it does: only so that the test need not wait."""
 _PLACE = re.compile(r"\bexample\.(?:org|net|com)\b")
 _SWARM = re.compile(r"[\w.-]+:8471")
@@ -52,16 +53,49 @@ _API = re.compile(r"http://[\w.-]+:8470")
 _TARGET = re.compile(r"https?://[\w.-]*example\.(?:org|net|com)")
 
 
-def _leaves() -> Iterator[tuple[str, click.Command]]:
-    for path, command in commands(root):
-        if not isinstance(command, click.Group):
-            yield " ".join(path), command
+def _path(typed: str) -> str:
+    """The command that is called first."""
+    words = re.split(r"\bdemesh ", typed, maxsplit=1)[1].split()
+    return next(path for path in (" ".join(words[:count]) for count in (2, 1)) if path in _COMMANDS)
 
 
-_LEAVES = dict(_leaves())
+_COMMANDS = {" ".join(path): command for path, command in commands(root)}
+_LEAVES = {path: command for path, command in _COMMANDS.items() if not isinstance(command, click.Group)}
+_IN_HELP = dict.fromkeys(
+    (path, example)
+    for path, command in _COMMANDS.items()
+    for example in examples(command)
+    if path in _LEAVES or path == _path(example)
+)
+
+_ROOT = Path(__file__).parents[2]
+_PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
+_TYPED = re.compile(r"^    (?:\$ |[a-z]+\$ +)?(?:bin/)?(demesh [a-z].*)$", re.MULTILINE)
+_REMARK = re.compile(r" {2,}.*| # .*")
+_ELSEWHERE = re.compile(
+    r"demesh (?:"
+    r"demo|install-unit|"  # tests/demo; changes the machine
+    r"status: |"  # a table of benchmarks
+    r".* --watch|"  # wants a terminal
+    r"swarm-key rotate --without|"  # wants another member
+    r".* > /etc/|.* /mnt/|.* --data-dir /var/|"  # places on a machine of one's own
+    r"explain .* --from logs.jsonl|"  # is behind the command that makes the file
+    r"explain .* --since 2025"  # nothing was running then
+    r")"
+)
+_NAMES = {"'web*' api": "'bl*' blog", "explain shop": "explain blog", " --from tag:eu --from vps1": " --from nas"}
 
 
-_EXAMPLES = [(path, example) for path, command in _LEAVES.items() for example in examples(command)]
+def _in_docs() -> Iterator[tuple[str, str]]:
+    """The commands of README and docs, each once, without what is remarked behind them."""
+    typed = [_REMARK.sub("", line) for page in _PAGES for line in _TYPED.findall(page.read_text())]
+    known = {example for _, example in _IN_HELP}
+    for line in dict.fromkeys(each.replace("demesh/bin/demesh", "demesh") for each in typed):
+        if line not in known and not _ELSEWHERE.match(line):
+            yield _path(line), line
+
+
+_EXAMPLES = [*_IN_HELP, *_in_docs()]
 
 
 def _codes(command: click.Command) -> set[int]:
@@ -81,7 +115,9 @@ class _Place:
 
     def fit(self, example: str) -> str:
         """`example` with what is on this machine in place of what it names."""
-        fitted = _API.sub(f"http://{self.node.api}", example)
+        for name, known in _NAMES.items():
+            example = example.replace(name, known)
+        fitted = _API.sub(f"http://{self.node.api}", example.replace("0.0.0.0:8470", f"127.0.0.1:{free_port()}"))
         fitted = _SWARM.sub(self.node.swarm, fitted)
         fitted = _TARGET.sub(self.web.url, fitted)
         fitted = _PLACE.sub("127.0.0.1", fitted)
@@ -181,7 +217,7 @@ def test_the_example_works(
         place.node.start()
         place.node.wait_ready()
     said = output.read_text()
-    assert code in _codes(_LEAVES[path]), said
+    assert code in _codes(_COMMANDS[path]), said
     assert "Traceback" not in said
     assert "Usage: " not in said, said
     assert not re.search(r"\bno node (is running|at)\b", said, re.IGNORECASE), said
