@@ -139,7 +139,7 @@ class Adoption:
             plan = member.current.plan
             for row in plan.rows if plan else ():
                 if not row.origin:
-                    yield replace(row, runs=False, takes_part=False, parked=False), member.public_key
+                    yield replace(row, runs=False, takes_part=False, parked=False, answered=False), member.public_key
 
     def _rebuilt(self, row: PlanRow, source: str) -> Check | None:
         try:

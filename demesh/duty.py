@@ -121,10 +121,8 @@ class Duty:
         rows: list[PlanRow] = []
         for check in settings.checks:
             takes_part = check.runs_on(settings.name, settings.tags)
-            row = check.row(self._mesh_id, takes_part, takes_part=takes_part)
-            if row.runs and (row.name, row.definition) in self._parking.parked:
-                row = replace(row, runs=False, takes_part=False, parked=True)
-            elif row.takes_part:
+            row = self._parking.settled(check.row(self._mesh_id, takes_part, takes_part=takes_part))
+            if row.takes_part:
                 row = replace(row, runs=ran.get(row.name, False) != ((row.name, row.definition) in moving))
             rows.append(row)
         return rows
@@ -235,11 +233,19 @@ class Duty:
         return self._damping.due(self._wishes, {key: row.runs for key, row in own.items()}, now_ms)
 
     def _park(self, *, at_once: bool = False) -> bool:
-        """Whether other checks are parked from now on."""
-        others = [each.current.votes for each in self._view.members() if each.public_key != self._key]
+        """Whether the plan has to say something else of what is parked, or has answered."""
+        others = [each.current for each in self._view.members() if each.public_key != self._key]
+        told: set[tuple[str, str]] | None = None
 
-        def answered(key: CheckKey) -> bool:
-            return any(key in votes and votes[key].tries is None for votes in others)
+        def answered(row: PlanRow) -> bool:
+            nonlocal told
+            if told is None:  # it is not asked every time
+                told = {
+                    (row.name, row.target) for each in others if each.plan for row in each.plan.rows if row.answered
+                }
+            key = row.name, row.definition
+            passed = any(key in each.votes and each.votes[key].tries is None for each in others)
+            return passed or (row.name, row.target) in told
 
         now_ms = self._clock.monotonic_ms()
         return self._parking.look(self.rows, self._own_votes(), answered, now_ms, at_once=at_once)

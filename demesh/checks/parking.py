@@ -5,19 +5,24 @@
     tried anew  a parked one, once a day at a time of its own, and whenever somebody asks for it
     released    as soon as it has passed, here or with any other member: then it is run like any other check, for good
 
-Guarantees: what has passed once with a member that is known is not parked, however long it has failed since; a list of dead hosts
-costs one try of each a day. What could not be run here (an error) is no try. What is newly parked waits for more of its kind,
-since a plan is told as a whole; what is released does not. A restart forgets nothing of this: it follows from the own log.
+Guarantees: what has passed once with a member that is known is not parked, however long it has failed since: plans say so
+(`answered`), so neither a lost view, nor a member that joins, nor another interval or timeout of the check forgets it. A list of
+dead hosts costs one try of each a day. What could not be run here (an error) is no try. What is newly parked, or has answered,
+waits for more of its kind, since a plan is told as a whole; what is released does not.
 """
 
 import hashlib
 from collections.abc import Callable, Collection, Iterable, Mapping
+from dataclasses import replace
 
 from demesh import limits
 from demesh.checks.placement import CheckKey
 from demesh.log.plan import PlanRow
 from demesh.log.sums import DAY_MS
 from demesh.view.vote import VoteState
+
+Place = tuple[str, str]
+"""A check's name and target: what stays the same when its definition changes."""
 
 
 class Parking:
@@ -26,39 +31,62 @@ class Parking:
     def __init__(self, key: bytes) -> None:
         self._key = key
         self.parked: frozenset[CheckKey] = frozenset()
+        self._answered: frozenset[Place] = frozenset()
         self._places: dict[CheckKey, int] = {}
         self._asked_ms: dict[CheckKey, int] = {}
         self._tried_ms: dict[CheckKey, int] = {}
         self._looked_ms: int | None = None
         self._parked_ms: int | None = None
+        self._answered_ms: int | None = None
 
     def look(
         self,
         rows: Iterable[PlanRow],
         votes: Mapping[CheckKey, VoteState],
-        answered: Callable[[CheckKey], bool],
+        answered: Callable[[PlanRow], bool],
         now_ms: int,
         *,
         at_once: bool = False,
     ) -> bool:
-        """Whether `parked` has changed. `rows` are of the own plan, `votes` of the own log; `answered` says what has passed with
-        another member.
+        """Whether the plan has to say something else (`settled`). `rows` are of the own plan, `votes` of the own log; `answered`
+        says what has passed with another member, or with one whom that knew.
         """
         if not at_once and self._looked_ms is not None and now_ms - self._looked_ms < limits.PARKING_LOOK_MS:
             return False
         self._looked_ms = now_ms
-        in_vain = {key for key in map(_key, filter(_is_listed, rows)) if _is_in_vain(votes.get(key))}
-        resting = frozenset(key for key in in_vain if not answered(key))
-        if not at_once and resting > self.parked and not self._may_park(now_ms):
+        listed = [row for row in rows if row.listed]
+        passed = [row for row in listed if row.answered or _has_passed(votes.get(_key(row))) or answered(row)]
+        places = frozenset(map(_place, passed))
+        resting = frozenset(
+            _key(row) for row in listed if _place(row) not in places and _is_in_vain(votes.get(_key(row)))
+        )
+        parks, answers = bool(resting - self.parked), places != self._answered
+        if not (
+            (at_once and (parks or answers))
+            or self.parked - resting
+            or (parks and _is_long_ago(self._parked_ms, now_ms))
+            or (answers and _is_long_ago(self._answered_ms, now_ms))
+        ):
             return False
-        if resting - self.parked:
-            self._parked_ms = now_ms
-        changed, self.parked = resting != self.parked, resting
+        if not at_once:
+            self._parked_ms = now_ms if parks else self._parked_ms
+            self._answered_ms = now_ms if answers else self._answered_ms
+        self.parked, self._answered = resting, places
         self._places = {key: self._places.get(key) or _place_ms(key, self._key) for key in resting}
         for noted in (self._asked_ms, self._tried_ms):
             for key in noted.keys() - resting:
                 del noted[key]
-        return changed
+        return True
+
+    def settled(self, row: PlanRow) -> PlanRow:
+        """A row of the own plan, with what it has to say of this."""
+        if not row.listed:
+            return row
+        if _place(row) in self._answered:
+            return replace(row, answered=True)
+        if row.runs and _key(row) in self.parked:
+            return replace(row, runs=False, takes_part=False, parked=True)
+        return row
 
     def ask(self, keys: Collection[CheckKey], wall_ms: int) -> None:
         """Try these, which are parked, once more."""
@@ -72,9 +100,6 @@ class Parking:
     def due(self, votes: Mapping[CheckKey, VoteState], wall_ms: int) -> frozenset[CheckKey]:
         """The parked checks that are to be tried now."""
         return frozenset(key for key in self.parked if self._is_due(key, votes.get(key), wall_ms))
-
-    def _may_park(self, now_ms: int) -> bool:
-        return self._parked_ms is None or now_ms - self._parked_ms >= limits.PARKED_APART_MS
 
     def _is_due(self, key: CheckKey, state: VoteState | None, wall_ms: int) -> bool:
         last_ms = self._tried_ms.get(key)
@@ -92,12 +117,20 @@ def _place_ms(key: CheckKey, node: bytes) -> int:
     return int.from_bytes(place) % DAY_MS
 
 
-def _is_listed(row: PlanRow) -> bool:
-    return row.listed
+def _is_long_ago(ms: int | None, now_ms: int) -> bool:
+    return ms is None or now_ms - ms >= limits.PARKED_APART_MS
+
+
+def _place(row: PlanRow) -> Place:
+    return row.name, row.target
 
 
 def _key(row: PlanRow) -> CheckKey:
     return row.name, row.definition
+
+
+def _has_passed(state: VoteState | None) -> bool:
+    return state is not None and state.tries is None
 
 
 def _is_in_vain(state: VoteState | None) -> bool:

@@ -17,11 +17,11 @@ deliver notifications.
 `spread` is 0 if all that are selected run the check, else how many of those do whose `takes_part` is 1: that is so where
 `nodes` selects the author and the check is not paused there. `keys` are like `options`: what else of the check's definition
 others may know. `whole` is 1 if a node that reads the row knows all it takes to run the check. `origin` is the key of the
-member from whose plan the author took the check over, empty for a check of its own. `flags` add up: 1 nobody is notified of the
-check, 2 it is an anchor (its target is held to be up always, so that when all anchors fail it is the node that is cut off), 4
-it is paused, 8 it is parked: a server of a list that never answered the author, who lets it rest. `depends_on` are the names of
-the checks without which it is not up, `runbook` is a URL. A row may end before `spread`, or before `flags`: then what follows
-is 0 and empty.
+member from whose plan the author took the check over, empty for a check of its own. `flags` add up: 1 nobody is notified of
+the check, 2 it is an anchor (its target is held to be up always, so that when all anchors fail it is the node that is cut
+off), 4 it is paused, 8 it is parked: a server of a list that never answered the author, who lets it rest, 16 a server of a
+list has answered once, as the author knows. `depends_on` are the names of the checks without which it is not up, `runbook` is
+a URL. A row may end before `spread`, or before `flags`: then what follows is 0 and empty.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -35,7 +35,7 @@ from demesh.log.parts import Parts
 
 QUORUM_MAJORITY = 0
 QUORUM_ALL = 65_535
-_QUIET, _ANCHOR, _PAUSED, _PARKED = 1, 2, 4, 8
+_QUIET, _ANCHOR, _PAUSED, _PARKED, _ANSWERED = 1, 2, 4, 8, 16
 _FLAGS_MAX = 2**32 - 1
 _PART_BYTES_MAX = limits.ENTRY_BYTES_MAX - 1_024
 
@@ -70,6 +70,7 @@ class PlanRow:
     depends_on: tuple[str, ...] = ()
     runbook: str = ""
     parked: bool = False
+    answered: bool = False
 
     @property
     def listed(self) -> bool:
@@ -78,7 +79,13 @@ class PlanRow:
 
     def value(self) -> Value:
         later: list[Value] = [self.spread, int(self.takes_part), int(self.whole), _flat(self.keys), self.origin]
-        flags = _QUIET * (not self.notify) + _ANCHOR * self.anchor + _PAUSED * self.paused + _PARKED * self.parked
+        flags = (
+            _QUIET * (not self.notify)
+            + _ANCHOR * self.anchor
+            + _PAUSED * self.paused
+            + _PARKED * self.parked
+            + _ANSWERED * self.answered
+        )
         last: list[Value] = [flags, values(self.depends_on), self.runbook]
         if any(last):
             later += last
@@ -221,6 +228,7 @@ def read_row(value: Value) -> PlanRow:
         anchor=bool(flags & _ANCHOR),
         paused=bool(flags & _PAUSED),
         parked=bool(flags & _PARKED),
+        answered=bool(flags & _ANSWERED),
         depends_on=fields.texts("depends_on", limits.DEPENDENCIES_MAX),
         runbook=fields.text("runbook"),
     )

@@ -349,8 +349,8 @@ def _is_late(vantage: Vantage) -> bool:
 
 
 def has_answered(member: Member, row: PlanRow) -> bool:
-    """Whether a check has passed once with this member, as far as its present log tells."""
-    return _state(member, row).tries is None
+    """Whether a check has passed once with this member, or any whom it knew, as far as its present log tells."""
+    return row.answered or _state(member, row).tries is None
 
 
 def _state(member: Member, row: PlanRow) -> VoteState:

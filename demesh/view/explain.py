@@ -242,7 +242,9 @@ class Replay:
 
         chosen = holders[max(holders, key=weight)]
         row = chosen[0][1]
-        answered = not row.listed or any(self._vantages[key].has_answered(row.definition) for key, _ in chosen)
+        answered = not row.listed or any(
+            held.answered or self._vantages[key].has_answered(row.definition) for key, held in chosen
+        )
         ballots = tuple(self._ballot(key, held, answered=answered) for key, held in chosen if held.runs)
         parked = any(held.parked for _, held in chosen)
         return Standing(row, ballots, count(ballots, row.quorum), parked)

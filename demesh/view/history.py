@@ -246,6 +246,8 @@ def _fold_results(log: LogHistory, entry: Entry) -> None:
 
 
 def _fold_result(log: LogHistory, entry: Entry, row: PlanRow, result: Result) -> None:
+    if row.listed and not row.answered and result.outcome.blames_target:
+        return  # a candidate's failures say nothing of it
     ended_ms = max(0, entry.wall_ms - (entry.up_ms - result.up_ms))
     hour = log.open.setdefault(ended_ms // HOUR_MS, {})
     sums = hour.get(row.name)

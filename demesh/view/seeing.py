@@ -63,7 +63,12 @@ def _ran(own: Member, since_ms: int) -> Iterator[Ran]:
     for row in log.plan.rows if log.plan else ():
         state = log.votes.get((row.name, row.definition), _NOTHING)
         network, last = network_of(state.address), state.last
-        if not row.runs or network is None or last is None or (row.listed and state.tries is not None):
+        if (
+            not row.runs
+            or network is None
+            or last is None
+            or (row.listed and not row.answered and state.tries is not None)
+        ):
             continue  # that a candidate fails says nothing of the network
         if last.result.outcome == Outcome.ERROR and not last.result.detail.startswith(CUT_OFF):
             continue

@@ -25,7 +25,7 @@ def _key(each: PlanRow) -> tuple[str, bytes]:
     return each.name, each.definition
 
 
-def _never(_: tuple[str, bytes]) -> bool:
+def _never(_: PlanRow) -> bool:
     return False
 
 
@@ -33,7 +33,7 @@ def _tried(wall_ms: int, state: VoteState = _DEAD) -> VoteState:
     return replace(state, last=Observation(result(FAIL, 0), bytes(8), wall_ms))
 
 
-def _parked(votes: Votes, answered: Callable[[tuple[str, bytes]], bool] = _never) -> Parking:
+def _parked(votes: Votes, answered: Callable[[PlanRow], bool] = _never) -> Parking:
     parking = Parking(_NODE)
     parking.look(_ROWS, votes, answered, 0)
     return parking
@@ -53,7 +53,7 @@ def test_what_is_in_no_list_is_never_parked() -> None:
 
 def test_what_another_member_has_seen_answer_is_not_parked_and_is_released() -> None:
     votes = {_key(_ROWS[0]): _DEAD, _key(_ROWS[1]): _DEAD}
-    parking = _parked(votes, lambda key: key == _key(_ROWS[0]))
+    parking = _parked(votes, lambda each: each == _ROWS[0])
     assert parking.parked == {_key(_ROWS[1])}
     assert parking.look(_ROWS, votes, lambda _: True, limits.PARKING_LOOK_MS)
     assert not parking.parked
@@ -116,3 +116,20 @@ def test_a_clock_that_was_set_back_does_not_keep_it_parked() -> None:
     assert parking.due(votes, _NOW_MS) == {_key(_ROWS[0])}
     parking.tried(_key(_ROWS[0]), _NOW_MS)
     assert not parking.due(votes, _NOW_MS + 1)
+
+
+def test_what_has_answered_is_said_in_the_plan_and_holds_for_another_definition_of_it() -> None:
+    known, dead = _ROWS[:2]
+    parking = _parked({_key(known): VoteState(tries=None), _key(dead): _DEAD})
+    assert parking.settled(known).answered
+    assert parking.settled(replace(known, definition=bytes(16), interval_ms=1_000)).answered
+    assert not parking.settled(replace(known, target="https://elsewhere.example.net/")).answered
+    assert parking.settled(dead) == replace(dead, runs=False, parked=True)
+
+
+def test_the_own_plan_is_enough_to_know_that_it_has_answered() -> None:
+    parking = Parking(_NODE)
+    told = replace(_ROWS[0], answered=True)
+    parking.look([told], {_key(told): _DEAD}, _never, 0)
+    assert not parking.parked
+    assert parking.settled(_ROWS[0]).answered
