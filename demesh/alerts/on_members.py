@@ -178,7 +178,7 @@ def _skewed(scene: Scene) -> Iterator[Seen]:
         ahead: list[tuple[float, str]] = []
         if judged and member.public_key in deviations:
             ahead.append((deviations[member.public_key], "the others'"))
-        if own is not None and member.public_key == scene.own_key:
+        if own is not None and own.is_proven and member.public_key == scene.own_key:
             ahead.append((own.ahead_ms, "its time servers'"))
         yield _clock_skewed(scene, member, ahead)
     yield Seen(SKEW, MESH, None, right=True) if judged else _pair_skewed(scene, deviations)
