@@ -121,10 +121,13 @@ def nat(settings: Settings) -> Sequence[Finding]:
     from demesh.probes.base import StunOptions
     from demesh.probes.stun_target import parse_target
 
-    servers = [(check.probe.target, check.probe.options) for check in settings.checks if check.probe.type == "stun"]
-    of_udp = [(target, options) for target, options in servers if isinstance(options, StunOptions)]
-    # Those that are checked for it know how to be asked.
-    for target, options in sorted(of_udp, key=lambda each: not each[1].nat_behaviour):
+    servers = [
+        (check.listed, options, check.probe.target)
+        for check in settings.checks
+        if isinstance(options := check.probe.options, StunOptions)
+    ]
+    # Those of a list may be dead; those that are checked for it know how to be asked.
+    for _, options, target in sorted(servers, key=lambda each: (each[0], not each[1].nat_behaviour)):
         with suppress(UsageError):
             place, transport = parse_target(target, options.transport)
             if transport == "udp" and ":" not in place.host:
@@ -146,8 +149,8 @@ def _nat_finding(host: str, port: int) -> Finding:
 
 
 def hosts(settings: Settings) -> list[str]:
-    """The names, not addresses, that the configuration uses."""
-    targets = [urlsplit(check.probe.target).hostname for check in settings.checks]
+    """The names, not addresses, that the configuration uses, but for those of lists: of these many are dead, by rights."""
+    targets = [urlsplit(check.probe.target).hostname for check in settings.checks if not check.listed]
     found = [*targets, *(peer.host for peer in settings.peers), *(_address(url)[0] for url in _sink_urls(settings))]
     return sorted({host for host in found if host and not _is_address(host)})
 

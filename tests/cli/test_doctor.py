@@ -11,13 +11,16 @@ from typing import Any, cast
 
 import pytest
 
+from demesh.checks.check import Check
 from demesh.clock import SystemClock
+from demesh.config.load import Settings
 from demesh.doctor import machine
 from demesh.doctor import node as its
 from demesh.doctor.finding import Finding, Level, examine, good
 from demesh.home import Home, Running
 from demesh.identity import SwarmKey, read_swarm_key
 from demesh.mesh.key_change import Change
+from demesh.probes.base import ProbeSpec, StunOptions
 from demesh.swarm_key_files import SwarmKeyFiles
 from tests.cli.answering import node_answering
 from tests.cli.harness import demesh
@@ -327,3 +330,15 @@ def test_over_which_family_this_machine_has_a_way_out_is_said(
 def test_the_way_out_is_read_from_the_routes() -> None:
     assert machine._source("127.0.0.1") == "127.0.0.1"
     assert machine._source("2001:db8:ffff:ffff::255.255.255.256") == ""
+
+
+def test_names_of_lists_are_not_looked_up_and_their_servers_are_asked_for_the_nat_last(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    nat = StunOptions(nat_behaviour=True)
+    listed = Check("old", ProbeSpec("stun", "stun://old.example.net", 1_000, options=nat), listed=True)
+    own = Check("own", ProbeSpec("stun", "stun://own.example.net", 1_000, options=StunOptions()))
+    settings = Settings("a", checks=(listed, own))
+    assert its.hosts(settings) == ["own.example.net"]
+    monkeypatch.setattr(its, "_nat_finding", lambda host, port: good("NAT", host))
+    assert [each.sentence for each in its.nat(settings)] == ["own.example.net"]
