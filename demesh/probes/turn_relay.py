@@ -6,8 +6,8 @@ Guaranteed:
 - The server is to blame (FAIL) if what nodes have sent does not come out, of RELAY_HELPERS_MAX nodes where so many can help:
   what one has sent may have been lost on its own way.
 - No node is asked to send to a relayed address at which this node may ask nobody itself.
-- A datagram counts if it has this run's random token.
-- The phase `relay` is the time from asking a node to send until the token is there.
+- A datagram counts if it is the one of this run's random token.
+- The phase `relay` is the time from asking a node to send until the datagram is there.
 
 Not guaranteed: that anything reaches a peer from the allocation; this way is not tried.
 """
@@ -73,6 +73,7 @@ def _family(address: str) -> int:
 async def _comes_through(client: TurnClient, helper: Helper, relayed: Spot, progress: Progress) -> bool:
     """Raises NoHelp, Failed."""
     token, began = secrets.token_bytes(TOKEN_BYTES), trio.current_time()
+    expected = helper.datagram(token)
     came_s: float | None = None
     failed: NoHelp | Failed | None = None  # by itself, not in the group that a nursery makes of it
     async with trio.open_nursery() as nursery:
@@ -82,7 +83,7 @@ async def _comes_through(client: TurnClient, helper: Helper, relayed: Spot, prog
             try:
                 while came_s is None:
                     _, data = await client.receive()
-                    if data == token:
+                    if data == expected:
                         came_s = trio.current_time()
             except Failed as error:
                 failed = error

@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from demesh.address import Spot
+from demesh.mesh import relay
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec, TurnOptions
 from demesh.probes.relays import Candidate, NoHelp, Relays
@@ -27,13 +28,16 @@ def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Ge
 
 
 class _Helper:
-    """Sends from this machine what it is given, something else, or nothing."""
+    """Sends from this machine what it should, something else, or nothing."""
 
     address = "127.0.0.1"
 
     def __init__(self, lost: bool = False, forged: bool = False, refuses: bool = False) -> None:
         self.lost, self.forged, self.refuses = lost, forged, refuses
         self.sent_to: list[Spot] = []
+
+    def datagram(self, token: bytes) -> bytes:
+        return relay.datagram(token)
 
     async def send(self, relayed: Spot, token: bytes) -> None:
         self.sent_to.append(relayed)
@@ -42,7 +46,7 @@ class _Helper:
         if self.lost:
             return
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
-            sending.sendto(bytes(len(token)) if self.forged else token, (relayed.address, relayed.port))
+            sending.sendto(token if self.forged else self.datagram(token), (relayed.address, relayed.port))
 
 
 def _candidate(name: str, helper: _Helper | None) -> Candidate:
