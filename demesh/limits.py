@@ -159,7 +159,7 @@ ASKED_EXPECTATIONS_MAX = 4  # headers and JSON values; each search may hold the 
 ASKED_PER_MEMBER_PER_MINUTE_MAX = 20
 RELAY_FRAME_BYTES_MAX = 4_096
 RELAY_SECONDS_MAX = 30  # a round trip through a TURN server, from its first message to its last
-RELAY_DATAGRAMS = 3  # at most, of requests to the TURN server and of tokens to the relayed address each
+RELAY_DATAGRAMS = 3  # at most, of requests to the TURN server and of those to the relayed address each
 RELAY_HELPERS_MAX = 2  # members that are asked before the server is held to have lost what they sent
 RELAY_WAIT_SECONDS_MAX = 1  # for what a member has sent to come out of the relay
 

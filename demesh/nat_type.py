@@ -3,7 +3,8 @@
 Guaranteed: it takes NAT_TYPE_SECONDS_MAX (besides the name's lookup) and NAT_TYPE_PACKETS_MAX packets at most, whatever the
 server does, and never raises for that. pystun3 resends for ever when it is answered with an error, and breaks on much that
 servers send today. So it gets a socket that only looks like one: it counts, ends everything at the first error, and hands on
-good answers alone, written anew with nothing in them but what pystun3 reads.
+good answers alone, written anew with nothing in them but what pystun3 reads. A public server cannot direct this machine's packets
+into its own network: they go to public addresses, or nowhere.
 
 It blocks: call it in a thread. Not guaranteed: that the word is right for all traffic. Many NATs treat each peer differently, and
 a filter that lets no answer in looks like a NAT.
@@ -17,6 +18,7 @@ from typing import Any
 from demesh.address import address_text
 from demesh.clock import SystemClock
 from demesh.limits import NAT_TYPE_PACKETS_MAX, NAT_TYPE_SECONDS_MAX, NAT_TYPE_WAIT_SECONDS, STUN_BYTES_MAX
+from demesh.probes.public import is_public
 from demesh.probes.stun_message import HEADER_BYTES, Endpoint, Garbled, NotStun, classic, read
 
 _WORDS = {
@@ -54,7 +56,7 @@ def find_nat_type(host: str, port: int) -> NatType:
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as plain:
             source = _own_address(server, port)
             plain.bind((source, 0))
-            guarded = _Guarded(plain)
+            guarded = _Guarded(plain, public_only=is_public(server))
             try:
                 found, _ = client.get_nat_type(guarded, source, plain.getsockname()[1], server, port)
             except _Over as over:
@@ -70,8 +72,9 @@ def find_nat_type(host: str, port: int) -> NatType:
 class _Guarded:
     """What pystun3 takes for its socket."""
 
-    def __init__(self, plain: socket.socket) -> None:
+    def __init__(self, plain: socket.socket, *, public_only: bool) -> None:
         self._plain = plain
+        self._public_only = public_only
         self._monotonic_ms = SystemClock().monotonic_ms
         self._ends_ms = self._monotonic_ms() + round(NAT_TYPE_SECONDS_MAX * 1_000)
         self._packets = 0
@@ -82,6 +85,8 @@ class _Guarded:
         host, port = target
         if host is None or port is None:
             raise _Over("the server names no other address")
+        if self._public_only and not is_public(host):
+            raise _Over("the server is public, and the other address that it names is not")
         self._packets += 1
         if self._packets > NAT_TYPE_PACKETS_MAX:
             raise _Over(f"{NAT_TYPE_PACKETS_MAX} packets were not enough")

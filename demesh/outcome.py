@@ -36,6 +36,8 @@ class ProbeResult:
     `broken` has a phrase for each expectation that a MISMATCH failed, by its key in a check's table (`status`,
     `json.$.db`); it is empty for types that tell them in `detail` alone. `facts` are further things learned, by name, such
     as `http_version`, and `clock_offset_us` is by how much a time server that can be believed is ahead of this node's wall clock.
+    `confirm` is False where the target asks to be left alone, as time servers do: if the result turns a vote, the next run at
+    its usual time confirms it, and none before.
     None of these leaves the node that ran the probe.
     """
 
@@ -50,6 +52,7 @@ class ProbeResult:
     facts: Mapping[str, str] = field(default_factory=dict[str, str])
     clock_offset_us: int | None = None
     other_address: str | None = None
+    confirm: bool = True
 
 
 def fit_detail(text: str) -> str:

@@ -1,12 +1,12 @@
 """Round trips through TURN servers by two members: what this node does for others, and whom it asks (`demesh.mesh.relay`).
 
-Guarantees: for a member this node sends STUN requests to the server that is named and RELAY_DATAGRAMS datagrams of 32 bytes
-to the relayed address, to nobody else, and only where `mesh.allow_requests` lets it probe: by default to public addresses. It
-does so as often as it probes for members, by the same count; every refusal is counted and says why. It holds one socket for
-a round trip, and lets it go when the member is done or RELAY_SECONDS_MAX have passed.
+Guarantees: for a member this node sends STUN requests to the server that is named and RELAY_DATAGRAMS datagrams of 32 bytes,
+none of them of the member's choice, to the relayed address, to nobody else, and only where `mesh.allow_requests` lets it probe:
+by default to public addresses. It does so as often as it probes for members, by the same count; every refusal is counted and says
+why. It holds one socket for a round trip, and lets it go when the member is done or RELAY_SECONDS_MAX have passed.
 
-A member that this node asks may be anywhere: a token that comes out of the relay proves that the server relayed it, one that does
-not may have been lost on the member's own way. Whoever judges asks another before it blames the server.
+A member that this node asks may be anywhere: a datagram that comes out of the relay proves that the server relayed it, one
+that does not may have been lost on the member's own way. Whoever judges asks another before it blames the server.
 """
 
 from collections.abc import AsyncGenerator, Callable, Sequence
@@ -78,7 +78,7 @@ class Lender:
         for index in range(limits.RELAY_DATAGRAMS):
             if index:
                 await trio.sleep(_SEND_EVERY_SECONDS)
-            await sending.sendto(token, (relayed.address, relayed.port))
+            await sending.sendto(relay.datagram(token), (relayed.address, relayed.port))
         await frames.send(relay.sent(limits.RELAY_DATAGRAMS))
 
     def _objection(self, peer: bytes, spot: Spot) -> bytes | None:
@@ -171,6 +171,9 @@ class _Member:
 
     async def stand_ready(self, server: Spot) -> None:
         self.address = await self._told(relay.where(server), relay.read_here)
+
+    def datagram(self, token: bytes) -> bytes:
+        return relay.datagram(token)
 
     async def send(self, relayed: Spot, token: bytes) -> None:
         await self._told(relay.send(relayed, token), relay.read_sent)

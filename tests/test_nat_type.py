@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 from aioice import stun
 
+from demesh import nat_type
 from demesh.doctor.finding import Level
 from demesh.doctor.node import nat
 from demesh.limits import NAT_TYPE_PACKETS_MAX, NAT_TYPE_SECONDS_MAX
@@ -79,6 +80,27 @@ def test_what_servers_send_today_is_understood(attributes: Callable[[tuple[str, 
     with server(lambda _, request, source: answer(request, **attributes(source))) as (port, _came):
         found = find_nat_type("127.0.0.1", port)
     assert (found.word, found.why) == (word, "")
+
+
+@pytest.mark.parametrize("public", [True, False])
+def test_a_public_server_cannot_direct_packets_into_the_network(public: bool, monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(nat_type, "is_public", lambda address: public and address == "127.0.0.1")
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as inside:
+        inside.bind(("127.0.0.2", 0))
+        inside.setblocking(False)
+        other = inside.getsockname()
+
+        def respond(before: int, request: bytes, _source: tuple[str, int]) -> bytes | None:
+            return None if before else answer(request, MAPPED_ADDRESS=AWAY, CHANGED_ADDRESS=other)
+
+        with server(respond) as (port, _came):
+            found = find_nat_type("127.0.0.1", port)
+        if public:
+            assert found.why == "the server is public, and the other address that it names is not"
+            with pytest.raises(BlockingIOError):
+                inside.recv(2048)
+        else:
+            assert len(inside.recv(2048)) > 0
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,7 @@
 """What a node refuses to do for others at a TURN server; tests/e2e/test_turn_relay.py has the whole way."""
 
+import socket
+
 import pytest
 import trio
 from trio.testing import MockClock
@@ -16,6 +18,8 @@ from demesh.relaying import Borrower
 from tests.asking import configured, opened
 from tests.cluster import Mesh, running
 from tests.log.builders import counted
+from tests.probes.dns_servers import saying
+from tests.probes.stun_servers import reply
 
 pytestmark = pytest.mark.trio
 _SILENT = relay.where(Spot("127.0.0.1", 9))
@@ -55,6 +59,28 @@ async def test_who_allows_no_requests_helps_nobody_and_does_not_offer_to(autojum
         hello = next(each for each in ben.node.view.members() if each.public_key == ben.key).current.hello
         assert hello is not None
         assert not {ASK, RELAY} & set(hello.protocols)
+
+
+async def test_a_member_chooses_nothing_of_what_is_sent(autojump_clock: MockClock, mesh: Mesh) -> None:
+    ann, ben = mesh.member("ann"), configured(mesh.member("ben"), allow_requests="any")
+    token = b"GET / HTTP/1.0\r\n\r\n".ljust(relay.TOKEN_BYTES)
+    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as relayed:
+        relayed.bind(("127.0.0.1", 0))
+        relayed.setblocking(False)
+        async with (
+            saying(lambda request: [reply(request, XOR_MAPPED_ADDRESS=("127.0.0.1", 9))]) as port,
+            running(ann, ben),
+        ):
+            mesh.connect(ann, ben)
+            await trio.sleep(1)
+            frames = Frames(await opened(ann, ben, RELAY))
+            await frames.send(relay.where(Spot("127.0.0.1", port)))
+            assert relay.read_here(await frames.expect()) == "127.0.0.1"
+            await frames.send(relay.send(Spot(*relayed.getsockname()), token))
+            assert relay.read_sent(await frames.expect()) == limits.RELAY_DATAGRAMS
+        came = [relayed.recv(2048) for _ in range(limits.RELAY_DATAGRAMS)]
+    assert came == [relay.datagram(token)] * limits.RELAY_DATAGRAMS
+    assert token[:4] not in came[0]
 
 
 async def test_a_server_that_is_silent_is_said_to_be_in_bounded_time(autojump_clock: MockClock, mesh: Mesh) -> None:

@@ -8,7 +8,8 @@ its place and its own check waiting, and nothing else; a probe that raises gives
 diagnostic log, and its check goes on; the bounds of `demesh.checks.politeness`; the results of a check that was taken out
 are dropped. How late a run began, for want of a place or because the process was busy, and how long the event loop stood
 still while it went on, whichever is more, is kept with its result. A timeout during which the loop stood still for half of the
-time says nothing about the target: it becomes an `error`.
+time says nothing about the target: it becomes an `error`. A result that turns a vote is confirmed after the check's retry
+interval, unless the target asks to be left alone (`ProbeResult.confirm`).
 
 A slot that is late by more than SLOT_LATE_MS_MAX before it even asks for a place is missed: a machine that was
 suspended wakes without a burst.
@@ -204,7 +205,7 @@ class Runner:
         noted_ms = lateness_ms if lateness_ms >= limits.LATENESS_NOTED_MS else 0
         turning = self._report(Run(each.index, self._clock.up_ms(), result, noted_ms))
         if not each.gone:  # whoever took the report may have taken the check out
-            self._schedule(each, ran_at_ms=each.due_ms, turning=turning)
+            self._schedule(each, ran_at_ms=each.due_ms, turning=turning and result.confirm)
 
     def _schedule(self, each: _Scheduled, *, ran_at_ms: int | None, turning: bool) -> None:
         """Put the next run of `each` on the heap; the one before was due at `ran_at_ms`, or was missed."""

@@ -3,17 +3,20 @@
     asker: has a relayed address              helper
     WHERE server, port                  ──>   asks the server (STUN) which address it sees this node at
                                         <──   HERE address
-    SEND relayed, port, token           ──>   sends the token there, from that same socket
+    SEND relayed, port, token           ──>   sends the token's datagram there, from that same socket
                                         <──   SENT count
                                         <──   REFUSED code, sentence          instead, at any time
 
-The asker lets `address` through at the server (CreatePermission) before it says SEND. That the token comes out of the relay
-proves the way from the helper through the server to the asker; who is told SENT and sees nothing knows that the relay lost
-it. One round trip a stream. Addresses are IP addresses, never names. Messages are framed as those of sync, refusals are those
+The asker lets `address` through at the server (CreatePermission) before it says SEND. That the datagram comes out of the relay
+proves the way from the helper through the server to the asker; who is told SENT and sees nothing knows that the relay lost it.
+The datagram is fixed words and a hash of the token, so nobody has another's node say what it likes to anybody.
+
+One round trip a stream. Addresses are IP addresses, never names. Messages are framed as those of sync, refusals are those
 of `demesh.mesh.ask`. Malformed fields raise EntryError, all else SyncError.
 """
 
 from enum import IntEnum
+from hashlib import sha256
 from ipaddress import ip_address
 
 from demesh import limits
@@ -23,6 +26,8 @@ from demesh.log.codec import Fields, decode, encode
 from demesh.mesh.ask import No, Refused
 
 TOKEN_BYTES = 32
+_WORDS = b"demesh relay 1: "
+_HASH_BYTES = 16
 _PORT_MAX = 65_535
 _COUNT_MAX = 16
 
@@ -62,6 +67,11 @@ def read_send(data: bytes) -> tuple[Spot, bytes]:
     """Where to, and what. Raises EntryError, SyncError."""
     fields = _fields(data, Message.SEND)[1]
     return _spot(fields), fields.octets("token", TOKEN_BYTES)
+
+
+def datagram(token: bytes) -> bytes:
+    """What a helper sends to the relayed address, and the asker waits for."""
+    return _WORDS + sha256(_WORDS + token).digest()[:_HASH_BYTES]
 
 
 def sent(count: int) -> bytes:

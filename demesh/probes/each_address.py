@@ -13,6 +13,7 @@ Guaranteed:
 - Lookup, waiting and asking end within the timeout.
 - The latency is that of the slowest address that passed, or of the one whose failure is told; without the lookup, which is in the
   phase `dns`. So is what `expect.response_time` is held against. The expiry of certificates is the earliest of all.
+- If one of them asks to be left alone (`ProbeResult.confirm`), the name is not asked again soon.
 - Order is no change: the addresses are told sorted (`demesh.addresses`), those that could not be asked left out.
 
 Not guaranteed: that a name with more addresses than that is well where nobody looks.
@@ -114,6 +115,7 @@ def judged(results: Mapping[str, ProbeResult]) -> ProbeResult:
         certificate_expires_s=min(expiries, default=None),
         address=joined(asked),
         other_address=told.other_address if len(asked) == 1 else None,
+        confirm=all(each.confirm for each in results.values()),
         clock_offset_us=statistics.median_low(offsets_us) if offsets_us else None,
     )
 

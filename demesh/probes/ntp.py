@@ -8,6 +8,7 @@ Guaranteed:
   is ignored, up to NTP_STRAYS_MAX datagrams, and told if no reply comes.
 - A server that refuses (kiss-of-death), or answers with what is no reply, has failed. One that is not synchronised is a
   mismatch (`demesh.probes.ntp_message`), and its time is taken for nothing.
+- One that refuses is not asked again before the check's next run at its usual time (RFC 5905, section 7.4).
 - The reply's time is that of its arrival in this machine's kernel, reckoned from the sending on the monotonic clock: neither
   a busy event loop nor a wall clock that is set meanwhile changes what is measured.
 - The latency is the delay: the round trip less the time that the server took, without the name's lookup. Phases tell both.
@@ -32,7 +33,16 @@ from demesh.probes.datagram import Datagram, DatagramSocket, Refused, socket_add
 from demesh.probes.dialling import Progress, addresses_of, place_of
 from demesh.probes.expectations import limits_broken
 from demesh.probes.first_answer import BadAnswer, first_answer
-from demesh.probes.ntp_message import NONCE_BYTES, NotOurs, Reply, encode_request, origin_of, read_reply, unfit
+from demesh.probes.ntp_message import (
+    NONCE_BYTES,
+    KissOfDeath,
+    NotOurs,
+    Reply,
+    encode_request,
+    origin_of,
+    read_reply,
+    unfit,
+)
 from demesh.probes.resolving import Resolver
 
 _PORT = 123
@@ -58,7 +68,8 @@ class NtpProbe:
 
             reply = await first_answer(addresses, deadline, progress, ask)
         except Failed as failed:
-            return progress.failed(failed.outcome, str(failed))
+            asks_for_rest = isinstance(failed, KissOfDeath)
+            return replace(progress.failed(failed.outcome, str(failed)), confirm=not asks_for_rest)
         return _judge(reply, spec, progress)
 
 

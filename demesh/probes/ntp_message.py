@@ -17,7 +17,6 @@ from typing import Any
 
 from ntplib import NTP, NTPException, NTPPacket, NTPStats
 
-from demesh.failure import Failed
 from demesh.limits import NTP_CONTRADICTION_MS_MAX, NTP_ROOT_DISTANCE_MS_MAX
 from demesh.outcome import Outcome
 from demesh.probes.first_answer import BadAnswer
@@ -44,6 +43,10 @@ _KISSES = {
     "NTSN": "it wants NTS",
 }
 """What a kiss code (RFC 5905, section 7.4) means for who asks."""
+
+
+class KissOfDeath(BadAnswer):
+    """A server will not serve us, and is not to be asked again soon (RFC 5905, section 7.4)."""
 
 
 class NotOurs(Exception):
@@ -97,7 +100,7 @@ def origin_of(data: bytes) -> bytes:
 def read_reply(data: bytes, sent_unix_s: float, arrived_unix_s: float) -> Reply:
     """The reply in a datagram that bears our nonce, which was sent and which arrived at these times of our wall clock.
 
-    Raises BadAnswer for what is no reply of a time server that serves us.
+    Raises BadAnswer for what is no reply of a time server that serves us, KissOfDeath if it says that it does not.
     """
     stats: Any = NTPStats()  # ntplib has no types
     try:
@@ -154,13 +157,12 @@ def _in_era(stamp_s: float, near_s: float) -> float:
     return near_s + (stamp_s - near_s + _ERA_S / 2) % _ERA_S - _ERA_S / 2
 
 
-def _kiss(code: bytes) -> Failed:
-    """What a server says that will not serve us (a kiss-of-death)."""
+def _kiss(code: bytes) -> KissOfDeath:
     text = code.rstrip(b"\0").decode("ascii", "replace")
     if not (text.isascii() and text.isalnum()):
-        return BadAnswer(Outcome.FAIL, "the server refuses, with a code that is none")
+        return KissOfDeath(Outcome.FAIL, "the server refuses, with a code that is none")
     because = f": {_KISSES[text]}" if text in _KISSES else ""
-    return BadAnswer(Outcome.FAIL, f"the server refuses ({text}){because}")
+    return KissOfDeath(Outcome.FAIL, f"the server refuses ({text}){because}")
 
 
 def _reference(reference: bytes, stratum: int) -> str:

@@ -16,8 +16,12 @@ class Helper(Protocol):
 
     address: str
 
+    def datagram(self, token: bytes) -> bytes:
+        """What it sends if it is given `token`."""
+        ...
+
     async def send(self, relayed: Spot, token: bytes) -> None:
-        """Has it send `token` there, and returns when it has. Raises NoHelp."""
+        """Has it send the datagram of `token` there, and returns when it has. Raises NoHelp."""
         ...
 
 

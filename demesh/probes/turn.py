@@ -8,6 +8,7 @@ Guaranteed:
   an allocation to anybody passes, too.)
 - With a user and a password it passes if the server makes an allocation, permits a peer and takes the allocation back. A login
   that is refused is a FAIL that says so. No peer is sent anything.
+- If the server was asked at a public address, the relayed one must be public, too.
 - With `relay` another node must reach this one through the allocation (`demesh.probes.turn_relay`).
 - Whatever was allocated is given back, also when the run fails or is cancelled (`demesh.probes.turn_client`).
 - The latency is the sum of the phases: `dns`, `connect`, `tls`, and `answer`, or with a login `challenge`, `allocate`,
@@ -66,7 +67,9 @@ class TurnProbe:
             if options.relay:
                 place, transport = parse_target(spec.target, options.transport)
                 server = Spot(progress.address or place.host, stun_port(place.port, transport))
-                facts["relayed_for"] = await round_trip(client, server, self._relays, deadline, progress)
+                facts["relayed_for"] = await round_trip(
+                    client, server, self._relays, self._resolver, deadline, progress
+                )
             else:
                 await client.permit(_peer_of(client))
             await client.release()

@@ -13,6 +13,8 @@ Guaranteed:
   at once where it was reached over a connection, which is closed.
 - A socket that the server takes for one in use (437) is replaced by a fresh one, a nonce that has become stale (438) by the new
   one; both a few times at most.
+- A server that was asked at a public address hands out a relayed address that is public; else it is a mismatch, and nobody is
+  sent there. (So one behind a NAT that does not know its outside address is to blame.)
 - Good answers must be signed with the login's key (MESSAGE-INTEGRITY); what is not signed is no answer. The password is in no
   message that is sent, and neither it nor the user in any that is told: a server's own words are not repeated once it has
   seen a login.
@@ -30,6 +32,7 @@ from typing import Any
 
 import trio
 
+from demesh.address import address_text
 from demesh.failure import Failed
 from demesh.limits import TURN_ALLOCATE_TRIES_MAX, TURN_HELD_MAX, TURN_RELEASE_SECONDS_MAX, TURN_STALE_NONCES_MAX
 from demesh.metrics import REFUSED
@@ -37,6 +40,7 @@ from demesh.outcome import Outcome
 from demesh.probes.base import ProbeSpec, TurnOptions
 from demesh.probes.dialling import Progress, addresses_of
 from demesh.probes.first_answer import BadAnswer, first_answer
+from demesh.probes.public import is_public
 from demesh.probes.resolving import Resolver
 from demesh.probes.stun_carrier import Carrier, datagram_carrier, stream_carrier
 from demesh.probes.stun_exchange import error_text, shown_text, transact
@@ -180,6 +184,9 @@ class TurnClient:
         self.relayed, self.mapped, self.lifetime_s = message.relayed, message.mapped, message.lifetime_s
         if self.relayed is None:
             raise BadAnswer(Outcome.MISMATCH, "the answer to an allocation has no relayed address")
+        if is_public(self._progress.address or "") and not is_public(self.relayed[0]):
+            told = address_text(*self.relayed)
+            raise BadAnswer(Outcome.MISMATCH, f"the relayed address, {told}, is no public address")
 
     async def _do(self, method: Method, attributes: dict[str, Any], phase: str, what: str) -> Message:
         message = await self._request(method, attributes, phase)

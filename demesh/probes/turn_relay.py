@@ -5,8 +5,9 @@ Guaranteed:
 - Another node that cannot help (gone, hanging, busy, unwilling) is no fault of the server; without any the run is an ERROR.
 - The server is to blame (FAIL) if what nodes have sent does not come out, of RELAY_HELPERS_MAX nodes where so many can help:
   what one has sent may have been lost on its own way.
-- A datagram counts if it has this run's random token.
-- The phase `relay` is the time from asking a node to send until the token is there.
+- No node is asked to send to a relayed address at which this node may ask nobody itself.
+- A datagram counts if it is the one of this run's random token.
+- The phase `relay` is the time from asking a node to send until the datagram is there.
 
 Not guaranteed: that anything reaches a peer from the allocation; this way is not tried.
 """
@@ -22,18 +23,22 @@ from demesh.outcome import Outcome
 from demesh.probes.dialling import Progress
 from demesh.probes.first_answer import BadAnswer
 from demesh.probes.relays import Helper, NoHelp, Relays
+from demesh.probes.resolving import Resolver
 from demesh.probes.turn_client import TurnClient
 
 TOKEN_BYTES = 32
 
 
-async def round_trip(client: TurnClient, server: Spot, relays: Relays, deadline: float, progress: Progress) -> str:
+async def round_trip(
+    client: TurnClient, server: Spot, relays: Relays, resolver: Resolver, deadline: float, progress: Progress
+) -> str:
     """Which node's datagram came through, by `deadline` (trio's time), of which a node that does not answer gets a share only.
     `server` is where the server answers STUN over UDP. Raises Failed.
     """
     if client.relayed is None:
         raise BadAnswer(Outcome.MISMATCH, "the answer to an allocation has no relayed address")
     relayed = Spot(*client.relayed[:2])
+    resolver.admit(relayed.address)
     if _family(server.address) != _family(relayed.address):
         # The server itself, as a rule: only who is seen at an address of that family can be let through.
         server = Spot(relayed.address, server.port)
@@ -68,6 +73,7 @@ def _family(address: str) -> int:
 async def _comes_through(client: TurnClient, helper: Helper, relayed: Spot, progress: Progress) -> bool:
     """Raises NoHelp, Failed."""
     token, began = secrets.token_bytes(TOKEN_BYTES), trio.current_time()
+    expected = helper.datagram(token)
     came_s: float | None = None
     failed: NoHelp | Failed | None = None  # by itself, not in the group that a nursery makes of it
     async with trio.open_nursery() as nursery:
@@ -77,7 +83,7 @@ async def _comes_through(client: TurnClient, helper: Helper, relayed: Spot, prog
             try:
                 while came_s is None:
                     _, data = await client.receive()
-                    if data == token:
+                    if data == expected:
                         came_s = trio.current_time()
             except Failed as error:
                 failed = error

@@ -48,6 +48,17 @@ async def test_a_turning_vote_is_confirmed_after_the_retry_interval(autojump_clo
 
 
 @pytest.mark.trio
+async def test_a_target_that_asks_to_be_left_alone_is_asked_again_at_its_usual_time(autojump_clock: object) -> None:
+    async def refuse(_: ProbeSpec) -> ProbeResult:
+        return ProbeResult(Outcome.FAIL, confirm=False)
+
+    bench = Bench(refuse, turning=lambda _: True)
+    async with bench.running(check_of(interval_ms=60_000)):
+        await trio.sleep(121)
+    assert (bench.began_ms(), len(bench.runs)) == ([0, 60_000, 120_000], 3)
+
+
+@pytest.mark.trio
 async def test_a_probe_that_ignores_its_timeout_ends_at_the_deadline(autojump_clock: object) -> None:
     bench = Bench(hang)
     async with bench.running(check_of(interval_ms=60_000, timeout_ms=10_000)):

@@ -13,6 +13,7 @@ from demesh.log.codec import Value, encode
 from demesh.mesh.ask import No, Refused
 from demesh.mesh.relay import (
     TOKEN_BYTES,
+    datagram,
     here,
     read_here,
     read_send,
@@ -34,6 +35,10 @@ def test_all_that_is_said_survives_the_way() -> None:
     assert read_here(here("2001:db8::1")) == "2001:db8::1"
     assert read_send(send(Spot("192.0.2.7", 50_000), _TOKEN)) == (Spot("192.0.2.7", 50_000), _TOKEN)
     assert read_sent(sent(3)) == 3
+
+
+def test_what_is_sent_is_fixed_words_and_a_hash_of_the_token() -> None:
+    assert datagram(_TOKEN).hex() == b"demesh relay 1: ".hex() + "25de2fec24ce7782aab0e1a39cf29aa8"
 
 
 @pytest.mark.parametrize("read", [read_here, read_sent])

@@ -308,6 +308,13 @@ async def test_of_what_passes_the_slowest_is_told_and_of_clocks_the_one_in_the_m
     assert (told.outcome, told.latency_us, told.clock_offset_us) == (PASS, 9_000, 1)
 
 
+@pytest.mark.parametrize("first", [PASS, FAIL, ERROR])
+async def test_one_that_asks_to_be_left_alone_is_enough_for_all_to_be(first: Outcome) -> None:
+    for confirm in (True, False):
+        results = {"192.0.2.1": ProbeResult(first), "192.0.2.2": ProbeResult(FAIL, confirm=confirm)}
+        assert judged(results).confirm == judged(dict(reversed(results.items()))).confirm == confirm
+
+
 @pytest.mark.parametrize("target", ["dns:///a.test", "tcp://127.0.0.1:1"])
 async def test_what_has_no_name_to_look_up_is_asked_as_always(target: str) -> None:
     result = await _run(ProbeSpec(target.partition(":")[0], target, 300, all_addresses=True))

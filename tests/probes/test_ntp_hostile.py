@@ -62,6 +62,7 @@ async def test_what_a_server_says_is_not_believed_as_it_is(said: dict, outcome: 
         result = await ask(f"ntp://127.0.0.1:{port}")
     assert (result.outcome, result.detail) == (outcome, detail)
     assert result.clock_offset_us is None, "no clock is judged by such a server"
+    assert result.confirm == (not detail.startswith(_REFUSES)), "who refuses is left alone until the next run"
 
 
 @pytest.mark.trio

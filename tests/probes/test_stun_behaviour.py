@@ -28,6 +28,9 @@ Answers = Callable[[Endpoint, Endpoint, int], tuple[Endpoint | None, dict]]
 """From who was asked, who asked, and what shall change (4: address, 2: port), to who answers (None: nobody), and attributes."""
 
 
+_OOPS = {"ERROR_CODE": (500, "Oops")}
+
+
 @asynccontextmanager
 async def four_endpoints(answers: Answers | None = None) -> AsyncGenerator[Endpoint]:
     """Yields the primary endpoint of a server that does as it should, but for what `answers` says."""
@@ -60,6 +63,19 @@ async def four_endpoints(answers: Answers | None = None) -> AsyncGenerator[Endpo
         nursery.cancel_scope.cancel()
     for each in sockets.values():
         each.close()
+
+
+def behind_nat(by_port: bool, dead: int | None = None, also: Callable[[Endpoint], dict] = lambda asked: {}) -> Answers:
+    """A NAT that gives each address another port, `by_port` each port of it too, and lets in only what comes from where that port
+    sent to. The server does not change as is asked with `dead`."""
+
+    def answers(asked: Endpoint, answerer: Endpoint, change: int) -> tuple[Endpoint | None, dict]:
+        host = 1000 * int(asked[0].rpartition(".")[2])
+        outside = ("192.0.2.1", (asked[1] + host) % 60_000 + 1 if by_port else host)
+        passes = not change or (change == 2 and not by_port)
+        return answerer if passes and change != dead else None, {"XOR_MAPPED_ADDRESS": outside} | also(asked)
+
+    return answers
 
 
 def attributes_of_primary(**attributes: object) -> Answers:
@@ -98,13 +114,22 @@ def attributes_of_primary(**attributes: object) -> Answers:
             MISMATCH,
             "1 of 4 endpoints failed: other address and port: error 420 when the first is asked to change",
         ),
+        (behind_nat(by_port=True), ERROR, "this node's NAT gives each endpoint another port"),
+        (behind_nat(by_port=False), ERROR, "this node's NAT gives other endpoints another port"),
         (
-            lambda asked, answerer, change: (
-                None if change else answerer,
-                {"XOR_MAPPED_ADDRESS": ("192.0.2.1", asked[1])},
-            ),
-            ERROR,
-            "this node's NAT gives each endpoint another port",
+            behind_nat(by_port=False, dead=2),
+            MISMATCH,
+            "1 of 4 endpoints failed: other port: no answer when the first is asked to change",
+        ),
+        (
+            behind_nat(by_port=True, also=lambda asked: _OOPS if asked[0] == "127.0.0.2" else {}),
+            MISMATCH,
+            "2 of 4 endpoints failed: other address: error 500 (Oops); other address and port: error 500 (Oops)",
+        ),
+        (
+            lambda asked, answerer, change: (None if change else answerer, {"XOR_MAPPED_ADDRESS": ("192.0.2.1", 7)}),
+            MISMATCH,
+            "3 of 4 endpoints failed: other port: no answer when the first is asked to change",
         ),
     ],
 )

@@ -9,6 +9,7 @@ from aioice import stun
 
 from demesh.limits import TURN_STALE_NONCES_MAX
 from demesh.outcome import Outcome
+from demesh.probes import turn_client
 from demesh.probes.base import ProbeSpec, TurnOptions
 from demesh.probes.dialling import Progress
 from demesh.probes.resolving import Resolver
@@ -132,6 +133,15 @@ async def test_a_socket_that_is_said_to_be_in_use_is_replaced():
     assert script.asked == ["ALLOCATE", "ALLOCATE", "CREATE_PERMISSION", "REFRESH"]
     always = Script(ALLOCATE=[(437, "", b"n0")] * 9)
     assert await asked(always) == (FAIL, "the server answers with error 437 (Allocation Mismatch) to an allocation")
+
+
+@pytest.mark.parametrize("public", [["127.0.0.1"], ["127.0.0.1", "192.0.2.1"], ["192.0.2.1"], []])
+async def test_a_public_server_hands_out_public_addresses(public: list[str], monkeypatch: pytest.MonkeyPatch):
+    monkeypatch.setattr(turn_client, "is_public", public.__contains__)
+    script = Script()
+    told = (MISMATCH, "the relayed address, 192.0.2.1:5, is no public address")
+    assert await asked(script) == (told if public == ["127.0.0.1"] else (PASS, ""))
+    assert (script.asked[-1], script.lifetimes[-1]) == ("REFRESH", 0)
 
 
 async def test_a_stale_nonce_is_replaced_a_few_times():

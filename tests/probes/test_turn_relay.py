@@ -8,6 +8,7 @@ from dataclasses import replace
 import pytest
 
 from demesh.address import Spot
+from demesh.mesh import relay
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import ProbeSpec, TurnOptions
 from demesh.probes.relays import Candidate, NoHelp, Relays
@@ -27,20 +28,25 @@ def server(tmp_path_factory: pytest.TempPathFactory, authority: Authority) -> Ge
 
 
 class _Helper:
-    """Sends from this machine what it is given, something else, or nothing."""
+    """Sends from this machine what it should, something else, or nothing."""
 
     address = "127.0.0.1"
 
     def __init__(self, lost: bool = False, forged: bool = False, refuses: bool = False) -> None:
         self.lost, self.forged, self.refuses = lost, forged, refuses
+        self.sent_to: list[Spot] = []
+
+    def datagram(self, token: bytes) -> bytes:
+        return relay.datagram(token)
 
     async def send(self, relayed: Spot, token: bytes) -> None:
+        self.sent_to.append(relayed)
         if self.refuses:
             raise NoHelp("ben does not help: this node sends to public addresses only")
         if self.lost:
             return
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sending:
-            sending.sendto(bytes(len(token)) if self.forged else token, (relayed.address, relayed.port))
+            sending.sendto(token if self.forged else self.datagram(token), (relayed.address, relayed.port))
 
 
 def _candidate(name: str, helper: _Helper | None) -> Candidate:
@@ -54,12 +60,14 @@ def _candidate(name: str, helper: _Helper | None) -> Candidate:
     return Candidate(name, ask)
 
 
-async def _run(server: Coturn, host: str = "127.0.0.1", **helpers: _Helper | None) -> ProbeResult:
+async def _run(
+    server: Coturn, host: str = "127.0.0.1", resolver: Resolver | None = None, **helpers: _Helper | None
+) -> ProbeResult:
     relays = Relays()
     relays.offer(lambda: [_candidate(name, helper) for name, helper in helpers.items()])
     spec = ProbeSpec("turn", server.target("turn", host), 5_000)
     spec = replace(spec, options=TurnOptions(user=USER, password=PASSWORD, relay=True))
-    return await TurnProbe(lambda: 0, Resolver(), TlsContexts(), relays)(spec)
+    return await TurnProbe(lambda: 0, resolver or Resolver(), TlsContexts(), relays)(spec)
 
 
 async def test_a_server_that_relays_passes_and_says_who_helped(server: Coturn) -> None:
@@ -78,6 +86,14 @@ async def test_who_has_no_address_of_the_relayed_family_cannot_help(server: Cotu
     result = await _run(server, ben=helper)
     assert result.outcome == Outcome.ERROR
     assert result.detail.endswith("ben has no address of the family that is relayed")
+
+
+async def test_nobody_is_asked_to_send_where_this_node_may_ask_nobody(server: Coturn) -> None:
+    helper = _Helper()
+    result = await _run(server, "[::1]", Resolver(admits=lambda address: address == "::1"), ben=helper)
+    assert (result.outcome, helper.sent_to) == (Outcome.ERROR, [])
+    assert result.detail == "this node asks public addresses only, and this is none"
+    assert server.allocations() == 0
 
 
 async def test_the_server_is_blamed_for_what_does_not_come_out(server: Coturn) -> None:
