@@ -2,7 +2,8 @@
 
 Guarantees: a list that cannot be read is a mistake of the configuration; a row that is none is a warning with file and line, and
 the other rows go on. A check of the configuration's own, or of an earlier list, wins over one of the same name. Passwords come
-from the files that the rows name, and stand in no sentence.
+from the files that the rows name, which lie beneath the directory of the configuration, and stand in no sentence. Not guaranteed:
+that such a file was meant for the server of its row.
 """
 
 from collections.abc import Iterator, Set
@@ -133,6 +134,10 @@ def _content(server: Server, table: ServerListTable, files: Files) -> dict[str, 
 
 def _login(server: Server, files: Files) -> tuple[str, str]:
     """Of a row without a user, its file has that in the first line. Raises UsageError, a sentence that repeats nothing of it."""
+    if not _is_beneath(server.password_file, files):
+        raise UsageError(
+            "The password_file must be relative, and lead to a file beneath the directory of the configuration."
+        )
     try:
         text = files.content(server.password_file, limits.SECRET_FILE_BYTES_MAX).decode()
     except Unfilled as problem:
@@ -146,3 +151,14 @@ def _login(server: Server, files: Files) -> tuple[str, str]:
         lacks = "one line, the password" if server.user else "two lines: the user, and the password"
         raise UsageError(f"The password_file must hold {lacks}.")
     return lines[0], lines[1]
+
+
+def _is_beneath(name: str, files: Files) -> bool:
+    """Whether a file's name leads out of the configuration's directory in no way: a list may be a stranger's."""
+    path = PurePath(name)
+    if path.is_absolute() or ".." in path.parts:
+        return False
+    try:
+        return files.path(name).resolve().is_relative_to(files.path("").resolve())
+    except (OSError, RuntimeError, ValueError):  # links that go round, a zero character
+        return False

@@ -108,6 +108,24 @@ def test_a_login_comes_from_its_file_and_is_in_no_sentence(tmp_path: Path) -> No
     assert not any(secret in repr(found) for secret in ("sesame", "mallory"))
 
 
+@pytest.mark.parametrize("name", ["{outside}", "../secret", "sub/../../secret", "link"])
+def test_no_row_reads_a_file_outside_the_configurations_directory(name: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("sesame\n")
+    (here := tmp_path / "here").mkdir()
+    (here / "sub").mkdir()
+    (here / "sub" / "own").write_text("sesame\n")
+    (here / "link").symlink_to(tmp_path / "secret")
+    file = name.format(outside=tmp_path / "secret")
+    _list(here, f"http,evil.example.net,,,,me,{file},", "http,b.example.net,,,,me,sub/own,")
+    found = settings(here, _LIST)
+    assert [each.name for each in found.checks] == ["http b.example.net:80 tcp"]
+    assert found.warnings == (
+        f"{here}/l.csv:2: The password_file must be relative, and lead to a file beneath the directory of the configuration. "
+        "The row is left out.",
+    )
+    assert "sesame" not in repr(found)
+
+
 def test_a_changed_list_is_noticed_with_the_files_of_the_configuration(tmp_path: Path) -> None:
     (tmp_path / "demesh.toml").write_text(_LIST)
     _list(tmp_path, "tcp,a.example.net,25,,,,,")
