@@ -21,7 +21,7 @@ from demesh.config.load import Settings
 from demesh.ranking import Ranked
 from demesh.view.checks import CheckView
 from demesh.view.fold import View
-from demesh.view.public import may_be_known, public_servers, shown, without_names
+from demesh.view.public import known, public_servers, shown, without_names
 from demesh.view.uptime import Past
 from demesh.view.verdict import Verdict
 
@@ -90,7 +90,7 @@ class Answers:
         node = self._node
         ranked = await node.ranking.ranked()
         view, now_ms, named = node.view, node.clock.monotonic_ms(), node.settings.public_checks
-        checks = [each for each in view.checks(now_ms) if may_be_known(each.row, named)]
+        checks = known(view.checks(now_ms), named)
         if self._lists_of is not ranked:
             self._lists = await trio.to_thread.run_sync(_lists, ranked, checks)
             self._lists_of = ranked
@@ -114,6 +114,6 @@ class Answers:
 
 
 def _lists(ranked: Ranked, checks: Sequence[CheckView]) -> Lists:
-    known = Ranked(public_servers(ranked.servers, checks), ranked.wall_ms)
-    own = json.dumps(without_names(servers_told(known.servers, known.wall_ms)), separators=(",", ":")).encode()
-    return Lists(known, own, dogdorms_list(known))
+    public = Ranked(public_servers(ranked.servers, checks), ranked.wall_ms)
+    own = json.dumps(without_names(servers_told(public.servers, public.wall_ms)), separators=(",", ":")).encode()
+    return Lists(public, own, dogdorms_list(public))
