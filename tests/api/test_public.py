@@ -190,6 +190,18 @@ async def test_who_has_an_answer_already_is_sent_nothing(path: str) -> None:
     assert (await ask(path, app=app, headers=[("if-none-match", '"0"')])).status == 200
 
 
+@pytest.mark.parametrize(("path", "time"), [("/servers", "timestamp"), ("/api/v1/servers", "as_of")])
+async def test_a_list_that_says_the_same_later_is_not_sent_again(
+    path: str, time: str, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SERVERS_RANKED_AGAIN_MS", 10_000)  # all vantages are still heard then
+    app = _app(_node())
+    first = await ask(path, app=app)
+    mock_clock.jump(10)
+    assert (await ask(path, app=app)).json[time] != first.json[time], "it was ranked again"
+    assert (await ask(path, app=app, headers=[("if-none-match", first.headers["etag"])])).status == 304
+
+
 async def test_a_long_answer_is_handed_on_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:
     body = bytes(range(256)) * 1_000
     monkeypatch.setattr("demesh.api.public_answers.page", lambda scene: body)
