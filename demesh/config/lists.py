@@ -27,6 +27,8 @@ from demesh.servers.reading import read_list
 from demesh.servers.server import Server, is_address
 from demesh.target import target_problem
 
+_NO_NAT_BEHAVIOUR = "With nat_behaviour = true, only servers of type stun over udp are checked."
+
 
 @dataclass
 class ListDocument(Document):
@@ -60,7 +62,10 @@ def read_lists(config: ConfigFile, main: Document, names: Set[str], files: Files
         document = ListDocument(path, written={"check": []}, content={"check": []})
         said = [(each.line, f"{each.sentence} The row is left out.") for each in found.rejected]
         for server in found.servers:
-            if (name := server.check_name) in taken:
+            if table.nat_behaviour and (server.type, server.transport) != ("stun", "udp"):
+                said.append((server.line, f"{_NO_NAT_BEHAVIOUR} The row is left out."))
+                continue
+            if (name := _name(server, table)) in taken:
                 said.append((server.line, f"{taken[name]} has the name {name!r} already. The row is left out."))
                 continue
             try:
@@ -72,6 +77,11 @@ def read_lists(config: ConfigFile, main: Document, names: Set[str], files: Files
     if checks and (many := len(names) + len(checks)) > limits.CHECKS_MAX:
         main.add(("server_list",), f"makes {many} checks with all others; at most {limits.CHECKS_MAX} are allowed.")
     return Lists(tuple(checks), tuple(warnings))
+
+
+def _name(server: Server, table: ServerListTable) -> str:
+    """Of a check of its NAT behaviour one of its own, so that two tables may name the same list."""
+    return server.named("stun-nat") if table.nat_behaviour else server.check_name
 
 
 def _told(path: str, said: list[tuple[int, str]]) -> Iterator[str]:
@@ -109,7 +119,7 @@ def _check(
 def _content(server: Server, table: ServerListTable, files: Files) -> dict[str, Any]:
     """The table `[[check]]` of a server. Raises UsageError."""
     content: dict[str, Any] = {
-        "name": server.check_name,
+        "name": _name(server, table),
         "target": server.target,
         "interval": f"{table.interval}ms",
         "notify": table.notify,
@@ -117,6 +127,8 @@ def _content(server: Server, table: ServerListTable, files: Files) -> dict[str, 
     }
     if not is_address(server.host):
         content["addresses"] = table.addresses
+    if table.nat_behaviour:
+        content["nat_behaviour"] = True
     if server.type == "dns":
         content["record"] = "NS"  # of the root: whoever answers questions knows it
     optional = {

@@ -80,6 +80,21 @@ def test_a_list_that_cannot_be_read_is_a_mistake(text: str | None, said: str, tm
     assert said in problem
 
 
+def test_a_list_may_be_checked_for_nat_behaviour_beside_being_checked(tmp_path: Path) -> None:
+    _list(tmp_path, "stun,a.example.net,,,4,,,", "stun,b.example.net,,tcp,,,,", "ntp,c.example.net,,,,,,")
+    found = settings(tmp_path, f"{_LIST}nat_behaviour = true\n{_LIST}")
+    assert [(each.name, ("nat_behaviour", "true") in each.row(bytes(16), True).keys) for each in found.checks] == [
+        ("stun-nat a.example.net:3478 udp v4", True),
+        ("stun a.example.net:3478 udp v4", False),
+        ("stun b.example.net:3478 tcp", False),
+        ("ntp c.example.net:123 udp", False),
+    ]
+    why = "With nat_behaviour = true, only servers of type stun over udp are checked. The row is left out."
+    assert found.warnings == (f"{tmp_path}/l.csv:3: {why}", f"{tmp_path}/l.csv:4: {why}")
+    for check in found.checks:
+        assert rebuild(check.row(bytes(16), False), bytes(16)).probe == check.probe
+
+
 def test_a_name_that_is_taken_stays_with_who_had_it(tmp_path: Path) -> None:
     _list(tmp_path, "tcp,a.example.net,25,,,,,", "tcp,b.example.net,25,,,,,")
     _list(tmp_path, "tcp,b.example.net,25,,,,,", name="m.csv")
