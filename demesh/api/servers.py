@@ -239,7 +239,16 @@ def dogdorms_list(ranked: Ranked) -> Written:
 
 
 def _for_dogdorm(server: Server) -> Told:
-    told = Told(server.place, server.name, server.address, server.score.value, server.other)
+    score = server.score
+    told = Told(
+        server.place,
+        server.name,
+        server.address,
+        score.value,
+        server.other,
+        now=score.now,
+        passing=len(score.passing),
+    )
     life = server.dogdorm
     if life is None:
         return told

@@ -73,9 +73,9 @@ def servers(
     """Public servers (STUN, TURN, MQTT, NTP) that the mesh checks, best first, and lists of them.
 
     SCORE is from 0 to 1: what all vantages observed, newer days more than older ones, and what they say now (docs/servers.md). It
-    is worked out once a minute. DOGDORM is what Dogdorm would say, whose score forgets nothing; it is shown where there are 100
-    columns. UPTIME is of the time that was observed. --format p2pd prints Python for the settings of p2pd: servers that are up,
-    without credentials.
+    is worked out once a minute; `new` for an hour or two, until something is recorded. DOGDORM is what Dogdorm would say, whose
+    score forgets nothing; it is shown where there are 100 columns. UPTIME is of the time that was observed. --format p2pd prints
+    Python for the settings of p2pd: servers that are up, without credentials.
 
     \b
     Examples:
@@ -163,13 +163,17 @@ def _cells(server: dict[str, Any]) -> list[Cell]:
     uptime, latency_ms, dogdorm = server["uptime"], server["latency_ms"], server.get("dogdorm")
     return [
         (f"{server['host']}:{server['port']}", ""),
-        (f"{server['score']['value']:.3f}", ""),
+        _score(server["score"]),
         (f"{dogdorm['score']:.3f}" if dogdorm else "", "dim"),
         (f"{glyph} {server['state']}", style),
         (seen, ""),
         (f"{100 * uptime:.2f} %" if uptime is not None else "", ""),
         (f"{latency_ms:.0f} ms" if latency_ms is not None else "", ""),
     ]
+
+
+def _score(score: dict[str, Any]) -> Cell:
+    return ("new", "dim") if score["record"] is None else (f"{score['value']:.3f}", "")
 
 
 _WRITERS: dict[str, Callable[[dict[str, Any]], None]] = {

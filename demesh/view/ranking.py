@@ -15,7 +15,7 @@ from demesh.view.checks import CheckView, Vantage
 from demesh.view.dogdorm import Life, life_of
 from demesh.view.record import NOTHING, Record
 from demesh.view.score import Score, Witness, score
-from demesh.view.servers import Endpoint, Place, other_endpoint, place_of
+from demesh.view.servers import Endpoint, Place, goodness, other_endpoint, place_of
 from demesh.view.verdict import Verdict
 from demesh.view.vote import Vote
 
@@ -68,9 +68,12 @@ class Server:
 def rank(checks: Iterable[CheckView], records: Records, names: Mapping[bytes, str]) -> list[Server]:
     """The servers among `checks`, best first, at the time that `records` are of; `names` are those of the members by key."""
     found = (_server(check, records.get(check.row.name, {}), names) for check in checks)
-    return sorted(
-        (each for each in found if each is not None), key=lambda each: (-each.score.value, each.place, each.name)
-    )
+    return sorted((each for each in found if each is not None), key=_goodness)
+
+
+def _goodness(server: Server) -> tuple[float, float, int, Place, str]:
+    score = server.score
+    return goodness(score.value, score.now, len(score.passing), server.place, server.name)
 
 
 def _server(check: CheckView, records: Mapping[bytes, Record], names: Mapping[bytes, str]) -> Server | None:

@@ -64,7 +64,7 @@ class Place(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """A server and what is told of it. Times in seconds, `last_success_s` since 1970; `address` is where it was found last,
-    `other` its other address and port.
+    `other` its other address and port. `now` is what the votes leave of its score, `passing` how many vantages see it pass.
     """
 
     place: Place
@@ -77,6 +77,8 @@ class Ranked:
     uptime_s: int = 0
     uptime_max_s: int = 0
     last_success_s: int = 0
+    now: float = 1.0
+    passing: int = 0
 
 
 def place_of(row: PlanRow, address: str | None) -> Place | None:
@@ -112,9 +114,13 @@ def other_endpoint(place: Place, address: str | None, told: str | None) -> Endpo
     return (str(other), port) if fits and (other.is_global or not first.is_global) else None
 
 
+def goodness(score: float, now: float, passing: int, place: Place, name: str) -> tuple[float, float, int, Place, str]:
+    """By this all rankings are sorted. Before anything is recorded all scores are 0: then the votes of now decide."""
+    return -score, -now, -passing, place, name
+
+
 def best_first(servers: Iterable[Ranked]) -> list[Ranked]:
-    """Of equal scores the one tested more often, then by name."""
-    return sorted(servers, key=lambda each: (-each.score, -each.tests, each.name))
+    return sorted(servers, key=lambda each: goodness(each.score, each.now, each.passing, each.place, each.name))
 
 
 def document(servers: Iterable[Ranked], now_s: int) -> Json:

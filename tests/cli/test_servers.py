@@ -80,6 +80,12 @@ def test_each_list_has_a_title_and_its_servers_in_order_with_who_sees_them_how(t
     assert "\x1b" not in ran.out
 
 
+def test_one_of_which_nothing_is_recorded_is_new_not_bad(tmp_path: Path) -> None:
+    lines = _ran(tmp_path).out.splitlines()
+    stun = lines[lines.index("STUN · IPv4 · UDP") + 2]
+    assert " ".join(stun.split()).startswith("1 new.example.net:123 new ✔ up")
+
+
 def test_a_narrow_terminal_has_no_room_for_dogdorm(tmp_path: Path) -> None:
     lines = _ran(tmp_path).out.splitlines()
     ntp = lines[lines.index("NTP · IPv4 · UDP") + 2 :]

@@ -1,8 +1,11 @@
 """The ranking joins what is said now with what was observed, and says who sees it so."""
 
+import json
 from dataclasses import replace
 
+from demesh.api.servers import dogdorms_list
 from demesh.log.sums import DAY_MS
+from demesh.ranking import Ranked
 from demesh.view.ranking import Seen, rank
 from demesh.view.record import Record, Run, Runs
 from demesh.view.verdict import Verdict
@@ -47,6 +50,20 @@ def test_what_nobody_observed_has_no_uptime_and_comes_last() -> None:
     new, known = rank(view.checks(1_000), {"bad": {members[0].key: _record(0.5)}}, names)[::-1]
     assert (new.name, new.uptime, new.score.value, new.dogdorm) == ("good", None, 0.0, None)
     assert known.name == "bad"
+
+
+def test_before_anything_is_recorded_one_that_is_down_comes_after_those_that_are_up_and_in_dogdorms_list_too() -> None:
+    view = new_view()
+    names = ("a-down", "b-partly", "c-up")
+    for member in three_vantages(view, *(row(name, type="ntp", target=f"ntp://{name}.example.net") for name in names)):
+        for check, passes in enumerate(("", "ab", "abc")):
+            said = PASS if member.name in passes else FAIL
+            deliver(view, member, member.outcomes(1_000, said, said, check=check), 1_000)
+    ranked = rank(view.checks(2_000), {}, {})
+    assert [each.name for each in ranked] == ["c-up", "b-partly", "a-down"]
+    assert {each.score.value for each in ranked} == {0.0}
+    told = json.loads(dogdorms_list(Ranked(ranked, WALL_MS)).body)["NTP"]["IPv4"]["UDP"]
+    assert [record["fqns"][0].partition(".")[0] for (record,) in told] == [each.name for each in ranked]
 
 
 def test_dogdorms_numbers_are_those_of_a_vantage_that_counts_and_of_its_newest_success() -> None:
