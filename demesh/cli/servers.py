@@ -102,7 +102,7 @@ def _write_text(told: dict[str, Any]) -> None:
 def _write_csv(told: dict[str, Any]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow((*_CSV, "vantages"))
-    for each in told["servers"]:
+    for each in printable(told["servers"]):
         dogdorm = each.get("dogdorm")
         flat = {
             **each,
@@ -110,7 +110,14 @@ def _write_csv(told: dict[str, Any]) -> None:
             "dogdorm": f"{dogdorm['score']:.6f}" if dogdorm else None,
         }
         vantages = " ".join(f"{one['node']}={one['vote']}" for one in each["vantages"] if one["counts"])
-        writer.writerow((*("" if flat.get(key) is None else flat[key] for key in _CSV), vantages))
+        writer.writerow([_plain(each) for each in (*(flat.get(key) for key in _CSV), vantages)])
+
+
+def _plain(cell: Any) -> Any:
+    """What a spreadsheet takes for no formula: names and addresses are what other members say."""
+    if cell is None:
+        return ""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
 
 
 def _write_json(told: dict[str, Any]) -> None:

@@ -7,6 +7,7 @@ the record; the votes speak for them.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from statistics import median
 
 from demesh.addresses import first_of
@@ -79,7 +80,7 @@ def _goodness(server: Server) -> tuple[float, float, int, Place, str]:
 def _server(check: CheckView, records: Mapping[bytes, Record], names: Mapping[bytes, str]) -> Server | None:
     counted = [each for each in check.vantages if each.assigned]
     asked = next((each.state.address for each in counted if each.state.address), None)
-    address = first_of(asked)
+    address = _address(first_of(asked))
     place = place_of(check.row, address)
     if place is None:
         return None
@@ -108,6 +109,15 @@ def _server(check: CheckView, records: Mapping[bytes, Record], names: Mapping[by
         since_ms=check.since_ms,
         never_answered="" if not check.candidate else "candidate" if check.vantages else "parked",
     )
+
+
+def _address(told: str | None) -> str | None:
+    """What another member says that it asked, if it is an address."""
+    try:
+        ip_address(told or "")
+    except ValueError:
+        return None
+    return told
 
 
 def _latency_us(vantages: Iterable[Vantage]) -> int | None:

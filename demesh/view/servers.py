@@ -1,7 +1,8 @@
 """Public servers in order, best first, in the shape that readers of Dogdorm's lists know. Pure.
 
 Which checks are servers, and of which type, family and transport, is said in one place: `place_of`. It reads what a plan tells of
-a check and the address that was asked, nothing else. Names, families and transports are all there always, empty or not.
+a check and the address that was asked, nothing else; a host that can be none is in no list. Names, families and transports are
+all there always, empty or not.
 
 Guaranteed: the same ranked servers give the same document, in whatever order they come; no credentials are in it. Not guaranteed:
 what Dogdorm numbers in its own database (`alias_id`, `status_id`) means anything here: they are null.
@@ -12,6 +13,7 @@ A server that is fit to find out what a NAT does has four endpoints, which are t
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -42,6 +44,9 @@ _OVER = {"stuns": "tls", "turns": "tls", "mqtt": "tcp", "mqtts": "tls", "mqtt+ws
 
 SERVER_TYPES = frozenset(_OF_TYPE)
 """The types of checks that are of public servers."""
+
+_HOST = re.compile(r"[\w.:%-]+")
+"""What names and addresses of hosts are made of; others write them into their plans, and they end in tables and programs."""
 
 
 Endpoint = tuple[str, int]
@@ -94,7 +99,7 @@ def place_of(row: PlanRow, address: str | None) -> Place | None:
         host, port = parts.hostname, parts.port or ports.get(over) or ports.get("")
     except ValueError:
         return None
-    if row.type not in _OF_TYPE or not host or not port:
+    if row.type not in _OF_TYPE or not host or not _HOST.fullmatch(host) or not port:
         return None
     type_ = "STUN(test_nat)" if row.type == "stun" and keys.get("nat_behaviour") == "true" else _OF_TYPE[row.type]
     family = _one_of(("4", "6"), keys.get("ip")) or str(family_of(address) or (6 if ":" in host else 4))

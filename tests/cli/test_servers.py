@@ -102,6 +102,16 @@ def test_csv_has_a_line_for_each(tmp_path: Path) -> None:
     )
 
 
+def test_no_cell_of_csv_does_anything_to_a_terminal_or_a_spreadsheet(tmp_path: Path) -> None:
+    node = {"node": "@SUM(1)|calc", "vote": "pass", "counts": True}
+    told = [_server("x\x1b[31m\r\n", address="=cmd|' /C calc'!A0", vantages=[node], state="+1")]
+    (line,) = csv.DictReader(io.StringIO(out := _ran(tmp_path, "--csv", told=told).out))
+    assert "\x1b" not in out
+    assert line["host"] == "x\ufffd[31m\ufffd\ufffd"
+    for key in ("address", "vantages", "state"):
+        assert line[key].startswith("'"), key
+
+
 def test_json_is_what_the_node_answers(tmp_path: Path) -> None:
     assert json.loads(_ran(tmp_path, "--json").out)["servers"] == _TOLD
 

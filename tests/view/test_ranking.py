@@ -101,6 +101,14 @@ def test_of_a_name_that_is_asked_at_each_address_the_first_is_the_servers() -> N
     assert (server.address, server.place.family) == ("192.0.2.7", "IPv4")
 
 
+def test_what_a_member_says_that_it_asked_is_told_only_if_it_is_an_address() -> None:
+    view = new_view()
+    a, *_ = three_vantages(view, row("time", type="ntp", target="ntp://time.example.net"))
+    deliver(view, a, a.results(1_000, result(PASS, 1_000)._replace(address="=cmd|calc")), 1_000)
+    (server,) = rank(view.checks(2_000), {}, {})
+    assert server.address is None
+
+
 def test_one_that_never_answered_is_told_as_a_candidate_and_then_as_parked() -> None:
     view = new_view()
     listed = row("time", type="ntp", target="ntp://time.example.net", keys=(("listed", "true"),))
