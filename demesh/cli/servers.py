@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from urllib.parse import urlencode
 
 import click
 
+from demesh.address import address_text
 from demesh.cli import LazyGroup, options
 from demesh.cli.client import ask
 from demesh.cli.table import Cell, say_table, width
@@ -146,7 +148,11 @@ def _print(told: list[dict[str, Any]]) -> None:
         if number:
             click.echo()
         click.echo(f"{_TITLES.get(type_, type_)} · {family} · {transport}")
-        rows = [_but([(str(rank), "dim"), *_cells(each)], left_out) for rank, each in enumerate(found, 1)]
+        servers = list(found)
+        rows = [
+            _but([(str(rank), "dim"), (label, ""), *_cells(each)], left_out)
+            for rank, (label, each) in enumerate(zip(_labels(servers), servers, strict=True), 1)
+        ]
         say_table(columns, rows, _UNBROKEN, fits)
     if parked := len(told) - len(listed):
         many = count(parked, "server that never answered is", "servers that never answered are")
@@ -161,6 +167,17 @@ def _place(server: dict[str, Any]) -> tuple[str, str, str]:
     return server["type"], server["family"], server["transport"].upper()
 
 
+def _labels(servers: Sequence[dict[str, Any]]) -> list[str]:
+    """Host and port of each; where two of one list have the same also what they are asked over, or else the check's name."""
+    told = [address_text(each["host"], each["port"]) for each in servers]
+    over = [f"{label} ({each.get('over') or '?'})" for label, each in zip(told, servers, strict=True)]
+    many, many_over = Counter(told), Counter(over)
+    return [
+        label if many[label] == 1 else longer if many_over[longer] == 1 else f"{label} ({each['name']})"
+        for label, longer, each in zip(told, over, servers, strict=True)
+    ]
+
+
 def _cells(server: dict[str, Any]) -> list[Cell]:
     glyph, style = _STYLES.get(server["state"], ("?", "dim"))  # a newer node may know more
     seen = " ".join(
@@ -169,7 +186,6 @@ def _cells(server: dict[str, Any]) -> list[Cell]:
     )
     uptime, latency_ms, dogdorm = server["uptime"], server["latency_ms"], server.get("dogdorm")
     return [
-        (f"{server['host']}:{server['port']}", ""),
         _score(server["score"]),
         (f"{dogdorm['score']:.3f}" if dogdorm else "", "dim"),
         (f"{glyph} {server['state']}", style),

@@ -80,6 +80,28 @@ def test_each_list_has_a_title_and_its_servers_in_order_with_who_sees_them_how(t
     assert "\x1b" not in ran.out
 
 
+def test_addresses_are_written_so_that_they_can_be_read_and_rows_that_look_the_same_are_told_apart(
+    tmp_path: Path,
+) -> None:
+    told = [
+        _server("2620:fe::fe:123", family="IPv6"),
+        _server("a.example.net", "turn", transport="tcp", over="tcp"),
+        _server("a.example.net", "turn", transport="tcp", over="tls"),
+        _server("b.example.net", "turn", transport="tcp", over="tls"),
+        _server("c.example.net", name="mine"),
+        _server("c.example.net", name="yours"),
+    ]
+    rows = [
+        line.split(" 0.857")[0].split(maxsplit=1)[1]
+        for line in _ran(tmp_path, told=told, width=120).out.splitlines()
+        if "0.857" in line
+    ]
+    assert [each.strip() for each in rows] == [
+        *("c.example.net:123 (mine)", "c.example.net:123 (yours)", "[2620:fe::fe:123]:123"),
+        *("a.example.net:123 (tcp)", "a.example.net:123 (tls)", "b.example.net:123"),
+    ]
+
+
 def test_one_of_which_nothing_is_recorded_is_new_not_bad(tmp_path: Path) -> None:
     lines = _ran(tmp_path).out.splitlines()
     stun = lines[lines.index("STUN · IPv4 · UDP") + 2]
