@@ -11,6 +11,7 @@ import trio
 
 from demesh import limits
 from demesh.clock import Clock
+from demesh.log.sums import HOUR_MS
 from demesh.view.fold import View
 from demesh.view.names import shown_names
 from demesh.view.ranking import Records, Server, rank
@@ -48,5 +49,6 @@ class Ranking:
         if not checks:
             return Ranked((), wall_ms)
         names = shown_names(self._view.members())
-        records = await self._records(wall_ms)
+        # What signed sums, of whole hours, still count is told as of an hour too: scores stand still where nothing happens.
+        records = await self._records(wall_ms - wall_ms % HOUR_MS)
         return Ranked(await trio.to_thread.run_sync(rank, checks, records, names), wall_ms)

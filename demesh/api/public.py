@@ -29,7 +29,7 @@ from demesh.api.pace import Pace
 from demesh.api.problem import problem
 from demesh.api.public_answers import Answers, PublicNode
 from demesh.api.public_page import CONTENT_SECURITY_POLICY
-from demesh.api.servers import is_had
+from demesh.api.servers import Written, is_had
 from demesh.metrics import REFUSED
 
 ROOM = "public"
@@ -68,20 +68,18 @@ def public_app(node: PublicNode) -> Starlette:
     answers = Answers(node)
 
     async def page(request: Request) -> Response:
-        told = await answers.told()
+        told = (await answers.told()).page
         headers = {"Content-Security-Policy": CONTENT_SECURITY_POLICY}
-        return _kept(request, told.page, told.wall_ms, "text/html", headers)
+        return _kept(request, told, "text/html", headers)
 
     async def dogdorm(request: Request) -> Response:
-        lists = (await answers.told()).lists
-        return _kept(request, lists.dogdorms, lists.ranked.wall_ms, "application/json")
+        return _kept(request, (await answers.told()).lists.dogdorms, "application/json")
 
     async def servers(request: Request) -> Response:
         if request.scope["query_string"]:
             REFUSED.labels(ROOM, "query").inc()
             return problem(422, "Here this list is told as a whole; leave out what stands after the question mark.")
-        lists = (await answers.told()).lists
-        return _kept(request, lists.own, lists.ranked.wall_ms, "application/json")
+        return _kept(request, (await answers.told()).lists.own, "application/json")
 
     async def badge_of(request: Request) -> Response:
         name = request.path_params["name"]
@@ -110,14 +108,12 @@ def make_public_app(node: PublicNode) -> Asgi:
     return _bounded(public_app(node), Pace(limits.PUBLIC_TURNS_PER_SECOND_MAX, limits.PUBLIC_TURNS_BURST))
 
 
-def _kept(
-    request: Request, body: bytes, wall_ms: int, media_type: str, headers: Mapping[str, str] | None = None
-) -> Response:
-    """`body`, which is of `wall_ms`; nothing for who has it already."""
-    told = {"ETag": f'"{wall_ms:x}"', "Cache-Control": _CACHED, **(headers or {})}
-    if is_had(told["ETag"], request.headers.get("if-none-match")):
+def _kept(request: Request, written: Written, media_type: str, headers: Mapping[str, str] | None = None) -> Response:
+    """What was written; nothing for who has it already."""
+    told = {"ETag": written.tag, "Cache-Control": _CACHED, **(headers or {})}
+    if is_had(written.tag, request.headers.get("if-none-match")):
         return Response(status_code=304, headers=told)
-    return Pieces(body, media_type=media_type, headers=told)
+    return Pieces(written.body, media_type=media_type, headers=told)
 
 
 async def _refused(request: Request, error: Exception) -> Response:

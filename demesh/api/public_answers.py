@@ -5,7 +5,6 @@ one task at a time; the ranking and its two lists are as old as `demesh.ranking`
 know (`demesh.view.public`) nothing is in an answer.
 """
 
-import json
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,13 +14,13 @@ import trio
 
 from demesh import limits
 from demesh.api.public_page import Scene, page
-from demesh.api.servers import RankingNode, dogdorms_list, servers_told
+from demesh.api.servers import RankingNode, Written, dated, dogdorms_list, servers_told, tag_of
 from demesh.clock import Clock
 from demesh.config.load import Settings
 from demesh.ranking import Ranked
 from demesh.view.checks import CheckView
 from demesh.view.fold import View
-from demesh.view.public import may_be_known, public_servers, shown, without_names
+from demesh.view.public import known, public_servers, shown, without_names
 from demesh.view.uptime import Past
 from demesh.view.verdict import Verdict
 
@@ -56,16 +55,15 @@ class Lists:
     """The ranking that strangers may know, and the two forms in which programs get it."""
 
     ranked: Ranked
-    own: bytes
-    dogdorms: bytes
+    own: Written
+    dogdorms: Written
 
 
 @dataclass(frozen=True, slots=True)
 class Told:
-    """The answers, as of `wall_ms` (Unix time). `verdicts` is by the name of a check that strangers may know."""
+    """The answers. `verdicts` is by the name of a check that strangers may know."""
 
-    wall_ms: int
-    page: bytes
+    page: Written
     verdicts: Mapping[str, Verdict]
     lists: Lists
 
@@ -76,7 +74,7 @@ class Answers:
         self._one_at_a_time = trio.Lock()
         self._told: Told | None = None
         self._due_ms = 0
-        self._lists = Lists(Ranked((), 0), b"", b"")
+        self._lists = Lists(Ranked((), 0), Written(b"", ""), Written(b"", ""))
         self._lists_of: Ranked | None = None
 
     async def told(self) -> Told:
@@ -90,7 +88,7 @@ class Answers:
         node = self._node
         ranked = await node.ranking.ranked()
         view, now_ms, named = node.view, node.clock.monotonic_ms(), node.settings.public_checks
-        checks = [each for each in view.checks(now_ms) if may_be_known(each.row, named)]
+        checks = known(view.checks(now_ms), named)
         if self._lists_of is not ranked:
             self._lists = await trio.to_thread.run_sync(_lists, ranked, checks)
             self._lists_of = ranked
@@ -106,14 +104,15 @@ class Answers:
         presences = Counter(view.presence(member, now_ms) for member in view.members())
         wall_ms = node.clock.wall_ms()
 
-        def write() -> bytes:
-            return page(Scene(wall_ms, shown(alone, named, past), ranking.servers, ranking.wall_ms, presences, doubts))
+        def write() -> Written:
+            body = page(Scene(wall_ms, shown(alone, named, past), ranking.servers, ranking.wall_ms, presences, doubts))
+            return Written(body, tag_of(body))
 
         written = await trio.to_thread.run_sync(write)
-        return Told(wall_ms, written, {each.row.name: each.verdict for each in checks}, lists)
+        return Told(written, {each.row.name: each.verdict for each in checks}, lists)
 
 
 def _lists(ranked: Ranked, checks: Sequence[CheckView]) -> Lists:
-    known = Ranked(public_servers(ranked.servers, checks), ranked.wall_ms)
-    own = json.dumps(without_names(servers_told(known.servers, known.wall_ms)), separators=(",", ":")).encode()
-    return Lists(known, own, dogdorms_list(known))
+    public = Ranked(public_servers(ranked.servers, checks), ranked.wall_ms)
+    own = dated(without_names(servers_told(public.servers, public.wall_ms)), "as_of")
+    return Lists(public, own, dogdorms_list(public))

@@ -19,6 +19,7 @@ from demesh.view.presence import Presence
 from demesh.view.public import Shown
 from demesh.view.ranking import Server
 from demesh.view.report import iso
+from demesh.view.score import Score
 from demesh.view.uptime import Uptime
 from demesh.view.verdict import Verdict
 from demesh.view.vote import Vote
@@ -157,7 +158,7 @@ def _server(server: Server) -> str:
     return (
         f'<tr><th scope="row">{escaped(host)}:{server.place.port}</th><td>{_state(server.verdict)}</td>'
         f"<td>{passes} of {len(counted)}</td>"
-        f'<td class="number">{floor(server.score.value * 1_000) / 1_000:.3f}</td>'
+        f'<td class="number">{_score(server.score)}</td>'
         f'<td class="number">{_share(server.uptime)}</td><td class="number">{latency}</td></tr>'
     )
 
@@ -191,6 +192,10 @@ def _time(wall_ms: int | None) -> str:
 def _uptime(uptime: Uptime | None) -> str:
     share = _share(uptime.ratio if uptime else None)
     return f"{_ABOUT} {share}" if uptime and uptime.ratio is not None and uptime.coverage < _COVERED else share
+
+
+def _score(score: Score) -> str:
+    return "new" if score.record is None else f"{floor(score.value * 1_000) / 1_000:.3f}"
 
 
 def _share(ratio: float | None) -> str:

@@ -1,9 +1,10 @@
 """The routes that rank public servers: one in our own shape, one in that of Dogdorm for its readers."""
 
+import hashlib
 import json
 from collections.abc import Iterable
-from dataclasses import replace
-from typing import Annotated, Any, Literal, Protocol, cast
+from dataclasses import dataclass, replace
+from typing import Annotated, Any, Literal, Protocol
 
 import trio
 from fastapi import FastAPI, Header, Query, Response
@@ -19,7 +20,13 @@ from demesh.view.report import iso
 from demesh.view.servers import Ranked as Told
 from demesh.view.servers import document
 
-_NOTHING = Ranked((), 0)
+
+@dataclass(frozen=True, slots=True)
+class Written:
+    """An answer, and the ETag of what it says."""
+
+    body: bytes
+    tag: str
 
 
 class ScoreModel(BaseModel):
@@ -126,7 +133,8 @@ def add_servers_routes(app: FastAPI, node: RankingNode) -> None:
         ]
         return JSONResponse(servers_told(_best(chosen, limit), ranked.wall_ms))
 
-    writing, written = trio.Lock(), list[Ranked | bytes]((_NOTHING, b""))  # many readers cost as much as one
+    writing = trio.Lock()  # many readers cost as much as one
+    of, written = Ranked((), 0), Written(b"", "")
 
     @app.get(
         "/servers",
@@ -135,22 +143,36 @@ def add_servers_routes(app: FastAPI, node: RankingNode) -> None:
     )
     async def dogdorm(if_none_match: Annotated[str | None, Header()] = None) -> Response:
         """The same in the shape of Dogdorm's list, for its readers; without credentials."""
+        nonlocal of, written
         ranked = await node.ranking.ranked()
-        headers = {
-            "ETag": f'"{ranked.wall_ms:x}"',
-            "Cache-Control": f"max-age={limits.SERVERS_RANKED_AGAIN_MS // 1_000}",
-        }
-        if is_had(headers["ETag"], if_none_match):
-            return Response(status_code=304, headers=headers)
         async with writing:
-            if written[0] is not ranked:
-                written[:] = ranked, await trio.to_thread.run_sync(dogdorms_list, ranked)
-            return Response(cast(bytes, written[1]), media_type="application/json", headers=headers)
+            if of is not ranked:
+                of, written = ranked, await trio.to_thread.run_sync(dogdorms_list, ranked)
+            told = written
+        headers = {"ETag": told.tag, "Cache-Control": f"max-age={limits.SERVERS_RANKED_AGAIN_MS // 1_000}"}
+        if is_had(told.tag, if_none_match):
+            return Response(status_code=304, headers=headers)
+        return Response(told.body, media_type="application/json", headers=headers)
 
 
 def is_had(tag: str, if_none_match: str | None) -> bool:
-    """Whether who sends this header has what goes by that ETag."""
-    return if_none_match is not None and tag in {each.strip() for each in if_none_match.split(",")}
+    """Whether who sends this header has what goes by that ETag, or anything where it says `*`; compared weakly (RFC 9110)."""
+    had = {each.strip().removeprefix("W/") for each in (if_none_match or "").split(",")}
+    return not had.isdisjoint(("*", tag.removeprefix("W/")))
+
+
+def tag_of(content: bytes) -> str:
+    """An ETag. It is weak: the answers that have it say the same, but may be of different times."""
+    return f'W/"{hashlib.blake2b(content, digest_size=16).hexdigest()}"'
+
+
+def dated(told: dict[str, Any], time: str) -> Written:
+    """`told` as JSON. The ETag stays as it is while nothing but its `time`, one of the keys, changes."""
+    body, undated = (
+        json.dumps(each, separators=(",", ":")).encode()
+        for each in (told, {key: value for key, value in told.items() if key != time})
+    )
+    return Written(body, tag_of(undated))
 
 
 def kind_of(server: Server) -> str:
@@ -210,14 +232,23 @@ def _dogdorm(life: Life) -> dict[str, Any]:
     }
 
 
-def dogdorms_list(ranked: Ranked) -> bytes:
+def dogdorms_list(ranked: Ranked) -> Written:
     """What `GET /servers` answers."""
     answered = [_for_dogdorm(each) for each in ranked.servers if not each.never_answered]
-    return json.dumps(document(answered, ranked.wall_ms // 1_000)).encode()
+    return dated(document(answered, ranked.wall_ms // 1_000), "timestamp")
 
 
 def _for_dogdorm(server: Server) -> Told:
-    told = Told(server.place, server.name, server.address, server.score.value, server.other)
+    score = server.score
+    told = Told(
+        server.place,
+        server.name,
+        server.address,
+        score.value,
+        server.other,
+        now=score.now,
+        passing=len(score.passing),
+    )
     life = server.dogdorm
     if life is None:
         return told

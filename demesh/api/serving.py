@@ -75,12 +75,22 @@ async def serve(
         try:
             async with closed_when_cancelled(stream):
                 await Connection(wrapped, config, context, state, cast(Any, BoundedStream(stream, doors.room)))
-        except Exception as error:  # noqa: BLE001 whatever a client does ends its own connection only
-            log.warning("A connection to the %s listener failed: %s", doors.room, type(error).__name__)
+        except* (OSError, trio.BrokenResourceError, trio.ClosedResourceError):  # it hung up in the middle
+            REFUSED.labels(doors.room, "broken").inc()
+            log.info("A client of the %s listener broke its connection off.", doors.room)
+        except* Exception as errors:  # noqa: BLE001 whatever a client does ends its own connection only
+            log.warning("A connection to the %s listener failed: %s", doors.room, ", ".join(sorted(_kinds(errors))))
         finally:
             doors.leave(client)
 
     await trio.serve_listeners(connection, list(listeners), task_status=cast(Any, task_status))
+
+
+def _kinds(error: BaseException) -> set[str]:
+    """What went wrong, without what it says: that may be a client's words."""
+    if isinstance(error, BaseExceptionGroup):
+        return {kind for each in cast(BaseExceptionGroup[BaseException], error).exceptions for kind in _kinds(each)}
+    return {type(error).__name__}
 
 
 def bound(host: str, port: int, what: str, remedy: str) -> socket.socket:

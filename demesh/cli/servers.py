@@ -3,6 +3,7 @@
 import csv
 import json
 import sys
+from collections import Counter
 from collections.abc import Callable, Collection, Sequence
 from itertools import groupby
 from typing import Any, TypeVar
@@ -10,6 +11,7 @@ from urllib.parse import urlencode
 
 import click
 
+from demesh.address import address_text
 from demesh.cli import LazyGroup, options
 from demesh.cli.client import ask
 from demesh.cli.table import Cell, say_table, width
@@ -73,9 +75,9 @@ def servers(
     """Public servers (STUN, TURN, MQTT, NTP) that the mesh checks, best first, and lists of them.
 
     SCORE is from 0 to 1: what all vantages observed, newer days more than older ones, and what they say now (docs/servers.md). It
-    is worked out once a minute. DOGDORM is what Dogdorm would say, whose score forgets nothing; it is shown where there are 100
-    columns. UPTIME is of the time that was observed. --format p2pd prints Python for the settings of p2pd: servers that are up,
-    without credentials.
+    is worked out once a minute; `new` for an hour or two, until something is recorded. DOGDORM is what Dogdorm would say, whose
+    score forgets nothing; it is shown where there are 100 columns. UPTIME is of the time that was observed. --format p2pd prints
+    Python for the settings of p2pd: servers that are up, without credentials.
 
     \b
     Examples:
@@ -102,7 +104,7 @@ def _write_text(told: dict[str, Any]) -> None:
 def _write_csv(told: dict[str, Any]) -> None:
     writer = csv.writer(sys.stdout, lineterminator="\n")
     writer.writerow((*_CSV, "vantages"))
-    for each in told["servers"]:
+    for each in printable(told["servers"]):
         dogdorm = each.get("dogdorm")
         flat = {
             **each,
@@ -110,7 +112,14 @@ def _write_csv(told: dict[str, Any]) -> None:
             "dogdorm": f"{dogdorm['score']:.6f}" if dogdorm else None,
         }
         vantages = " ".join(f"{one['node']}={one['vote']}" for one in each["vantages"] if one["counts"])
-        writer.writerow((*("" if flat.get(key) is None else flat[key] for key in _CSV), vantages))
+        writer.writerow([_plain(each) for each in (*(flat.get(key) for key in _CSV), vantages)])
+
+
+def _plain(cell: Any) -> Any:
+    """What a spreadsheet takes for no formula: names and addresses are what other members say."""
+    if cell is None:
+        return ""
+    return f"'{cell}" if isinstance(cell, str) and cell.startswith(("=", "+", "-", "@")) else cell
 
 
 def _write_json(told: dict[str, Any]) -> None:
@@ -139,7 +148,11 @@ def _print(told: list[dict[str, Any]]) -> None:
         if number:
             click.echo()
         click.echo(f"{_TITLES.get(type_, type_)} · {family} · {transport}")
-        rows = [_but([(str(rank), "dim"), *_cells(each)], left_out) for rank, each in enumerate(found, 1)]
+        servers = list(found)
+        rows = [
+            _but([(str(rank), "dim"), (label, ""), *_cells(each)], left_out)
+            for rank, (label, each) in enumerate(zip(_labels(servers), servers, strict=True), 1)
+        ]
         say_table(columns, rows, _UNBROKEN, fits)
     if parked := len(told) - len(listed):
         many = count(parked, "server that never answered is", "servers that never answered are")
@@ -154,6 +167,17 @@ def _place(server: dict[str, Any]) -> tuple[str, str, str]:
     return server["type"], server["family"], server["transport"].upper()
 
 
+def _labels(servers: Sequence[dict[str, Any]]) -> list[str]:
+    """Host and port of each; where two of one list have the same also what they are asked over, or else the check's name."""
+    told = [address_text(each["host"], each["port"]) for each in servers]
+    over = [f"{label} ({each.get('over') or '?'})" for label, each in zip(told, servers, strict=True)]
+    many, many_over = Counter(told), Counter(over)
+    return [
+        label if many[label] == 1 else longer if many_over[longer] == 1 else f"{label} ({each['name']})"
+        for label, longer, each in zip(told, over, servers, strict=True)
+    ]
+
+
 def _cells(server: dict[str, Any]) -> list[Cell]:
     glyph, style = _STYLES.get(server["state"], ("?", "dim"))  # a newer node may know more
     seen = " ".join(
@@ -162,14 +186,17 @@ def _cells(server: dict[str, Any]) -> list[Cell]:
     )
     uptime, latency_ms, dogdorm = server["uptime"], server["latency_ms"], server.get("dogdorm")
     return [
-        (f"{server['host']}:{server['port']}", ""),
-        (f"{server['score']['value']:.3f}", ""),
+        _score(server["score"]),
         (f"{dogdorm['score']:.3f}" if dogdorm else "", "dim"),
         (f"{glyph} {server['state']}", style),
         (seen, ""),
         (f"{100 * uptime:.2f} %" if uptime is not None else "", ""),
         (f"{latency_ms:.0f} ms" if latency_ms is not None else "", ""),
     ]
+
+
+def _score(score: dict[str, Any]) -> Cell:
+    return ("new", "dim") if score["record"] is None else (f"{score['value']:.3f}", "")
 
 
 _WRITERS: dict[str, Callable[[dict[str, Any]], None]] = {

@@ -40,7 +40,8 @@ class _File:
 @click.option(
     "--keep-credentials",
     metavar="DIRECTORY",
-    help="Keep users and passwords in files of their own there, mode 0600. Without this they are dropped.",
+    help="Keep users and passwords in files of their own there, mode 0600, and the columns user and password_file. It is beneath "
+    "the directory of demesh.toml, where this is to run. Without this they are dropped.",
 )
 @options.as_json
 def import_(
@@ -61,19 +62,25 @@ def import_(
     found = _read(files, type_)
     servers = [server for each in found for server in each.servers]
     logins = sum(server.login is not None for server in servers)
-    if keep_credentials is not None:
-        servers = [_kept(server, Path(keep_credentials)) for server in servers]
+    named = sum(bool(server.password_file) for server in servers)
+    if keep_credentials is None:
+        servers = [replace(server, user="", password_file="", login=None) for server in servers]
+    else:
+        directory = _beneath_here(keep_credentials)
+        servers = [_kept(server, directory) for server in servers]
     if output is not None:
         try:
             Path(output).write_text(written(servers))
         except OSError as error:
             raise UsageError(f"{output} cannot be written: {error.strerror}.") from None
     if as_json:
-        click.echo(json.dumps(printable(_report(found, servers, logins, keep_credentials is not None)), indent=2))
+        click.echo(
+            json.dumps(printable(_report(found, servers, logins, named, keep_credentials is not None)), indent=2)
+        )
     else:
         if output is None:
             click.echo(written(servers), nl=False)
-        _say(found, logins, keep_credentials)
+        _say(found, logins, named, keep_credentials)
     if not servers:
         raise SystemExit(_NOTHING_ACCEPTED)
 
@@ -107,6 +114,17 @@ def _read(names: Sequence[str], type_: str | None) -> list[_File]:
     return found
 
 
+def _beneath_here(name: str) -> Path:
+    """The directory, relative to the present one: so it is written, and a list's files have no other names. Raises UsageError."""
+    here, directory = Path.cwd(), Path(name).resolve()
+    if not directory.is_relative_to(here):
+        raise UsageError(
+            "--keep-credentials must name a directory beneath this one: run the command where demesh.toml is, whose lists "
+            "name such files relative to it."
+        )
+    return directory.relative_to(here)
+
+
 def _kept(server: Server, directory: Path) -> Server:
     """`server` with its login in a private file, which the list names; the user in the first line, the password in the second."""
     if server.login is None:
@@ -124,7 +142,7 @@ def _kept(server: Server, directory: Path) -> Server:
     return replace(server, password_file=str(path), login=None)
 
 
-def _report(found: Sequence[_File], servers: Sequence[Server], logins: int, kept: bool) -> dict[str, Any]:
+def _report(found: Sequence[_File], servers: Sequence[Server], logins: int, named: int, kept: bool) -> dict[str, Any]:
     return {
         "files": [
             {
@@ -135,7 +153,7 @@ def _report(found: Sequence[_File], servers: Sequence[Server], logins: int, kept
             }
             for each in found
         ],
-        "credentials": {"found": logins, "kept": kept},
+        "credentials": {"found": logins, "files_named": named, "kept": kept},
         "servers": [
             {
                 "type": each.type,
@@ -151,7 +169,7 @@ def _report(found: Sequence[_File], servers: Sequence[Server], logins: int, kept
     }
 
 
-def _say(found: Sequence[_File], logins: int, kept: str | None) -> None:
+def _say(found: Sequence[_File], logins: int, named: int, kept: str | None) -> None:
     for each in found:
         for line, first in each.merged:
             click.echo(f"{each.name}:{line}: merged: the same server as {first}.", err=True)
@@ -167,3 +185,11 @@ def _say(found: Sequence[_File], logins: int, kept: str | None) -> None:
         click.echo(sentence, err=True)
     elif logins:
         click.echo(f"{count(logins, 'login')} kept in private files in {kept}.", err=True)
+    if named:
+        rows = count(named, "row names a file of its login", "rows name files of their logins")
+        became = (
+            "user and password_file are dropped"
+            if kept is None
+            else "they are kept; look whether each is meant for its server"
+        )
+        click.echo(f"{rows}: {became}.", err=True)

@@ -2,7 +2,8 @@
 
 Guarantees: a list that cannot be read is a mistake of the configuration; a row that is none is a warning with file and line, and
 the other rows go on. A check of the configuration's own, or of an earlier list, wins over one of the same name. Passwords come
-from the files that the rows name, and stand in no sentence.
+from the files that the rows name, which lie beneath the directory of the configuration, and stand in no sentence. Not guaranteed:
+that such a file was meant for the server of its row.
 """
 
 from collections.abc import Iterator, Set
@@ -25,6 +26,8 @@ from demesh.metrics import REFUSED
 from demesh.servers.reading import read_list
 from demesh.servers.server import Server, is_address
 from demesh.target import target_problem
+
+_NO_NAT_BEHAVIOUR = "With nat_behaviour = true, only servers of type stun over udp are checked."
 
 
 @dataclass
@@ -59,7 +62,10 @@ def read_lists(config: ConfigFile, main: Document, names: Set[str], files: Files
         document = ListDocument(path, written={"check": []}, content={"check": []})
         said = [(each.line, f"{each.sentence} The row is left out.") for each in found.rejected]
         for server in found.servers:
-            if (name := server.check_name) in taken:
+            if table.nat_behaviour and (server.type, server.transport) != ("stun", "udp"):
+                said.append((server.line, f"{_NO_NAT_BEHAVIOUR} The row is left out."))
+                continue
+            if (name := _name(server, table)) in taken:
                 said.append((server.line, f"{taken[name]} has the name {name!r} already. The row is left out."))
                 continue
             try:
@@ -71,6 +77,11 @@ def read_lists(config: ConfigFile, main: Document, names: Set[str], files: Files
     if checks and (many := len(names) + len(checks)) > limits.CHECKS_MAX:
         main.add(("server_list",), f"makes {many} checks with all others; at most {limits.CHECKS_MAX} are allowed.")
     return Lists(tuple(checks), tuple(warnings))
+
+
+def _name(server: Server, table: ServerListTable) -> str:
+    """Of a check of its NAT behaviour one of its own, so that two tables may name the same list."""
+    return server.named("stun-nat") if table.nat_behaviour else server.check_name
 
 
 def _told(path: str, said: list[tuple[int, str]]) -> Iterator[str]:
@@ -108,7 +119,7 @@ def _check(
 def _content(server: Server, table: ServerListTable, files: Files) -> dict[str, Any]:
     """The table `[[check]]` of a server. Raises UsageError."""
     content: dict[str, Any] = {
-        "name": server.check_name,
+        "name": _name(server, table),
         "target": server.target,
         "interval": f"{table.interval}ms",
         "notify": table.notify,
@@ -116,6 +127,8 @@ def _content(server: Server, table: ServerListTable, files: Files) -> dict[str, 
     }
     if not is_address(server.host):
         content["addresses"] = table.addresses
+    if table.nat_behaviour:
+        content["nat_behaviour"] = True
     if server.type == "dns":
         content["record"] = "NS"  # of the root: whoever answers questions knows it
     optional = {
@@ -133,6 +146,10 @@ def _content(server: Server, table: ServerListTable, files: Files) -> dict[str, 
 
 def _login(server: Server, files: Files) -> tuple[str, str]:
     """Of a row without a user, its file has that in the first line. Raises UsageError, a sentence that repeats nothing of it."""
+    if not _is_beneath(server.password_file, files):
+        raise UsageError(
+            "The password_file must be relative, and lead to a file beneath the directory of the configuration."
+        )
     try:
         text = files.content(server.password_file, limits.SECRET_FILE_BYTES_MAX).decode()
     except Unfilled as problem:
@@ -146,3 +163,14 @@ def _login(server: Server, files: Files) -> tuple[str, str]:
         lacks = "one line, the password" if server.user else "two lines: the user, and the password"
         raise UsageError(f"The password_file must hold {lacks}.")
     return lines[0], lines[1]
+
+
+def _is_beneath(name: str, files: Files) -> bool:
+    """Whether a file's name leads out of the configuration's directory in no way: a list may be a stranger's."""
+    path = PurePath(name)
+    if path.is_absolute() or ".." in path.parts:
+        return False
+    try:
+        return files.path(name).resolve().is_relative_to(files.path("").resolve())
+    except (OSError, RuntimeError, ValueError):  # links that go round, a zero character
+        return False

@@ -125,6 +125,7 @@ class ServerListTable(Table):
     spread: Annotated[int, Field(ge=1, le=limits.LOGS_MAX)] | None = None
     addresses: Literal["first", "all"] = "all"
     notify: bool = False
+    nat_behaviour: bool = False
 
 
 class DefaultsTable(Table):

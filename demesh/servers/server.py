@@ -78,11 +78,14 @@ class Server:
 
     @property
     def check_name(self) -> str:
+        return self.named(self.type)
+
+    def named(self, kind: str) -> str:
         """`stun stun.example.net:3478 udp v4`: no longer than a name may be, and different for different keys."""
         family = f" v{self.family}" if self.family else ""
         joint = " " if ":" in self.host else ":"  # no name has the brackets of an IPv6 address
         tail = f"{joint}{self.port} {self.transport}{family}"
-        head = f"{self.type} {self.host}"
+        head = f"{kind} {self.host}"
         room = limits.NAME_CHARS_MAX - len(tail)
         if len(head) > room:
             digest = hashlib.blake2b(self.host.encode(), digest_size=_HASHED // 2).hexdigest()

@@ -4,6 +4,8 @@
     one that the configuration names         name, state, uptime
     any other                                nothing
 
+One of a list that has not answered anybody yet, a candidate or parked, is none of these: nothing is told of it.
+
 Members are never named: vantages are numbered, anew in each document. Guaranteed: of a check that is neither listed nor named
 nothing is in what these functions return. Not guaranteed: that what plans say is true; whoever has the swarm key may tell of a
 check with any name and target, and that it is of a list.
@@ -44,6 +46,11 @@ def may_be_known(row: PlanRow, named: Collection[str]) -> bool:
     return row.listed or row.name in named or EVERY in named
 
 
+def known(checks: Iterable[CheckView], named: Collection[str]) -> list[CheckView]:
+    """Those of `checks` of which strangers may know now."""
+    return [each for each in checks if may_be_known(each.row, named) and not each.candidate]
+
+
 def shown(checks: Iterable[CheckView], named: Collection[str], past: Mapping[str, Past]) -> list[Shown]:
     """Those of `checks` of which strangers may know, by name."""
     return [
@@ -56,8 +63,7 @@ def shown(checks: Iterable[CheckView], named: Collection[str], past: Mapping[str
             vantages=each.tally.passes + each.tally.fails + each.tally.unseen,
             uptime=past.get(each.row.name, Past()).uptime,
         )
-        for each in sorted(checks, key=lambda each: each.row.name)
-        if may_be_known(each.row, named)
+        for each in sorted(known(checks, named), key=lambda each: each.row.name)
     ]
 
 

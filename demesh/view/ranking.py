@@ -7,6 +7,7 @@ the record; the votes speak for them.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from ipaddress import ip_address
 from statistics import median
 
 from demesh.addresses import first_of
@@ -15,7 +16,7 @@ from demesh.view.checks import CheckView, Vantage
 from demesh.view.dogdorm import Life, life_of
 from demesh.view.record import NOTHING, Record
 from demesh.view.score import Score, Witness, score
-from demesh.view.servers import Endpoint, Place, other_endpoint, place_of
+from demesh.view.servers import Endpoint, Place, goodness, other_endpoint, place_of
 from demesh.view.verdict import Verdict
 from demesh.view.vote import Vote
 
@@ -68,15 +69,18 @@ class Server:
 def rank(checks: Iterable[CheckView], records: Records, names: Mapping[bytes, str]) -> list[Server]:
     """The servers among `checks`, best first, at the time that `records` are of; `names` are those of the members by key."""
     found = (_server(check, records.get(check.row.name, {}), names) for check in checks)
-    return sorted(
-        (each for each in found if each is not None), key=lambda each: (-each.score.value, each.place, each.name)
-    )
+    return sorted((each for each in found if each is not None), key=_goodness)
+
+
+def _goodness(server: Server) -> tuple[float, float, int, Place, str]:
+    score = server.score
+    return goodness(score.value, score.now, len(score.passing), server.place, server.name)
 
 
 def _server(check: CheckView, records: Mapping[bytes, Record], names: Mapping[bytes, str]) -> Server | None:
     counted = [each for each in check.vantages if each.assigned]
     asked = next((each.state.address for each in counted if each.state.address), None)
-    address = first_of(asked)
+    address = _address(first_of(asked))
     place = place_of(check.row, address)
     if place is None:
         return None
@@ -105,6 +109,15 @@ def _server(check: CheckView, records: Mapping[bytes, Record], names: Mapping[by
         since_ms=check.since_ms,
         never_answered="" if not check.candidate else "candidate" if check.vantages else "parked",
     )
+
+
+def _address(told: str | None) -> str | None:
+    """What another member says that it asked, if it is an address."""
+    try:
+        ip_address(told or "")
+    except ValueError:
+        return None
+    return told
 
 
 def _latency_us(vantages: Iterable[Vantage]) -> int | None:

@@ -1,7 +1,8 @@
 """Public servers in order, best first, in the shape that readers of Dogdorm's lists know. Pure.
 
 Which checks are servers, and of which type, family and transport, is said in one place: `place_of`. It reads what a plan tells of
-a check and the address that was asked, nothing else. Names, families and transports are all there always, empty or not.
+a check and the address that was asked, nothing else; a host that can be none is in no list. Names, families and transports are
+all there always, empty or not.
 
 Guaranteed: the same ranked servers give the same document, in whatever order they come; no credentials are in it. Not guaranteed:
 what Dogdorm numbers in its own database (`alias_id`, `status_id`) means anything here: they are null.
@@ -12,6 +13,7 @@ A server that is fit to find out what a NAT does has four endpoints, which are t
 """
 
 import json
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -43,6 +45,9 @@ _OVER = {"stuns": "tls", "turns": "tls", "mqtt": "tcp", "mqtts": "tls", "mqtt+ws
 SERVER_TYPES = frozenset(_OF_TYPE)
 """The types of checks that are of public servers."""
 
+_HOST = re.compile(r"[\w.:%-]+")
+"""What names and addresses of hosts are made of; others write them into their plans, and they end in tables and programs."""
+
 
 Endpoint = tuple[str, int]
 """An address and a port."""
@@ -64,7 +69,7 @@ class Place(NamedTuple):
 @dataclass(frozen=True, slots=True)
 class Ranked:
     """A server and what is told of it. Times in seconds, `last_success_s` since 1970; `address` is where it was found last,
-    `other` its other address and port.
+    `other` its other address and port. `now` is what the votes leave of its score, `passing` how many vantages see it pass.
     """
 
     place: Place
@@ -77,6 +82,8 @@ class Ranked:
     uptime_s: int = 0
     uptime_max_s: int = 0
     last_success_s: int = 0
+    now: float = 1.0
+    passing: int = 0
 
 
 def place_of(row: PlanRow, address: str | None) -> Place | None:
@@ -92,7 +99,7 @@ def place_of(row: PlanRow, address: str | None) -> Place | None:
         host, port = parts.hostname, parts.port or ports.get(over) or ports.get("")
     except ValueError:
         return None
-    if row.type not in _OF_TYPE or not host or not port:
+    if row.type not in _OF_TYPE or not host or not _HOST.fullmatch(host) or not port:
         return None
     type_ = "STUN(test_nat)" if row.type == "stun" and keys.get("nat_behaviour") == "true" else _OF_TYPE[row.type]
     family = _one_of(("4", "6"), keys.get("ip")) or str(family_of(address) or (6 if ":" in host else 4))
@@ -112,9 +119,13 @@ def other_endpoint(place: Place, address: str | None, told: str | None) -> Endpo
     return (str(other), port) if fits and (other.is_global or not first.is_global) else None
 
 
+def goodness(score: float, now: float, passing: int, place: Place, name: str) -> tuple[float, float, int, Place, str]:
+    """By this all rankings are sorted. Before anything is recorded all scores are 0: then the votes of now decide."""
+    return -score, -now, -passing, place, name
+
+
 def best_first(servers: Iterable[Ranked]) -> list[Ranked]:
-    """Of equal scores the one tested more often, then by name."""
-    return sorted(servers, key=lambda each: (-each.score, -each.tests, each.name))
+    return sorted(servers, key=lambda each: goodness(each.score, each.now, each.passing, each.place, each.name))
 
 
 def document(servers: Iterable[Ranked], now_s: int) -> Json:

@@ -140,6 +140,27 @@ async def test_other_checks_are_there_by_name_and_state_once_the_configuration_n
     assert "broker.example" not in everything
 
 
+@pytest.mark.parametrize("parked", [False, True])
+@pytest.mark.parametrize("type_", ["ntp", "tcp"])
+async def test_a_server_that_never_answered_anybody_is_in_no_answer_and_in_no_count(type_: str, parked: bool) -> None:
+    node = _node("*")
+    before = (await _ask("/", node)).body.decode()
+    dead = row("dead one", type=type_, target=f"{type_}://dead.example.net:25", keys=_LISTED)
+    now_ms = node.clock.monotonic_ms()
+    for member in (MemberLog("dan"), MemberLog("eve")):
+        deliver(node.view, member, [member.hello(now_ms), member.plan(now_ms, dead)], now_ms)
+        deliver(node.view, member, member.outcomes(now_ms, FAIL, FAIL), now_ms)
+        if parked:
+            left = replace(dead, runs=False, parked=True)
+            deliver(node.view, member, member.plan(now_ms, left), now_ms)
+    assert "dead one" in {each.row.name for each in node.view.checks(now_ms)}
+    for path in ("/", "/servers", "/api/v1/servers"):
+        assert b"dead" not in (await _ask(path, node)).body, path
+    assert (await _ask("/badge/dead one.svg", node)).status == 404
+    counts = re.compile(r"<p>\d+ check.*?</p>")
+    assert counts.findall((await _ask("/", node)).body.decode()) == counts.findall(before) != []
+
+
 async def test_many_readers_cost_as_much_as_one(mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(limits, "PUBLIC_TURNS_BURST", 100)
     node = _node()
@@ -167,6 +188,18 @@ async def test_who_has_an_answer_already_is_sent_nothing(path: str) -> None:
     again = await ask(path, app=app, headers=[("if-none-match", first.headers["etag"])])
     assert (again.status, again.body) == (304, b"")
     assert (await ask(path, app=app, headers=[("if-none-match", '"0"')])).status == 200
+
+
+@pytest.mark.parametrize(("path", "time"), [("/servers", "timestamp"), ("/api/v1/servers", "as_of")])
+async def test_a_list_that_says_the_same_later_is_not_sent_again(
+    path: str, time: str, mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SERVERS_RANKED_AGAIN_MS", 10_000)  # all vantages are still heard then
+    app = _app(_node())
+    first = await ask(path, app=app)
+    mock_clock.jump(10)
+    assert (await ask(path, app=app)).json[time] != first.json[time], "it was ranked again"
+    assert (await ask(path, app=app, headers=[("if-none-match", first.headers["etag"])])).status == 304
 
 
 async def test_a_long_answer_is_handed_on_in_pieces(monkeypatch: pytest.MonkeyPatch) -> None:

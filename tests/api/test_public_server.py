@@ -1,6 +1,7 @@
 """The public listener on real sockets, and strangers who behave badly."""
 
 import socket
+import struct
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from typing import Any, cast
@@ -115,6 +116,21 @@ async def test_who_only_connects_is_left_soon() -> None:
     async with _serving() as port, await trio.open_tcp_stream("127.0.0.1", port) as silent:
         with trio.fail_after(10):
             assert b"".join([chunk async for chunk in silent]) == b""
+
+
+async def test_who_resets_a_connection_is_counted_and_nobody_is_warned(caplog: pytest.LogCaptureFixture) -> None:
+    def broken() -> float:
+        return counted("demesh_refused_total", room="public", reason="broken")
+
+    before = broken()
+    async with _serving() as port:
+        with socket.create_connection(("127.0.0.1", port)) as stranger:  # the server has no turn before it is gone
+            stranger.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        while broken() == before:  # noqa: ASYNC110 a counter tells nobody
+            await trio.sleep(0.02)
+        assert broken() == before + 1
+        assert b"200" in (await _said(port, _get("/healthz")))[:20]
+    assert [each.getMessage() for each in caplog.records if each.levelname == "WARNING"] == []
 
 
 async def test_places_are_bounded_in_all_and_for_each_client_and_given_back() -> None:

@@ -3,7 +3,13 @@
 from typing import Any
 
 import pytest
+import trio
+from trio.testing import MockClock
 
+from demesh import limits
+from demesh.log.sums import HOUR_MS
+from demesh.ranking import Ranking
+from demesh.view.ranking import Records
 from demesh.view.record import Record, Run, Runs
 from tests.api.asking import Answer, Node, ask
 from tests.api.schema import faults
@@ -116,3 +122,41 @@ async def test_who_has_the_list_already_is_told_that_and_sent_nothing() -> None:
     again = await ask("/servers", node=node, headers=[("if-none-match", tag)])
     assert (again.status, again.body) == (304, b"")
     assert (await ask("/servers", node=node, headers=[("if-none-match", '"0"')])).status == 200
+
+
+async def test_a_later_ranking_that_says_the_same_is_not_sent_again_and_one_that_says_something_else_is(
+    mock_clock: MockClock, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(limits, "SERVERS_RANKED_AGAIN_MS", 10_000)  # all vantages are still heard then
+    node = _node()
+
+    async def asked(tag: str = "") -> Answer:
+        return await ask("/servers", node=node, headers=[("if-none-match", tag)])
+
+    first = await asked()
+    mock_clock.jump(10)
+    again = await asked()
+    assert again.json["timestamp"] > first.json["timestamp"], "it was ranked again"
+    tag = first.headers["etag"]
+    for said in (tag, tag.removeprefix("W/"), f'"0", {tag}', "*"):
+        assert (await asked(said)).status == 304, said
+    node.records = {}
+    mock_clock.jump(10)
+    assert (await asked(tag)).status == 200
+
+
+async def test_scores_stand_still_within_an_hour_in_which_nothing_is_recorded(mock_clock: MockClock) -> None:
+    node, asked = _node(), list[int]()
+
+    async def records(now_ms: int) -> Records:
+        await trio.lowlevel.checkpoint()
+        asked.append(now_ms)
+        return {}
+
+    ranking = Ranking(node.view, records, node.clock)
+    for _ in range(60):
+        await ranking.ranked()
+        mock_clock.jump(limits.SERVERS_RANKED_AGAIN_MS / 1_000)
+    assert len(asked) == 60
+    assert len(set(asked)) == 2, "an hour that began within these, and the one before"
+    assert all(each % HOUR_MS == 0 for each in asked)

@@ -80,6 +80,34 @@ def test_each_list_has_a_title_and_its_servers_in_order_with_who_sees_them_how(t
     assert "\x1b" not in ran.out
 
 
+def test_addresses_are_written_so_that_they_can_be_read_and_rows_that_look_the_same_are_told_apart(
+    tmp_path: Path,
+) -> None:
+    told = [
+        _server("2620:fe::fe:123", family="IPv6"),
+        _server("a.example.net", "turn", transport="tcp", over="tcp"),
+        _server("a.example.net", "turn", transport="tcp", over="tls"),
+        _server("b.example.net", "turn", transport="tcp", over="tls"),
+        _server("c.example.net", name="mine"),
+        _server("c.example.net", name="yours"),
+    ]
+    rows = [
+        line.split(" 0.857")[0].split(maxsplit=1)[1]
+        for line in _ran(tmp_path, told=told, width=120).out.splitlines()
+        if "0.857" in line
+    ]
+    assert [each.strip() for each in rows] == [
+        *("c.example.net:123 (mine)", "c.example.net:123 (yours)", "[2620:fe::fe:123]:123"),
+        *("a.example.net:123 (tcp)", "a.example.net:123 (tls)", "b.example.net:123"),
+    ]
+
+
+def test_one_of_which_nothing_is_recorded_is_new_not_bad(tmp_path: Path) -> None:
+    lines = _ran(tmp_path).out.splitlines()
+    stun = lines[lines.index("STUN · IPv4 · UDP") + 2]
+    assert " ".join(stun.split()).startswith("1 new.example.net:123 new ✔ up")
+
+
 def test_a_narrow_terminal_has_no_room_for_dogdorm(tmp_path: Path) -> None:
     lines = _ran(tmp_path).out.splitlines()
     ntp = lines[lines.index("NTP · IPv4 · UDP") + 2 :]
@@ -94,6 +122,16 @@ def test_csv_has_a_line_for_each(tmp_path: Path) -> None:
         *("a.example.net", "0.857100", "0.498000", "up"),
         "fra=pass nyc=pass",
     )
+
+
+def test_no_cell_of_csv_does_anything_to_a_terminal_or_a_spreadsheet(tmp_path: Path) -> None:
+    node = {"node": "@SUM(1)|calc", "vote": "pass", "counts": True}
+    told = [_server("x\x1b[31m\r\n", address="=cmd|' /C calc'!A0", vantages=[node], state="+1")]
+    (line,) = csv.DictReader(io.StringIO(out := _ran(tmp_path, "--csv", told=told).out))
+    assert "\x1b" not in out
+    assert line["host"] == "x\ufffd[31m\ufffd\ufffd"
+    for key in ("address", "vantages", "state"):
+        assert line[key].startswith("'"), key
 
 
 def test_json_is_what_the_node_answers(tmp_path: Path) -> None:

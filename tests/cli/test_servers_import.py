@@ -4,6 +4,8 @@ import json
 import stat
 from pathlib import Path
 
+import pytest
+
 from tests.cli.harness import demesh
 
 _STUN = "0,3478,stun.example.net\n0,3478,STUN.example.net\n0,3478,bad.example.net\u200b\n8.8.8.8,3478\n"
@@ -56,7 +58,39 @@ def test_logins_are_dropped_and_that_is_said(tmp_path: Path) -> None:
     assert f"{name}:3: rejected: there is a user and no password; are the columns shifted?" in ran.err
 
 
-def test_logins_are_kept_in_private_files_if_asked(tmp_path: Path) -> None:
+def test_files_that_a_list_names_are_named_no_more_unless_asked_and_counted(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    rows = "http,a.example.net,,,,me,/etc/passwd,\nturn,b.example.net,,,,,../two,\nntp,c.example.net,,,,,,\n"
+    header = "type,host,port,transport,family,user,password_file,note\n"
+    name = _file(tmp_path, "stranger.csv", header + rows)
+    ran = demesh(tmp_path / "home", "servers", "import", name)
+    assert ran.out.splitlines()[1:] == [
+        "http,a.example.net,80,tcp,,,,",
+        "turn,b.example.net,3478,udp,,,,",
+        "ntp,c.example.net,123,udp,,,,",
+    ]
+    assert "2 rows name files of their logins: user and password_file are dropped." in ran.err
+    kept = demesh(tmp_path / "home", "servers", "import", name, "--keep-credentials", "kept")
+    assert "http,a.example.net,80,tcp,,me,/etc/passwd," in kept.out
+    assert "look whether each is meant" in kept.err
+
+
+@pytest.mark.parametrize("directory", ["..", "/", "a/../../b"])
+def test_logins_are_kept_only_where_a_list_may_name_them(
+    directory: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (here := tmp_path / "here").mkdir()
+    monkeypatch.chdir(here)
+    name = _file(tmp_path, "turn_v4.csv", _TURN)
+    ran = demesh(tmp_path / "home", "servers", "import", name, "--keep-credentials", directory)
+    assert (ran.code, ran.out) == (2, "")
+    assert "beneath this one" in ran.err
+
+
+def test_logins_are_kept_in_private_files_if_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
     name, kept = _file(tmp_path, "turn_v4.csv", _TURN), tmp_path / "kept"
     ran = demesh(tmp_path / "home", "servers", "import", name, "--keep-credentials", str(kept))
     assert "sesame" not in ran.out + ran.err
@@ -66,7 +100,7 @@ def test_logins_are_kept_in_private_files_if_asked(tmp_path: Path) -> None:
     for file in files:
         assert stat.S_IMODE(file.stat().st_mode) == 0o600
         assert file.read_text() == "mallory\nsesame\n"
-        assert str(file) in ran.out
+        assert f",kept/{file.name}," in ran.out, "relative, as a list may name it"
 
 
 def test_the_exit_code_tells_nothing_accepted_from_not_readable(tmp_path: Path) -> None:

@@ -80,6 +80,21 @@ def test_a_list_that_cannot_be_read_is_a_mistake(text: str | None, said: str, tm
     assert said in problem
 
 
+def test_a_list_may_be_checked_for_nat_behaviour_beside_being_checked(tmp_path: Path) -> None:
+    _list(tmp_path, "stun,a.example.net,,,4,,,", "stun,b.example.net,,tcp,,,,", "ntp,c.example.net,,,,,,")
+    found = settings(tmp_path, f"{_LIST}nat_behaviour = true\n{_LIST}")
+    assert [(each.name, ("nat_behaviour", "true") in each.row(bytes(16), True).keys) for each in found.checks] == [
+        ("stun-nat a.example.net:3478 udp v4", True),
+        ("stun a.example.net:3478 udp v4", False),
+        ("stun b.example.net:3478 tcp", False),
+        ("ntp c.example.net:123 udp", False),
+    ]
+    why = "With nat_behaviour = true, only servers of type stun over udp are checked. The row is left out."
+    assert found.warnings == (f"{tmp_path}/l.csv:3: {why}", f"{tmp_path}/l.csv:4: {why}")
+    for check in found.checks:
+        assert rebuild(check.row(bytes(16), False), bytes(16)).probe == check.probe
+
+
 def test_a_name_that_is_taken_stays_with_who_had_it(tmp_path: Path) -> None:
     _list(tmp_path, "tcp,a.example.net,25,,,,,", "tcp,b.example.net,25,,,,,")
     _list(tmp_path, "tcp,b.example.net,25,,,,,", name="m.csv")
@@ -106,6 +121,24 @@ def test_a_login_comes_from_its_file_and_is_in_no_sentence(tmp_path: Path) -> No
     assert [each.own_login for each in found.checks] == [True, True]
     assert [each.partition(": ")[0] for each in found.warnings] == [f"{tmp_path}/l.csv:4", f"{tmp_path}/l.csv:5"]
     assert not any(secret in repr(found) for secret in ("sesame", "mallory"))
+
+
+@pytest.mark.parametrize("name", ["{outside}", "../secret", "sub/../../secret", "link"])
+def test_no_row_reads_a_file_outside_the_configurations_directory(name: str, tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("sesame\n")
+    (here := tmp_path / "here").mkdir()
+    (here / "sub").mkdir()
+    (here / "sub" / "own").write_text("sesame\n")
+    (here / "link").symlink_to(tmp_path / "secret")
+    file = name.format(outside=tmp_path / "secret")
+    _list(here, f"http,evil.example.net,,,,me,{file},", "http,b.example.net,,,,me,sub/own,")
+    found = settings(here, _LIST)
+    assert [each.name for each in found.checks] == ["http b.example.net:80 tcp"]
+    assert found.warnings == (
+        f"{here}/l.csv:2: The password_file must be relative, and lead to a file beneath the directory of the configuration. "
+        "The row is left out.",
+    )
+    assert "sesame" not in repr(found)
 
 
 def test_a_changed_list_is_noticed_with_the_files_of_the_configuration(tmp_path: Path) -> None:

@@ -1,8 +1,11 @@
 """The ranking joins what is said now with what was observed, and says who sees it so."""
 
+import json
 from dataclasses import replace
 
+from demesh.api.servers import dogdorms_list
 from demesh.log.sums import DAY_MS
+from demesh.ranking import Ranked
 from demesh.view.ranking import Seen, rank
 from demesh.view.record import Record, Run, Runs
 from demesh.view.verdict import Verdict
@@ -49,6 +52,20 @@ def test_what_nobody_observed_has_no_uptime_and_comes_last() -> None:
     assert known.name == "bad"
 
 
+def test_before_anything_is_recorded_one_that_is_down_comes_after_those_that_are_up_and_in_dogdorms_list_too() -> None:
+    view = new_view()
+    names = ("a-down", "b-partly", "c-up")
+    for member in three_vantages(view, *(row(name, type="ntp", target=f"ntp://{name}.example.net") for name in names)):
+        for check, passes in enumerate(("", "ab", "abc")):
+            said = PASS if member.name in passes else FAIL
+            deliver(view, member, member.outcomes(1_000, said, said, check=check), 1_000)
+    ranked = rank(view.checks(2_000), {}, {})
+    assert [each.name for each in ranked] == ["c-up", "b-partly", "a-down"]
+    assert {each.score.value for each in ranked} == {0.0}
+    told = json.loads(dogdorms_list(Ranked(ranked, WALL_MS)).body)["NTP"]["IPv4"]["UDP"]
+    assert [record["fqns"][0].partition(".")[0] for (record,) in told] == [each.name for each in ranked]
+
+
 def test_dogdorms_numbers_are_those_of_a_vantage_that_counts_and_of_its_newest_success() -> None:
     view = new_view()
     members = three_vantages(view, *_ROWS)
@@ -82,6 +99,14 @@ def test_of_a_name_that_is_asked_at_each_address_the_first_is_the_servers() -> N
     deliver(view, a, a.results(1_000, said), 1_000)
     (server,) = rank(view.checks(2_000), {}, {})
     assert (server.address, server.place.family) == ("192.0.2.7", "IPv4")
+
+
+def test_what_a_member_says_that_it_asked_is_told_only_if_it_is_an_address() -> None:
+    view = new_view()
+    a, *_ = three_vantages(view, row("time", type="ntp", target="ntp://time.example.net"))
+    deliver(view, a, a.results(1_000, result(PASS, 1_000)._replace(address="=cmd|calc")), 1_000)
+    (server,) = rank(view.checks(2_000), {}, {})
+    assert server.address is None
 
 
 def test_one_that_never_answered_is_told_as_a_candidate_and_then_as_parked() -> None:

@@ -60,6 +60,22 @@ def test_keys_that_another_member_has_spoilt_say_nothing(said: str) -> None:
     assert place == ("STUN(see_ip)", "IPv6", "UDP", "a.example.net", 3478, "udp")
 
 
+@pytest.mark.parametrize(
+    "host", ["=cmd|calc", "a b", "a\x1b[31m", "a\x00", "a'b", '"', "a,b", "\u202egro", "a;b", "a(1)", "<b>", "\ufffd"]
+)
+def test_a_host_that_can_be_none_is_in_no_list(host: str) -> None:
+    assert place_of(row(type="ntp", target=f"ntp://{host}:123"), None) is None
+
+
+@pytest.mark.parametrize(
+    "host", ["a-b_c.example.net", "192.0.2.7", "[2001:db8::7]", "[fe80::1%eth0]", "münchen.example"]
+)
+def test_names_and_addresses_of_hosts_are(host: str) -> None:
+    place = place_of(row(type="ntp", target=f"ntp://{host}:123"), None)
+    assert place is not None
+    assert place.host == host.strip("[]")
+
+
 @pytest.mark.parametrize(("type_", "target"), [("http", "https://a.example.net"), ("stun", "stun://a.example.net:x")])
 def test_what_is_no_server_is_in_no_list(type_: str, target: str) -> None:
     assert place_of(row(type=type_, target=target), None) is None
