@@ -57,6 +57,7 @@ from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
 from demesh.outcome import Outcome
 from demesh.own_log import OwnLog
+from demesh.pulse import NETWORK, SCHEDULER, Pulse
 from demesh.ranking import Ranking
 from demesh.relaying import Borrower, Lender
 from demesh.view import report
@@ -106,8 +107,14 @@ class Node:
         self._display = Display(self.view, edges.storage, edges.clock, self._look_soon)
         self.ranking = Ranking(self.view, self.historian.observed, edges.clock)
         self.duty = Duty(settings, mesh_id, self.key, self.view, edges.clock)
+        self._pulse = Pulse()
         self._supervisor = Supervisor(
-            edges.network, edges.clock, edges.rng, self._keep_connected, self._warn_of_the_network
+            edges.network,
+            edges.clock,
+            edges.rng,
+            self._keep_connected,
+            self._warn_of_the_network,
+            self._pulse.of(NETWORK),
         )
         self._membership = Membership(
             self.view,
@@ -137,7 +144,9 @@ class Node:
         self._store_failure: StoreError | None = None
         self._store_failed = trio.Event()
         listed = edges.public_probes if edges.listed_probes is None else edges.listed_probes
-        self._runner = Runner(edges.probes, edges.clock, self._report, self.duty.turn, listed)
+        self._runner = Runner(
+            edges.probes, edges.clock, self._report, self.duty.turn, listed, self._pulse.of(SCHEDULER)
+        )
         self._changing = trio.Lock()
         self._explaining = trio.Lock()
         self._intake = Intake(
@@ -244,6 +253,10 @@ class Node:
             "incidents": self._alerting.incidents(),
             "sinks": self._alerting.sinks(),
         }
+
+    def hanging(self) -> list[str]:
+        """The loops of a node that is ready which hang (`demesh.pulse`), none if all is well."""
+        return self._pulse.hanging(self._clock.monotonic_ms())
 
     def heads(self) -> list[dict[str, Any]]:
         """The answer of `demesh log heads --json`."""
