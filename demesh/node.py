@@ -80,7 +80,9 @@ class Node:
         self.latest = LatestRuns()
         self._edges = edges
         self._clock = edges.clock
-        opened = open_logs(self.key, edges.clock, edges.store, edges.history, edges.read_marker(), edges.machine)
+        opened = open_logs(
+            self.key, edges.clock, edges.store, edges.history, edges.read_marker(), edges.machine, edges.starting
+        )
         self.view, decision = opened.view, opened.decision
         self._admission = Admission(self.key, settings.policy)
         self.logs = Logs(
@@ -213,6 +215,7 @@ class Node:
                 nursery.start_soon(task)
             for task in (self.historian.run, self._housekeeper.run, *self._alerting.watchers):
                 nursery.start_soon(task)
+            self._edges.starting("settling whether the own log goes on")
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()
                 return
@@ -257,6 +260,11 @@ class Node:
     def hanging(self) -> list[str]:
         """The loops of a node that is ready which hang (`demesh.pulse`), none if all is well."""
         return self._pulse.hanging(self._clock.monotonic_ms())
+
+    def peers(self) -> tuple[int, int]:
+        """How many other members there are, and with how many of them this node is connected."""
+        others = {member.public_key for member in self.view.members()} - {self.key}
+        return len(others), len(others.intersection(self._edges.network.peers()))
 
     def heads(self) -> list[dict[str, Any]]:
         """The answer of `demesh log heads --json`."""
