@@ -41,7 +41,8 @@ class Telling:
         self._notifying = notifying
         self._clock = clock
         self._signed_ms: int | None = None
-        self._started = False
+        self._runs = False
+        """Whether it is ready, and not asked to stop."""
         self._reloading = trio.Lock()
         self._status = ""
         self._hung: list[str] = []
@@ -50,7 +51,7 @@ class Telling:
         """The start has got as far as `what`, a clause. May be called again and again, from any thread."""
         now_ms = self._clock.monotonic_ms()
         same = f"starting: {what}" == self._status
-        if self._started or (
+        if self._runs or (
             same and self._signed_ms is not None and now_ms - self._signed_ms < limits.START_SIGN_SECONDS_MIN * 1_000
         ):
             return
@@ -66,27 +67,29 @@ class Telling:
             nursery.start_soon(self._tell_while_it_runs, node, glance)
             await stop.wait()
             nursery.cancel_scope.cancel()
+        self._runs = False
         self._notifying.tell("STOPPING=1", "STATUS=takes leave of the mesh")
 
     @asynccontextmanager
     async def reloading(self) -> AsyncGenerator[None]:
         """The configuration is taken up anew within the block. One at a time."""
         async with self._reloading:
-            if not self._started:
+            if not self._runs:
                 yield
                 return
             self._notifying.tell("RELOADING=1", f"MONOTONIC_USEC={monotonic_us()}")
             try:
                 yield
             finally:
-                self._notifying.tell("READY=1")
+                if self._runs:  # or it would take the stop back
+                    self._notifying.tell("READY=1")
 
     async def _tell_while_it_runs(self, node: Watched, glance: Callable[[], Glance]) -> None:
         await node.ready.wait()
-        while not self._started:
+        while not self._runs:
             self._status = status_line(glance())
-            self._started = self._notifying.tell("READY=1", f"STATUS={self._status}")
-            if not self._started:
+            self._runs = self._notifying.tell("READY=1", f"STATUS={self._status}")
+            if not self._runs:
                 await trio.sleep(limits.WATCHDOG_AGAIN_SECONDS)
         async with trio.open_nursery() as nursery:
             nursery.start_soon(self._tell_status, glance)

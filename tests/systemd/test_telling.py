@@ -155,6 +155,17 @@ async def test_a_stop_is_told_and_nothing_after_it(tmp_path: Path, autojump_cloc
 
 
 @pytest.mark.trio
+async def test_a_reload_that_a_stop_overtakes_does_not_take_it_back(tmp_path: Path, autojump_clock: object) -> None:
+    async with _told(tmp_path) as told:
+        async with told.telling.reloading():
+            told.stop.set()
+            assert [next(iter(each)) for each in await told.heard(1)] == ["RELOADING", "STOPPING"]
+        async with told.telling.reloading():
+            pass
+        assert await told.heard() == []
+
+
+@pytest.mark.trio
 async def test_a_start_is_extended_while_it_advances(tmp_path: Path, autojump_clock: object) -> None:
     async with _told(tmp_path, ready=False) as told:
         extended: list[Message] = []
