@@ -3,7 +3,7 @@
 A unit names in its first line the digest of all that follows, so that one which somebody has changed is told from one that only
 is of another version.
 
-What it may do is as little as a node needs: its data directory, its runtime directory, sockets. It is tried that `@system-service`
+What it may do is as little as a node needs: its data directory, its runtime directory, sockets. It is tried that @system-service
 and no memory that is both written and executed are enough for a node with all its libraries (tests/e2e/test_unit.py). Checks of
 type `command` and `python` live under the same rules; who needs more for them says so in a drop-in (docs/operations.md).
 """

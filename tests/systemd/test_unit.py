@@ -17,7 +17,7 @@ _PROGRAM = ("/opt/demesh/.venv/bin/demesh",)
 _SYSTEM = Unit(_PROGRAM, "demesh", Path("/var/lib/demesh"))
 _USERS = Unit(_PROGRAM, None)
 _DEPLOY = Path(__file__).parents[2] / "deploy"
-_EXPOSURE_MAX = 30
+_EXPOSURE_MAX = 20
 """Of 100, which nothing that keeps to itself would have: a node talks to the whole network, and runs what its checks say."""
 
 
