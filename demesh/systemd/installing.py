@@ -38,12 +38,13 @@ def user_of(data_dir: Path) -> str:
     """To whom a data directory belongs, that is elsewhere than where services keep theirs. Raises UsageError."""
     try:
         owner = data_dir.stat().st_uid
-        name = pwd.getpwuid(owner).pw_name
     except OSError as error:
         raise UsageError(
             f"The node is to run as the user to whom {data_dir} belongs, but it cannot be looked at: {error.strerror}. Make it "
             "first, as that user, with `demesh init` or `demesh join`."
         ) from None
+    try:
+        name = pwd.getpwuid(owner).pw_name
     except KeyError:
         raise UsageError(f"{data_dir} belongs to a user without a name ({owner}); give it to one who has.") from None
     if owner == 0:
