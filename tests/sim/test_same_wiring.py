@@ -39,6 +39,7 @@ _OTHER_IN_THE_SIMULATION = {
     "rng",
     "load_settings",
     "epoch_nonce",
+    "starting",
 }
 """The edges whose class differs. Of the marker's only that each call is a moment at which a process may die."""
 
