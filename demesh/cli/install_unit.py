@@ -41,7 +41,7 @@ def install_unit(
 
     \b
     Examples:
-      demesh install-unit --print
+      demesh install-unit --user --print
       demesh install-unit --user
     """
     named = data_dir or os.environ.get("DEMESH_HOME")
