@@ -44,6 +44,11 @@ class SystemClock:
         return time.time_ns() // 1_000_000
 
 
+def monotonic_us() -> int:
+    """The monotonic clock in microseconds, for a service manager that holds it against its own."""
+    return time.monotonic_ns() // 1_000
+
+
 def packet_ns() -> int:
     """The wall clock in nanoseconds, by which the kernel stamps packets: only for how long ago one came in, and for what a time
     server's clock is held against.

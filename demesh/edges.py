@@ -53,5 +53,7 @@ class Edges:
     """How late this process is, 99 of 100 times (`demesh.lateness`)."""
     relays: Relays = field(default_factory=Relays)
     """What probes of TURN servers know of members that help; the node fills it."""
+    starting: Callable[[str], None] = lambda _: None
+    """Told how far a start has got, which may take long."""
     own_addresses: Callable[[], list[OwnAddress]] = list
     """Looks at the machine's interfaces; none by default."""

@@ -24,6 +24,7 @@ from demesh.errors import DemeshError, NodeNotRunning, UsageError
 from demesh.log.epoch import Marker
 from demesh.log.head import Head
 
+_SERVICES = Path("/run/demesh")
 _LOCK_TRIES = 5
 _LOCK_TRY_SECONDS = 0.05
 
@@ -190,7 +191,8 @@ def _locked(descriptor: int) -> bool:
 
 
 def running_node(home: Home) -> Running | None:
-    """What the node that holds `home` says of itself; None if none does. Raises UsageError if that may not be read."""
+    """What the node that holds `home` says of itself; None if none does. Whoever may not read that, but is in the group of a
+    service's user, still learns of the socket, with pid 0. Raises UsageError if that may not be used either."""
     try:
         with home.lock.open("rb") as file:
             try:
@@ -201,6 +203,9 @@ def running_node(home: Home) -> Running | None:
     except FileNotFoundError:
         return None
     except PermissionError:
+        shared = _SERVICES / f"{home.runtime_id}.sock"
+        if os.access(shared, os.W_OK):
+            return Running(0, str(shared), None)
         raise UsageError(
             f"No permission to look into {home.path}; ask as the user that runs the node, or use --node URL."
         ) from None
@@ -235,7 +240,7 @@ def runtime_directory() -> Path:
         return Path(named.split(":")[0])
     if session := os.environ.get("XDG_RUNTIME_DIR"):
         return Path(session) / "demesh"
-    return Path("/run/demesh") if os.geteuid() == 0 else Path(f"/tmp/demesh-{os.geteuid()}")
+    return _SERVICES if os.geteuid() == 0 else Path(f"/tmp/demesh-{os.geteuid()}")
 
 
 def make_runtime_directory() -> Path:

@@ -123,6 +123,7 @@ NETWORK_STEADY_SECONDS = 120  # a network that has run for so long begins with t
 NETWORK_EXAMINE_SECONDS = 15  # between two looks whether the network is alive though nothing failed
 NETWORK_EXAMINE_SECONDS_MAX = 5  # one look
 NETWORK_EXAMINATIONS_FAILED_MAX = 3  # in a row; then the network is built anew
+NETWORK_BUILD_SECONDS_MAX = 60  # until it listens or has failed; longer is a hang
 CANCELLED_WRITE_SECONDS_MAX = 2
 MESH_ID_SECONDS_MAX = 5  # until a peer has said of which mesh it is
 KEY_EXCHANGE_SECONDS_MAX = 10  # one talk with one peer about a new swarm key
@@ -409,6 +410,14 @@ LOG_KINDS_MAX = 512
 LOG_MESSAGE_CHARS_MAX = 2_048
 LATENESS_SAMPLES_MAX = 600
 DOCTOR_CHECK_SECONDS_MAX = 3
+
+# Under a service manager
+RUNNER_TURN_MS_MAX = 15_000  # between two turns of the scheduler, whatever is due
+PULSE_LATE_MS_MAX = 10_000  # a loop that is later than this hangs; a network that died is taken apart in less
+WATCHDOG_AGAIN_SECONDS = 1  # after a look that found a hang; it may have been a pause of the whole machine
+START_EXTENDED_SECONDS = 120  # a start may go on for so long after each sign that it advances
+START_SIGN_SECONDS_MIN = 5  # between two such signs
+STATUS_LOOK_SECONDS = 15  # how often the line of status may change
 
 # Demo
 DEMO_PORT_TRIES_MAX = 100

@@ -57,6 +57,7 @@ from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
 from demesh.outcome import Outcome
 from demesh.own_log import OwnLog
+from demesh.pulse import NETWORK, SCHEDULER, Pulse
 from demesh.ranking import Ranking
 from demesh.relaying import Borrower, Lender
 from demesh.view import report
@@ -79,7 +80,9 @@ class Node:
         self.latest = LatestRuns()
         self._edges = edges
         self._clock = edges.clock
-        opened = open_logs(self.key, edges.clock, edges.store, edges.history, edges.read_marker(), edges.machine)
+        opened = open_logs(
+            self.key, edges.clock, edges.store, edges.history, edges.read_marker(), edges.machine, edges.starting
+        )
         self.view, decision = opened.view, opened.decision
         self._admission = Admission(self.key, settings.policy)
         self.logs = Logs(
@@ -106,8 +109,14 @@ class Node:
         self._display = Display(self.view, edges.storage, edges.clock, self._look_soon)
         self.ranking = Ranking(self.view, self.historian.records, edges.clock)
         self.duty = Duty(settings, mesh_id, self.key, self.view, edges.clock)
+        self._pulse = Pulse()
         self._supervisor = Supervisor(
-            edges.network, edges.clock, edges.rng, self._keep_connected, self._warn_of_the_network
+            edges.network,
+            edges.clock,
+            edges.rng,
+            self._keep_connected,
+            self._warn_of_the_network,
+            self._pulse.of(NETWORK),
         )
         self._membership = Membership(
             self.view,
@@ -137,7 +146,9 @@ class Node:
         self._store_failure: StoreError | None = None
         self._store_failed = trio.Event()
         listed = edges.public_probes if edges.listed_probes is None else edges.listed_probes
-        self._runner = Runner(edges.probes, edges.clock, self._report, self.duty.turn, listed)
+        self._runner = Runner(
+            edges.probes, edges.clock, self._report, self.duty.turn, listed, self._pulse.of(SCHEDULER)
+        )
         self._changing = trio.Lock()
         self._explaining = trio.Lock()
         self._intake = Intake(
@@ -204,6 +215,7 @@ class Node:
                 nursery.start_soon(task)
             for task in (self.historian.run, self._housekeeper.run, *self._alerting.watchers):
                 nursery.start_soon(task)
+            self._edges.starting("settling whether the own log goes on")
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()
                 return
@@ -244,6 +256,15 @@ class Node:
             "incidents": self._alerting.incidents(),
             "sinks": self._alerting.sinks(),
         }
+
+    def hanging(self) -> list[str]:
+        """The loops of a node that is ready which hang (`demesh.pulse`), none if all is well."""
+        return self._pulse.hanging(self._clock.monotonic_ms())
+
+    def peers(self) -> tuple[int, int]:
+        """How many other members there are, and with how many of them this node is connected."""
+        others = {member.public_key for member in self.view.members()} - {self.key}
+        return len(others), len(others.intersection(self._edges.network.peers()))
 
     def heads(self) -> list[dict[str, Any]]:
         """The answer of `demesh log heads --json`."""

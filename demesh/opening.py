@@ -4,7 +4,7 @@ Damaged entries are passed over: what they said is not known, and `demesh log ve
 if its hello is among them, since no newcomer could take it up.
 """
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 
 from demesh import limits
@@ -31,12 +31,19 @@ class Opened:
 
 
 def open_logs(
-    public_key: bytes, clock: Clock, store: Store, kept: HistoryStore, marker: Marker | None, machine: str
+    public_key: bytes,
+    clock: Clock,
+    store: Store,
+    kept: HistoryStore,
+    marker: Marker | None,
+    machine: str,
+    starting: Callable[[str], None] = lambda _: None,
 ) -> Opened:
-    """Read what is stored. `machine` is this machine's id. Raises StoreError."""
+    """Read what is stored. `machine` is this machine's id; `starting` is told before each log. Raises StoreError."""
     states = store.logs()
     view, history = View(public_key, clock.monotonic_ms()), kept.load(public_key)
     for state in states:
+        starting(f"reading {len(states)} logs")
         load_log(view, store, state, kept)
         view.note_fork(state.log, state.fork)
         folded = history.logs.get(state.log)

@@ -315,3 +315,23 @@ def test_a_marker_that_cannot_be_written_is_an_error(home: Home, tmp_path: Path)
     (tmp_path / "file").touch()
     with pytest.raises(DemeshError, match="Cannot write"):
         MarkerFile(tmp_path / "file", home).write(_MARKER)
+
+
+def test_who_may_not_look_into_the_home_may_still_find_a_services_socket(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    services = tmp_path / "run"
+    services.mkdir()
+    monkeypatch.setattr("demesh.home._SERVICES", services)
+
+    def closed(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", closed)
+    with pytest.raises(UsageError, match="No permission to look into"):
+        running_node(home)
+    shared = services / f"{home.runtime_id}.sock"
+    shared.touch()
+    found = running_node(home)
+    assert found is not None
+    assert found.socket == str(shared)

@@ -1,7 +1,7 @@
 """Who is answered. Stands before every route.
 
     asked                            read                  change
-    over the Unix socket             yes                   yes: only the node's own user can open it
+    over the Unix socket             yes                   yes: only the node's own user can open it, or its group too
     from loopback                    yes                   with a token that may write
     from elsewhere                   with a token          with a token that may write
 

@@ -3,6 +3,7 @@
 import ipaddress
 import os
 import socket
+import stat
 from contextlib import suppress
 from pathlib import Path
 
@@ -53,9 +54,10 @@ class ApiServer:
 
 
 def _unix_listener(path: Path) -> trio.SocketListener:
-    """For this user alone."""
+    """For this user; and for its group, if somebody let the group, and nobody else, into the directory."""
+    shared = stat.S_IMODE(path.parent.stat().st_mode) & 0o017 == 0o010
     server = socket.socket(socket.AF_UNIX)
-    mask = os.umask(0o077)
+    mask = os.umask(0o117 if shared else 0o177)
     try:
         server.bind(str(path))
     finally:

@@ -34,6 +34,7 @@ from demesh.clock import Clock
 from demesh.metrics import SLOTS_MISSED
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import Probe
+from demesh.pulse import Turned
 
 log = logging.getLogger(__name__)
 TICK_MS = 50
@@ -83,7 +84,7 @@ class _Scheduled:
 
 class Runner:
     """Checks by their index in the node's plan. `probes` holds the probe of each type that occurs, `listed` those of checks that
-    are listed: they ask public addresses only."""
+    are listed: they ask public addresses only. `turned` is called at each turn of the dispatcher."""
 
     def __init__(
         self,
@@ -92,12 +93,14 @@ class Runner:
         report: Report,
         turn: Turns = lambda _: ALONE,
         listed: Mapping[str, Probe] | None = None,
+        turned: Turned = lambda _: None,
     ) -> None:
         self._probes = probes
         self._listed = dict[str, Probe]() if listed is None else listed
         self._clock = clock
         self._report = report
         self._turn = turn
+        self._turned = turned
         descriptors, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
         if descriptors == resource.RLIM_INFINITY:
             descriptors = limits.DESCRIPTORS_WANTED
@@ -151,7 +154,9 @@ class Runner:
                     self._ask(heapq.heappop(self._heap)[2], now_ms)
                 self._wake = trio.Event()
                 due_ms = ceil(self._heap[0][0] / TICK_MS) * TICK_MS if self._heap else float("inf")
-                with trio.move_on_after((min(due_ms, self._places.turn_over_ms) - now_ms) / 1_000):
+                again_ms = min(due_ms, self._places.turn_over_ms, now_ms + limits.RUNNER_TURN_MS_MAX)
+                self._turned(ceil(again_ms))
+                with trio.move_on_after((again_ms - now_ms) / 1_000):
                     await self._wake.wait()
 
     def _ask(self, each: _Scheduled, now_ms: int) -> None:

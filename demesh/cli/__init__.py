@@ -33,6 +33,7 @@ class LazyGroup(click.Group):
         "backup": "demesh.cli.backup:backup",
         "demo": "demesh.cli.demo:demo",
         "init": "demesh.cli.init:init",
+        "install-unit": "demesh.cli.install_unit:install_unit",
         "invite": "demesh.cli.invite:invite",
         "join": "demesh.cli.join:join",
         "restore": "demesh.cli.backup:restore",

@@ -3,10 +3,12 @@
 import os
 import signal
 import socket
+from collections.abc import Callable
 
 import trio
 from nacl.signing import SigningKey
 
+from demesh import limits
 from demesh.config.load import Settings
 from demesh.errors import UsageError
 from demesh.home import Home, read_mesh_id
@@ -38,16 +40,18 @@ def swarm_key_files(home: Home, settings: Settings) -> SwarmKeyFiles:
     return files
 
 
-def mesh_id_of(home: Home, settings: Settings, key: SigningKey, swarm_keys: SwarmKeys) -> bytes:
+def mesh_id_of(
+    home: Home, settings: Settings, key: SigningKey, swarm_keys: SwarmKeys, starting: Callable[[str], None]
+) -> bytes:
     """The mesh id in the data directory. On a first start it is put there: that of the first peer, or, without peers, that of
-    the mesh which the swarm key founds. Raises DemeshError."""
+    the mesh which the swarm key founds. `starting` is told while it waits for a peer. Raises DemeshError."""
     if home.mesh_id.exists():
         return read_mesh_id(home)
     if home.log_db.exists():
         with Store(home.log_db, readonly=True) as store:
             mesh_id = store.mesh_id()
     elif settings.peers:
-        mesh_id = trio.run(_ask_for_mesh_id, settings, key, swarm_keys)
+        mesh_id = trio.run(_ask_for_mesh_id, settings, key, swarm_keys, starting)
     else:
         mesh_id = swarm_keys.current.first_mesh_id()
     write_secret(home.mesh_id, mesh_id.hex() + "\n")
@@ -70,14 +74,23 @@ def _everywhere() -> tuple[tuple[str, int], ...]:
     return (("0.0.0.0", _PORT), ("::", _PORT))
 
 
-async def _ask_for_mesh_id(settings: Settings, key: SigningKey, swarm_keys: SwarmKeys) -> bytes:
+async def _ask_for_mesh_id(
+    settings: Settings, key: SigningKey, swarm_keys: SwarmKeys, starting: Callable[[str], None]
+) -> bytes:
     """Run a network for as long as it takes to learn of which mesh the peers are. Ends the process on SIGTERM and SIGINT."""
     network = Libp2pNetwork(bytes(key), swarm_keys.accepted, "", listening(settings))
     async with trio.open_nursery() as nursery:
         nursery.start_soon(_end_on_signal)
+        nursery.start_soon(_say_that_it_waits, starting)
         found = await find_mesh_id(network, settings.peers, swarm_keys.current.first_mesh_id())
         nursery.cancel_scope.cancel()
     return found
+
+
+async def _say_that_it_waits(starting: Callable[[str], None]) -> None:
+    while True:
+        starting("waiting for a peer that says of which mesh it is")
+        await trio.sleep(limits.START_SIGN_SECONDS_MIN)
 
 
 async def _end_on_signal() -> None:

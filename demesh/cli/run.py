@@ -1,5 +1,6 @@
 """What `demesh node run` does: settings, keys, lock and store first, each problem a sentence; then the real edges; then run."""
 
+import faulthandler
 import gc
 import logging
 import os
@@ -47,6 +48,7 @@ from demesh.mesh import rotation as rotations
 from demesh.mesh.gossip import topic
 from demesh.mesh.key_storage import ThreadKeyStorage
 from demesh.mesh.libp2p.host import Libp2pNetwork
+from demesh.metrics import CONFIG_GOOD, NETWORK_UP, total
 from demesh.node import Node
 from demesh.probes.public import admits_listed, admits_public
 from demesh.probes.registry import Probes, Tools
@@ -54,6 +56,9 @@ from demesh.probes.relays import Relays
 from demesh.probes.resolving import Resolver
 from demesh.statistics import tell_statistics
 from demesh.swarm_key_files import SwarmKeyFiles, SwarmKeys
+from demesh.systemd.notify import take_notifying
+from demesh.systemd.status import Glance
+from demesh.systemd.telling import Telling
 from demesh.target import public_target
 from demesh.tokens import TokenCheck
 from demesh.view.history_storage import ThreadHistoryStorage
@@ -76,6 +81,10 @@ def run_node(
     if sys.platform != "linux":
         raise UsageError("A node runs on Linux only; the other commands work here with --node URL.")
     clock = SystemClock()
+    notifying = take_notifying(os.environ, os.getpid())
+    telling = Telling(notifying, clock)
+    if notifying.watchdog_us is not None:
+        faulthandler.enable(2)  # it is ended by SIGABRT when it hangs; then the journal says where
     set_up_logging(verbose, log_format, clock.monotonic_ms, statistics=statistics)
     home = find_home(data_dir)
     source = ConfigSource(Path(config) if config else home.config, command_line, needed=bool(config))
@@ -93,8 +102,9 @@ def run_node(
     key_files = swarm_key_files(home, settings)
     swarm_keys = key_files.open()
     key = read_or_make_node_key(home.node_key)
-    mesh_id = mesh_id_of(home, settings, key, swarm_keys)
+    mesh_id = mesh_id_of(home, settings, key, swarm_keys, telling.starting)
     lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None))
+    telling.starting("opening the store")
     with Store(home.log_db, mesh_id=mesh_id) as store:
         heads = {state.log: state.head.seq for state in store.logs()}
         history = open_history(home.view_db, heads)
@@ -114,6 +124,7 @@ def run_node(
                 public,
                 clock,
                 statistics,
+                telling,
             )
         except* DemeshError as group:
             raise _first(group) from group
@@ -143,6 +154,7 @@ async def _run(
     public: PublicServer | None,
     clock: SystemClock,
     statistics: bool,
+    telling: Telling,
 ) -> None:
     curl, lateness, relays = CurlEngine(), Lateness(clock), Relays()
     tools = Tools(curl, clock.wall_ms, Resolver(), relays)
@@ -170,6 +182,7 @@ async def _run(
         machine=machine_id(),
         own_addresses=this_machines_addresses,
         late_ms=lateness.p99_ms,
+        starting=telling.starting,
     )
     node = Node(settings, key, mesh_id, edges)
     rotation = rotations.Rotation(ThreadKeyStorage(key_files), swarm_keys, network, node.key, partial(_trusted, node))
@@ -179,8 +192,9 @@ async def _run(
     async with trio.open_nursery() as nursery:
         await nursery.start(curl.run)
         nursery.start_soon(lateness.run)
-        nursery.start_soon(_obey_signals, node, stop)
-        await nursery.start(watch, source.files, partial(_reload, node))
+        nursery.start_soon(telling.run, node, partial(_glance, node), stop)
+        nursery.start_soon(_obey_signals, node, telling, stop)
+        await nursery.start(watch, source.files, partial(_reload, node, telling))
         if statistics:
             nursery.start_soon(tell_statistics, clock, lateness, node.store_bytes)
         nursery.start_soon(_greet, node, settings, home, rotation)
@@ -199,23 +213,30 @@ def _trusted(node: Node) -> frozenset[bytes]:
     return frozenset(member.public_key for member in node.view.members())
 
 
-async def _obey_signals(node: Node, stop: trio.Event) -> None:
+async def _obey_signals(node: Node, telling: Telling, stop: trio.Event) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for received in signals:
             if received == signal.SIGHUP:
-                await _reload(node)
+                await _reload(node, telling)
             elif stop.is_set():
                 os._exit(130)  # asked twice: the log is durable as it is, only the farewell is lost
             else:
                 stop.set()
 
 
-async def _reload(node: Node) -> None:
+async def _reload(node: Node, telling: Telling) -> None:
     """Take up the configuration anew, as a changed file or SIGHUP asks; a bad one changes nothing."""
-    try:
-        await node.reload()
-    except UsageError as error:
-        log.error("The configuration is bad; the last good one stays in force. %s", error)
+    async with telling.reloading():
+        try:
+            await node.reload()
+        except UsageError as error:
+            log.error("The configuration is bad; the last good one stays in force. %s", error)
+
+
+def _glance(node: Node) -> Glance:
+    peers, connected = node.peers()
+    verdicts = [check.verdict for check in node.view.checks(node.clock.monotonic_ms())]
+    return Glance(connected, peers, verdicts, total(NETWORK_UP) == 1, total(CONFIG_GOOD) == 1)
 
 
 async def _greet(node: Node, settings: Settings, home: Home, rotation: rotations.Rotation) -> None:

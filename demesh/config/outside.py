@@ -14,6 +14,7 @@ from demesh import limits
 from demesh.config.lines import Path as Place
 
 _REFERENCE = re.compile(r"\$\$\{|\$\{([A-Za-z_][A-Za-z0-9_]*)\}|\$\{")
+_CREDENTIALS = "CREDENTIALS_DIRECTORY"
 
 
 class Unfilled(Exception):
@@ -33,6 +34,11 @@ def filled(text: str, environment: Mapping[str, str]) -> str:
             return "${"
         if match[1] is None:
             raise Unfilled("after ${ comes the name of an environment variable and }; write $${ for a plain ${")
+        if match[1] == _CREDENTIALS and match[1] not in environment:
+            raise Unfilled(
+                f"{_CREDENTIALS} is not set; systemd sets it for the service only. Elsewhere set it to what the service has, as "
+                "/run/credentials/demesh.service, and be root or the service's user"
+            )
         if match[1] not in environment:
             raise Unfilled(f"the environment variable {match[1]} is not set")
         try:

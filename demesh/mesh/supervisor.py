@@ -4,6 +4,9 @@ Guarantees: `run` ends by cancellation, or by NetworkError if the network cannot
 built anew in place, with the same key, addresses, topic and protocols, for as long as the node runs. `alongside` runs while the
 network does and begins anew with it, so whoever dials starts without a memory of failures.
 
+It says at each step by when the next one comes (`demesh.pulse`): the network is built or has failed, is examined, is built anew.
+Only a step that never ends is a hang; a network that dies again and again is none.
+
 Told: a line in the diagnostic log when the network dies, when the reason changes, and when it runs again.
 """
 
@@ -11,6 +14,7 @@ import logging
 import random
 from collections.abc import Awaitable, Callable
 from functools import partial
+from math import ceil
 from typing import NoReturn
 
 import trio
@@ -21,6 +25,7 @@ from demesh.errors import NetworkError
 from demesh.mesh.network import Handler, Network
 from demesh.mesh.supervision import Condition, Supervision
 from demesh.metrics import NETWORK_RESTARTS, NETWORK_UP
+from demesh.pulse import Turned
 
 log = logging.getLogger(__name__)
 
@@ -33,13 +38,15 @@ class Supervisor:
         rng: random.Random,
         alongside: Callable[[], Awaitable[None]] = trio.sleep_forever,
         rebuilt: Callable[[], Awaitable[None]] | None = None,
+        turned: Turned = lambda _: None,
     ) -> None:
-        """`rebuilt` is called each time that the network runs again, while it does."""
+        """`rebuilt` is called each time that the network runs again, while it does; `turned` at each step."""
         self._network = network
         self._clock = clock
         self._rng = rng
         self._alongside = alongside
         self._rebuilt = rebuilt
+        self._turned = turned
         self._supervision = Supervision()
         self._told = ""
 
@@ -52,6 +59,7 @@ class Supervisor:
         """Keep the network running until cancelled; started when it listens. Raises NetworkError, see above."""
         started = partial(self._started, task_status)
         while True:
+            self._next_step_within(limits.NETWORK_BUILD_SECONDS_MAX)
             try:
                 await self._live(handler, started)
             except NetworkError as error:
@@ -61,6 +69,7 @@ class Supervisor:
                     raise
                 NETWORK_UP.set(0)
                 self._tell_death(problem, delay_seconds)
+            self._next_step_within(delay_seconds)
             await trio.sleep(delay_seconds)
 
     async def _live(self, handler: Handler, started: Callable[[], bool]) -> NoReturn:
@@ -105,6 +114,7 @@ class Supervisor:
     async def _examine_now_and_then(self) -> None:
         """Raise NetworkError once the network is found dead."""
         while True:
+            self._next_step_within(limits.NETWORK_EXAMINE_SECONDS + limits.NETWORK_EXAMINE_SECONDS_MAX)
             await trio.sleep(limits.NETWORK_EXAMINE_SECONDS)
             problem = await self._examine()
             if problem:
@@ -122,6 +132,9 @@ class Supervisor:
         except trio.TooSlowError:
             return f"It did not answer to itself within {limits.NETWORK_EXAMINE_SECONDS_MAX} s."
         return ""
+
+    def _next_step_within(self, seconds: float) -> None:
+        self._turned(self._clock.monotonic_ms() + ceil(seconds * 1_000))
 
     def _now(self) -> float:
         return self._clock.monotonic_ms() / 1_000

@@ -78,6 +78,17 @@ async def test_the_unix_socket_answers_its_user_only_and_goes_with_the_server(tm
 
 
 @pytest.mark.trio
+@pytest.mark.parametrize(("directory", "socket_"), [(0o750, 0o660), (0o710, 0o660), (0o755, 0o600), (0o700, 0o600)])
+async def test_the_unix_socket_is_the_groups_too_where_it_alone_is_let_into_the_directory(
+    directory: int, socket_: int, tmp_path: Path
+) -> None:
+    await trio.Path(tmp_path).chmod(directory)
+    async with _serving(_server(tmp_path)):
+        assert (tmp_path / "api.sock").stat().st_mode & 0o777 == socket_
+        assert b'"0a1b2c3d"' in await _get(await _open(tmp_path))
+
+
+@pytest.mark.trio
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
 async def test_loopback_answers(host: str, tmp_path: Path) -> None:
     port = _free_port()

@@ -34,6 +34,7 @@ def test_these_are_the_commands() -> None:
         "check test",
         "check validate",
         "init",
+        "install-unit",
         "invite",
         "join",
         "log",

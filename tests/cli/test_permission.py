@@ -45,7 +45,8 @@ for line in json.loads(sys.argv[1]):
 _ALL = [
     re.split(" [|<>] ", examples(command)[0])[0]
     for path, command in commands(root)
-    if not isinstance(command, click.Group) and path not in {("check", "test"), ("demo",), ("servers", "import")}
+    if not isinstance(command, click.Group)
+    and path not in {("check", "test"), ("demo",), ("servers", "import"), ("install-unit",)}
 ]
 """The first example of each that looks into the data directory."""
 

@@ -191,3 +191,22 @@ def test_the_url_in_a_file_is_one(tmp_path: Path) -> None:
     (problem,) = loaded(tmp_path, '[[notify]]\nurl_file = "url"').problems
     assert ":2: notify[1].url_file: the file does not hold a URL" in problem
     assert "sesame" not in problem
+
+
+def test_secrets_are_found_where_systemd_puts_credentials(tmp_path: Path) -> None:
+    credentials = tmp_path / "credentials"
+    credentials.mkdir()
+    for name in ("swarm.key", "api.token"):
+        (credentials / name).write_text("s3same-s3same-s3same\n")
+    text = (
+        '[mesh]\nswarm_key_file = "${CREDENTIALS_DIRECTORY}/swarm.key"\n'
+        '[api]\ntoken_file = "${CREDENTIALS_DIRECTORY}/api.token"\n'
+    )
+    found = settings(tmp_path, text, CREDENTIALS_DIRECTORY=str(credentials))
+    assert found.swarm_key_file == credentials / "swarm.key"
+    assert found.api_token_file == credentials / "api.token"
+
+
+def test_without_systemd_a_credential_is_refused_with_where_it_would_be(tmp_path: Path) -> None:
+    problems = loaded(tmp_path, '[api]\ntoken_file = "${CREDENTIALS_DIRECTORY}/api.token"\n').problems
+    assert "/run/credentials/demesh.service" in problems[0]

@@ -40,6 +40,7 @@ _ALL_IS_NOT_WELL = ("DemeshNodeIsolated", "DemeshVantageBroken", "DemeshCheckSil
 _TWICE = 2
 _CALM_SECONDS = 200  # an incident may have been open for longer than it was told
 _IO_ERROR_SECONDS = 10
+_GOES_ON_SECONDS = 2  # after it was held, until each of its loops has turned
 _TASKS_MAX = 60
 _TASKS_PER_PEER_MAX = 12
 _BROADCASTS_KEPT = 50
@@ -221,6 +222,8 @@ class Oracle:
 
     def look_seldom(self) -> None:
         self._bounds()
+        for machine in self._simulation.machines:
+            self._goes_round(machine)
 
     def steady(self, machine: Machine, seconds: float) -> list[Machine]:
         """The machines that nothing has disturbed for so long, and that were connected with `machine` all the time.
@@ -261,6 +264,15 @@ class Oracle:
         since = self._disk_bad_at.setdefault(machine.name, trio.current_time())
         if machine.live and trio.current_time() - since > _IO_ERROR_SECONDS:
             self.violate("An I/O error ends the node.", machine.name, "it goes on with a disk that has failed it")
+
+    def _goes_round(self, machine: Machine) -> None:
+        """A watchdog would not end it, whatever is done to its network, its disk and its clocks."""
+        process, now = machine.process, trio.current_time()
+        if process is None or not machine.live or not process.is_ready or process.stop.is_set():
+            return
+        runs = process.held is None and now - process.went_on_at >= _GOES_ON_SECONDS
+        if runs and (hanging := machine.node.hanging()):
+            self.violate("A node that is well does not hang.", machine.name, f"hanging: {', '.join(hanging)}")
 
     def _bounds(self) -> None:
         counts: dict[str, int] = {}

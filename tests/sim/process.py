@@ -17,6 +17,8 @@ class Process:
         """`on_kill` is called at the moment of the kill, before anything else happens."""
         self.dead = False
         self.held: list[trio.lowlevel.Task] | None = None
+        self.went_on_at = 0.0
+        """When it was let go the last time."""
         self.steps_left: int | None = None
         """After so many more steps the process is killed."""
         self.scope = trio.CancelScope()
@@ -54,6 +56,7 @@ class Process:
 
     def let_go(self) -> None:
         if self.held is not None:
+            self.went_on_at = trio.current_time()
             let_go(self)
             mail, self._mail = self._mail, []
             for act in mail:

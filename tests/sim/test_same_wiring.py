@@ -16,6 +16,8 @@ from demesh.edges import Edges
 from demesh.home import Home
 from demesh.log.store import Store
 from demesh.node import Node
+from demesh.systemd.notify import Notifying
+from demesh.systemd.telling import Telling
 from demesh.view.history_store import HistoryStore
 from tests.log.builders import MESH
 from tests.sim import machine as simulated
@@ -37,6 +39,7 @@ _OTHER_IN_THE_SIMULATION = {
     "rng",
     "load_settings",
     "epoch_nonce",
+    "starting",
 }
 """The edges whose class differs. Of the marker's only that each call is a moment at which a process may die."""
 
@@ -73,7 +76,7 @@ def _wired(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Edges:
     with Store(home.log_db, mesh_id=MESH) as store, HistoryStore(home.view_db) as history, pytest.raises(_Captured):
         trio.run(
             run._run, settings, source, home, SigningKey.generate(), key_files, key_files.open(), MESH, store, history,
-            api, None, SystemClock(), False,
+            api, None, SystemClock(), False, Telling(Notifying(), SystemClock()),
         )  # fmt: skip
     return found[0]
 

@@ -1,0 +1,109 @@
+"""`demesh install-unit`."""
+
+import os
+import shlex
+from pathlib import Path
+
+import click
+
+from demesh.errors import UsageError
+from demesh.home import Home
+from demesh.systemd import installing
+from demesh.systemd.unit import NOTIFY_RELOAD_VERSION, Unit
+
+_USER = "demesh"
+_DATA_DIR = Path("/var/lib/demesh")
+
+
+@click.command("install-unit")
+@click.option("--user", "for_user", is_flag=True, help="A unit of your own service manager, not of the whole machine.")
+@click.option("--print", "only_print", is_flag=True, help="Only print what would be written.")
+@click.option("--force", is_flag=True, help="Overwrite a unit that somebody has changed.")
+@click.option(
+    "--swarm-key-file",
+    metavar="FILE",
+    envvar="DEMESH_SWARM_KEY_FILE",
+    help="The mesh's swarm key, which systemd hands to the node [default: swarm.key in the data directory].",
+)
+@click.option(
+    "--data-dir",
+    metavar="DIR",
+    help="The node's data directory [default: $DEMESH_HOME; /var/lib/demesh, or with --user ~/.local/share/demesh].",
+)
+def install_unit(
+    for_user: bool, only_print: bool, force: bool, swarm_key_file: str | None, data_dir: str | None
+) -> None:
+    """Write a systemd unit that runs this demesh, and say what is to be done then.
+
+    The unit of the whole machine is root's to write; its node runs as the user demesh, or as the user to whom DIR belongs. It has
+    the paths of this installation, so write it anew after demesh has moved. Nothing is started. A unit that somebody has
+    changed is not overwritten.
+
+    \b
+    Examples:
+      demesh install-unit --user --print
+      demesh install-unit --user
+    """
+    named = data_dir or os.environ.get("DEMESH_HOME")
+    place = Path(named).expanduser().absolute() if named else None if for_user else _DATA_DIR
+    version = installing.systemd_version()
+    unit = Unit(
+        installing.this_program(),
+        None,
+        place,
+        Path(swarm_key_file).expanduser().absolute() if swarm_key_file else None,
+        notify_reload=version is not None and version >= NOTIFY_RELOAD_VERSION,
+    )
+    if not for_user:
+        unit = _of_the_machine(unit)
+    if only_print:
+        click.echo(unit.text(), nl=False)
+        return
+    if not for_user and os.geteuid() != 0:
+        raise UsageError(
+            "The unit of the whole machine is root's to write: run this with sudo, or make one of your own with --user."
+        )
+    if unit.user and (closed := installing.unreachable(unit.user)):
+        raise UsageError(
+            f"The user {unit.user} could not run this demesh, for {closed} is closed to others. Install it where everybody may "
+            "read it, as in /opt/demesh, or run it as yourself with --user."
+        )
+    directory = installing.users_units() if for_user else installing.SYSTEM_UNITS
+    path, written = installing.write_unit(directory, unit.text(), force=force)
+    click.echo(f"Wrote {path}." if written else f"{path} is as it should be.")
+    _tell_next(unit, version)
+
+
+def _of_the_machine(unit: Unit) -> Unit:
+    """`unit` as one of the whole machine. Raises UsageError."""
+    assert unit.data_dir
+    user = _USER if unit.state_directory else installing.user_of(unit.data_dir)
+    return Unit(
+        unit.program,
+        user,
+        unit.data_dir,
+        unit.swarm_key_file,
+        unit.notify_reload,
+        raw_ping=installing.needs_raw_ping(user),
+    )
+
+
+def _tell_next(unit: Unit, version: int | None) -> None:
+    home = Home(unit.data_dir) if unit.data_dir else None
+    systemctl = "systemctl" if unit.user else "systemctl --user"
+    click.echo(f"  runs       {shlex.join(unit.program)} node run, as {unit.user or 'you'}")
+    if home:
+        click.echo(f"  home       {home.path}")
+    if version is None:
+        click.echo("  systemd    none was found here; the unit is of a form that all versions since 250 know")
+    if unit.raw_ping:
+        click.echo("  ping       by CAP_NET_RAW, as net.ipv4.ping_group_range lets the node not ping otherwise")
+    click.echo("Next:")
+    if unit.user and not installing.user_exists(unit.user):
+        click.echo(f"  useradd --system --user-group --home-dir {unit.data_dir} --shell /usr/sbin/nologin {unit.user}")
+    if home and not home.exists:
+        click.echo(f"  # to join a mesh rather than found one: demesh join --data-dir {home.path}, with an invitation")
+    click.echo(f"  {systemctl} daemon-reload")
+    click.echo(f"  {systemctl} enable --now demesh")
+    if not unit.user:
+        click.echo("  loginctl enable-linger  # so that it runs while you are not logged in")

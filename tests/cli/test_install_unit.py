@@ -1,0 +1,154 @@
+"""`demesh install-unit`: writes once, says what is next, and leaves alone what somebody has changed."""
+
+import os
+import pwd
+import sys
+from pathlib import Path
+
+import pytest
+
+from demesh.systemd import installing
+from demesh.systemd.unit import NAME, is_untouched
+from tests.cli.harness import Ran, demesh
+
+
+def _install(tmp_path: Path, *arguments: str, **environment: str) -> Ran:
+    """As a user who named no data directory."""
+    return demesh(Path(), "install-unit", *arguments, DEMESH_HOME="", XDG_CONFIG_HOME=str(tmp_path), **environment)
+
+
+@pytest.fixture
+def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Where units of the machine go, which is root's, and where this demesh is open to everybody."""
+    units = tmp_path / "units"
+    monkeypatch.setattr(installing, "SYSTEM_UNITS", units)
+    monkeypatch.setattr(installing, "unreachable", lambda user: None)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    return units
+
+
+def test_a_unit_of_ones_own_runs_this_very_demesh_and_is_written_once(tmp_path: Path) -> None:
+    first = _install(tmp_path, "--user")
+    path = tmp_path / "systemd/user" / NAME
+    assert first.code == 0
+    assert f"Wrote {path}." in first.out
+    assert "systemctl --user daemon-reload\n  systemctl --user enable --now demesh\n" in first.out
+    assert f"ExecStart={Path(sys.executable).absolute().with_name('demesh')} node run\n" in path.read_text()
+    assert path.stat().st_mode & 0o777 == 0o644
+    again = _install(tmp_path, "--user")
+    assert again.code == 0
+    assert f"{path} is as it should be." in again.out
+    assert list(path.parent.iterdir()) == [path]
+
+
+def test_only_printed_it_is_what_would_be_written(tmp_path: Path) -> None:
+    printed = _install(tmp_path, "--user", "--print")
+    assert list(tmp_path.iterdir()) == []
+    _install(tmp_path, "--user")
+    assert (tmp_path / "systemd/user" / NAME).read_text() == printed.out
+
+
+def test_a_unit_of_another_version_is_replaced_and_one_that_was_changed_only_by_force(tmp_path: Path) -> None:
+    path = tmp_path / "systemd/user" / NAME
+    _install(tmp_path, "--user", "--data-dir", "/srv/mesh")
+    assert "DEMESH_HOME=/srv/mesh" in path.read_text()
+    assert "Wrote" in _install(tmp_path, "--user").out
+    ours = path.read_text()
+    assert "DEMESH_HOME" not in ours
+    path.write_text(ours.replace("WatchdogSec=60", "WatchdogSec=10"))
+    refused = _install(tmp_path, "--user")
+    assert refused.code == 2
+    assert str(path) in refused.err
+    assert "--force" in refused.err
+    assert "drop-in" in refused.err
+    assert "WatchdogSec=10" in path.read_text()
+    assert _install(tmp_path, "--user", "--force").code == 0
+    assert path.read_text() == ours
+
+
+def test_the_machines_unit_is_roots_to_write(tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(os, "geteuid", lambda: 1000)
+    refused = _install(tmp_path)
+    assert refused.code == 2
+    assert refused.err.count("\n") == 1
+    assert "sudo" in refused.err
+    assert "--user" in refused.err
+    assert not machine.exists()
+    assert _install(tmp_path, "--print").code == 0, "looking is everybody's"
+
+
+def test_the_machines_unit_comes_with_what_is_to_be_done(tmp_path: Path, machine: Path) -> None:
+    ran = _install(tmp_path, "--swarm-key-file", "/etc/demesh/swarm.key")
+    text = (machine / NAME).read_text()
+    assert is_untouched(text)
+    assert "User=demesh\n" in text
+    assert "LoadCredential=swarm.key:/etc/demesh/swarm.key\n" in text
+    assert "useradd --system" in ran.out
+    assert "systemctl daemon-reload\n  systemctl enable --now demesh\n" in ran.out
+
+
+def test_a_data_directory_elsewhere_is_its_owners(tmp_path: Path, machine: Path) -> None:
+    home = tmp_path / "mesh"
+    home.mkdir()
+    if os.getuid() == 0:
+        refused = _install(tmp_path, "--data-dir", str(home))
+        assert refused.code == 2
+        assert "should not run as root" in refused.err
+        os.chown(home, pwd.getpwnam("daemon").pw_uid, -1)
+    assert _install(tmp_path, "--data-dir", str(home)).code == 0
+    text = (machine / NAME).read_text()
+    assert f"User={home.owner()}\n" in text
+    assert f"ReadWritePaths={home}\n" in text
+    missing = _install(tmp_path, "--data-dir", str(tmp_path / "missing"))
+    assert missing.code == 2
+    assert "`demesh init`" in missing.err
+
+
+def test_a_demesh_that_the_nodes_user_cannot_reach_is_refused(
+    tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.undo()
+    closed = tmp_path / "closed"
+    (closed / "bin").mkdir(parents=True)
+    closed.chmod(0o700)
+    monkeypatch.setattr(installing, "SYSTEM_UNITS", machine)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+    monkeypatch.setattr(sys, "executable", str(closed / "bin/python"))
+    refused = _install(tmp_path)
+    assert refused.code == 2
+    assert "is closed to others" in refused.err
+    assert "--user" in refused.err
+    assert not machine.exists()
+
+
+@pytest.mark.parametrize(
+    ("range_", "needed"),
+    [("1\t0\n", True), ("0\t2147483647\n", False), ("0\t0\n", True), ("1000\t2000\n", True), (None, True)],
+)
+def test_whether_ping_needs_a_right_is_read_from_the_kernel(
+    range_: str | None, needed: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "ping_group_range"
+    if range_ is not None:
+        path.write_text(range_)
+    monkeypatch.setattr(installing, "_PING_RANGE", path)
+    assert installing.needs_raw_ping("a-user-to-come") is needed
+
+
+@pytest.mark.parametrize(
+    ("said", "kind"),
+    [
+        ("systemd 252 (252.39-1)", "Type=notify\n"),
+        ("systemd 253 (253)", "Type=notify-reload\n"),
+        (None, "Type=notify\n"),
+    ],
+)
+def test_the_type_is_one_that_this_systemd_knows(
+    said: str | None, kind: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    programs = tmp_path / "bin"
+    programs.mkdir()
+    if said:
+        (programs / "systemctl").write_text(f"#!/bin/sh\necho '{said}'\n")
+        (programs / "systemctl").chmod(0o755)
+    assert kind in _install(tmp_path, "--print", "--user", PATH=str(programs)).out
