@@ -32,6 +32,7 @@ from demesh.log.admission import Policy
 from demesh.log.decision import Maintenance, maintenance_event
 from demesh.log.matcher import parse_matcher
 
+API_PORT_DEFAULT = 8470
 _DAY_MS = 86_400_000
 
 
@@ -58,7 +59,7 @@ class Settings:
     mdns: bool = False
     policy: Policy = field(default_factory=Policy)
     swarm_key_file: Path | None = None
-    api: tuple[str, int] | None = ("127.0.0.1", 8470)
+    api: tuple[str, int] | None = ("127.0.0.1", API_PORT_DEFAULT)
     api_token_file: Path | None = None
     api_hosts: tuple[str, ...] = ()
     alertmanagers: tuple[str, ...] = field(default=(), repr=False)
