@@ -18,11 +18,13 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from demesh.address import address_text
-from demesh.config.load import API_PORT_DEFAULT, Settings
+from demesh.address import address_text, parse_host_port
+from demesh.config.load import Settings
+from demesh.config.tables import ApiTable
 from demesh.mesh.reach import dialled_address
 from demesh.view.presence import Presence
 
+_PORT_DEFAULT = parse_host_port(ApiTable().listen)[1]
 _NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
 
 
@@ -51,7 +53,7 @@ def add_discovery_route(app: FastAPI, node: DiscoveredNode) -> None:
         port: Annotated[int | None, Query(ge=1, le=65_535, description="Of each node's API; else this one's.")] = None,
     ) -> Response:
         """The members that have not left, for Prometheus' http_sd_configs."""
-        own_port = node.settings.api[1] if node.settings.api else API_PORT_DEFAULT
+        own_port = node.settings.api[1] if node.settings.api else _PORT_DEFAULT
         return JSONResponse(targets(node.members(), node.mesh, port or own_port, request.headers.get("host", "")))
 
 

@@ -32,7 +32,6 @@ from demesh.log.admission import Policy
 from demesh.log.decision import Maintenance, maintenance_event
 from demesh.log.matcher import parse_matcher
 
-API_PORT_DEFAULT = 8470
 _DAY_MS = 86_400_000
 
 
@@ -59,7 +58,7 @@ class Settings:
     mdns: bool = False
     policy: Policy = field(default_factory=Policy)
     swarm_key_file: Path | None = None
-    api: tuple[str, int] | None = ("127.0.0.1", API_PORT_DEFAULT)
+    api: tuple[str, int] | None = ("127.0.0.1", 8470)
     api_token_file: Path | None = None
     api_hosts: tuple[str, ...] = ()
     alertmanagers: tuple[str, ...] = field(default=(), repr=False)
