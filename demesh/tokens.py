@@ -70,16 +70,19 @@ class Tokens:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UsageError(f"{self._path} holds no tokens: it is damaged. Remove it, then make them anew.") from None
 
-    def make(self, name: str, scope: Scope, wall_ms: int) -> str:
-        """Keep a new token and return it. Raises UsageError."""
+    def make(self, name: str, scope: Scope, wall_ms: int, text: str | None = None) -> str:
+        """Keep a new token and return it; `text` is one that other nodes know already. Raises UsageError."""
         tokens = self.all()
         if any(each.name == name for each in tokens):
             raise UsageError(f"There is a token named {name!r}; give this one another --name, or revoke that one.")
         if len(tokens) >= limits.TOKENS_MAX:
             raise UsageError(f"There are {limits.TOKENS_MAX} tokens, and no more are kept; revoke some.")
-        text = _PREFIX + secrets.token_urlsafe(32)
+        text = text or _PREFIX + secrets.token_urlsafe(32)
+        digest = _sha256(text)
+        if known := next((each.name for each in tokens if hmac.compare_digest(each.sha256, digest)), None):
+            raise UsageError(f"This node knows that token already, as {known!r}.")
         made_at = datetime.fromtimestamp(wall_ms // 1_000, UTC).strftime("%Y-%m-%dT%H:%M:%SZ")
-        self._write([*tokens, Token(name, scope, _sha256(text), made_at)])
+        self._write([*tokens, Token(name, scope, digest, made_at)])
         return text
 
     def revoke(self, name: str) -> None:

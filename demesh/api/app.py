@@ -19,6 +19,7 @@ from demesh import __version__
 from demesh.alerts.trial import SinkTrial
 from demesh.api import badge as badges
 from demesh.api.deciding import Decider, add_deciding_routes
+from demesh.api.discovery import DiscoveredNode, add_discovery_route
 from demesh.api.explaining import ExplainingNode, add_explaining_route
 from demesh.api.guard import Access, Asgi, guarded
 from demesh.api.joining import JoiningNode, KeyRotation, add_joining_routes
@@ -60,10 +61,9 @@ class Books(Protocol):
     def behind(self) -> int: ...
 
 
-class ApiNode(JoiningNode, ExplainingNode, ParkingNode, Protocol):
+class ApiNode(JoiningNode, ExplainingNode, ParkingNode, DiscoveredNode, Protocol):
     """What the API needs of a node."""
 
-    mesh: str
     logs: Logs
     latest: LatestRuns
 
@@ -90,8 +90,6 @@ class ApiNode(JoiningNode, ExplainingNode, ParkingNode, Protocol):
     def store_bytes(self) -> int: ...
 
     def usage(self) -> Usage: ...
-
-    def members(self) -> list[dict[str, Any]]: ...
 
     def sink_trial(self) -> SinkTrial: ...
 
@@ -126,6 +124,7 @@ def make_app(node: ApiNode, access: Access, rotation: KeyRotation) -> Asgi:
     add_explaining_route(app, node)
     add_servers_routes(app, node)
     add_parked_routes(app, node)
+    add_discovery_route(app, node)
     _say_errors_in_json(app)
     return guarded(app, access)
 

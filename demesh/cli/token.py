@@ -1,6 +1,7 @@
 """`demesh token new|list|revoke`."""
 
 import json
+from pathlib import Path
 
 import click
 
@@ -9,7 +10,7 @@ from demesh.cli.terminal import printable
 from demesh.config.load import check_name
 from demesh.errors import NodeNotRunning
 from demesh.home import Home, find_home
-from demesh.tokens import Scope, Tokens
+from demesh.tokens import Scope, Tokens, read_token_file
 
 
 @click.group()
@@ -20,18 +21,23 @@ def token() -> None:
 @token.command()
 @click.option("--read", "read_only", is_flag=True, help="The token may read, not change anything.")
 @click.option("--name", metavar="NAME", help="What to call it [default: token-1, token-2 …].")
+@click.option(
+    "--file", metavar="FILE", help="Take the token in FILE instead of making one, so that several nodes know it."
+)
 @options.as_json
 @options.data_dir
-def new(read_only: bool, name: str | None, as_json: bool, data_dir: str | None) -> None:
+def new(read_only: bool, name: str | None, file: str | None, as_json: bool, data_dir: str | None) -> None:
     """Make a token and print it, once: only its hash is kept.
 
     A running node knows it at once. Without --read the token may also change things. Where there is no data directory yet,
-    it is made: a node that is to be asked from elsewhere wants a token before its first start.
+    it is made: a node that is to be asked from elsewhere wants a token before its first start. A token that --file gives is not
+    printed.
 
     \b
     Examples:
       demesh token new --read --name grafana
       demesh token new
+      demesh token new --read --name prometheus --file prometheus.token
     """
     from demesh.clock import SystemClock
 
@@ -40,13 +46,16 @@ def new(read_only: bool, name: str | None, as_json: bool, data_dir: str | None) 
     known = {each.name for each in tokens.all()}
     name = check_name(name) if name else next(free for i in range(1, 2**31) if (free := f"token-{i}") not in known)
     scope = Scope.READ if read_only else Scope.WRITE
-    text = tokens.make(name, scope, SystemClock().wall_ms())
+    given = read_token_file(Path(file)) if file else None
+    text = tokens.make(name, scope, SystemClock().wall_ms(), given)
     if as_json:
-        click.echo(json.dumps({"name": name, "scope": scope.name.lower(), "token": text}))
+        click.echo(json.dumps({"name": name, "scope": scope.name.lower(), "token": None if given else text}))
         return
-    click.echo(text)
+    if not given:
+        click.echo(text)
     may = "read" if read_only else "read and change things"
-    click.echo(f"Token {name!r} may {may}. It is shown this once; keep it secret.", err=True)
+    shown = "" if given else " It is shown this once; keep it secret."
+    click.echo(f"Token {name!r} may {may}.{shown}", err=True)
 
 
 @token.command("list")

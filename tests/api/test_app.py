@@ -78,6 +78,7 @@ async def test_every_route_is_described_with_what_it_may_refuse() -> None:
         "/api/v1/acknowledgements",
         "/api/v1/acknowledgements/end",
         "/hook/alertmanager",
+        "/sd/nodes",
         "/servers",
         "/badge/{name}.svg",
         "/api/v1/servers",

@@ -73,6 +73,30 @@ def test_a_revoked_token_is_gone(home: Path) -> None:
     assert "There are no tokens" in demesh(home, "token", "list").err
 
 
+def test_several_nodes_come_to_know_one_token(home: Path, tmp_path: Path) -> None:
+    """Prometheus shows the same one to all that it scrapes."""
+    text = demesh(home, "token", "new", "--read", "--name", "prometheus").out
+    given = tmp_path / "prometheus.token"
+    given.write_text(text)
+    arguments = ("token", "new", "--read", "--name", "prometheus", "--file", str(given))
+    taken = demesh(tmp_path / "other", *arguments)
+    assert (taken.code, taken.out) == (0, ""), "it is not printed again"
+    assert TokenCheck(tmp_path / "other" / "tokens.json", None).scope_of(text.strip()) == Scope.READ
+    known = demesh(home, "token", "new", "--file", str(given))
+    assert known.code == 2
+    assert "knows that token already, as 'prometheus'" in known.err
+    assert json.loads(demesh(tmp_path / "third", *arguments, "--json").out)["token"] is None
+
+
+def test_a_file_without_a_token_is_refused_and_not_repeated(home: Path, tmp_path: Path) -> None:
+    (tmp_path / "short").write_text("sesame\n")
+    for name in ("short", "none"):
+        ran = demesh(home, "token", "new", "--file", str(tmp_path / name))
+        assert ran.code == 2
+        assert "sesame" not in ran.err
+    assert "There are no tokens" in demesh(home, "token", "list").err
+
+
 def test_a_name_that_is_none_is_refused(home: Path) -> None:
     assert demesh(home, "token", "new", "--name", "\x1b[31m").code == 2
 

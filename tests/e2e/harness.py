@@ -126,14 +126,17 @@ class HttpsServer(WebServer):
 
 
 class Alertmanager:
-    """A real one, which tells `hook` of everything as soon as it can, with the token in a file if there is one."""
+    """A real one, which tells `hook` of everything as soon as it can, with the token in a file if there is one; or that does as
+    `written` says.
+    """
 
-    def __init__(self, directory: Path, hook: str, token_file: Path | None = None) -> None:
+    def __init__(self, directory: Path, hook: str, token_file: Path | None = None, written: str = "") -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         config = directory / "alertmanager.yml"
         bearer = f", http_config: {{authorization: {{credentials_file: '{token_file}'}}}}" if token_file else ""
         config.write_text(
-            "route: {receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}\n"
+            written
+            or "route: {receiver: hook, group_by: ['...'], group_wait: 0s, group_interval: 1s, repeat_interval: 1h}\n"
             f"receivers: [{{name: hook, webhook_configs: [{{url: '{hook}', send_resolved: true{bearer}}}]}}]\n"
         )
         self._command = [
@@ -188,14 +191,15 @@ class Blackbox:
 
 
 class Prometheus:
-    """A real one that scrapes `node` (host and port) every second, as docs/operations.md says."""
+    """A real one that scrapes `node` (host and port) every second, as docs/operations.md says; or that does as `written` says."""
 
-    def __init__(self, directory: Path, node: str, token_file: Path | None = None) -> None:
+    def __init__(self, directory: Path, node: str, token_file: Path | None = None, written: str = "") -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
         config = directory / "prometheus.yml"
         bearer = f"authorization: {{credentials_file: '{token_file}'}}, " if token_file else ""
         config.write_text(
-            "global: {scrape_interval: 1s}\n"
+            written
+            or "global: {scrape_interval: 1s}\n"
             f"scrape_configs: [{{job_name: demesh, honor_labels: true, {bearer}"
             f"static_configs: [{{targets: ['{node}']}}]}}]\n"
         )

@@ -190,6 +190,8 @@ def test_the_example_works(
     if path == "servers import":
         for name, address in (("stun_v4.csv", "8.8.8.8"), ("stun_v6.csv", "2001:4860:4860::8888")):
             (place.directory / name).write_text(f"{address},3478\n")
+    if path == "token new":
+        (place.directory / "prometheus.token").write_text("a" * 64)
     tokens = place.node.run_command("token", "list").stdout
     if path == "token revoke" and "grafana" not in tokens:
         place.node.run_command("token", "new", "--read", "--name", "grafana")
