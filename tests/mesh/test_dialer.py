@@ -36,7 +36,9 @@ class _Network(MemoryNetwork):
         found = self.listening.get(host)
         if found is None:
             raise DialError(f"{host}:{port} does not answer.")
-        if found != _OWN and self.keeps_connections:
+        if found == _OWN:
+            raise DialError(f"{host}:{port} is this node itself.", ourselves=True)
+        if self.keeps_connections:
             self.meet(found)
         return found
 
@@ -202,6 +204,52 @@ async def test_address_that_answers_later_is_found_while_the_others_are_left_alo
         await trio.sleep(70)
         assert network.peers() == {_A, _B}
         assert [address for _, address in network.dialled].count("192.0.2.1:8471") == 1
+
+
+@pytest.mark.trio
+async def test_own_address_among_those_of_a_name_is_no_problem_and_not_dialled_again(
+    network: _Network, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = _Names({"tasks.mesh": ["10.0.1.2"]})
+    trio.socket.set_custom_hostname_resolver(names)
+    network.listening |= {"10.0.1.2": _OWN, "10.0.1.3": _A}
+    async with _dialling(network, parse_peer("dns:tasks.mesh:8471")):
+        await trio.sleep(200)
+        assert (_said(caplog), network.dialled) == ([], [(0, "10.0.1.2:8471")])
+        names.names["tasks.mesh"].append("10.0.1.3")
+        await trio.sleep(70)
+        assert network.peers() == {_A}
+
+
+@pytest.mark.trio
+async def test_task_that_came_back_at_another_address_is_found(
+    network: _Network, autojump_clock: trio.testing.MockClock
+) -> None:
+    names = _Names({"tasks.mesh": ["10.0.1.2", "10.0.1.3"]})
+    trio.socket.set_custom_hostname_resolver(names)
+    network.listening |= {"10.0.1.2": _OWN, "10.0.1.3": _A}
+    async with _dialling(network, parse_peer("dns:tasks.mesh:8471")):
+        await trio.sleep(10)
+        del network.listening["10.0.1.3"]
+        network.part(_A)
+        names.names["tasks.mesh"] = ["10.0.1.2"]
+        await trio.sleep(200)
+        names.names["tasks.mesh"] = ["10.0.1.2", "10.0.1.7"]
+        network.listening["10.0.1.7"] = _A
+        await trio.sleep(70)
+        assert network.peers() == {_A}
+
+
+@pytest.mark.trio
+async def test_name_that_led_here_is_looked_up_again(network: _Network, autojump_clock: trio.testing.MockClock) -> None:
+    names = _Names({"first.example": ["192.0.2.9"]})
+    trio.socket.set_custom_hostname_resolver(names)
+    network.listening |= {"192.0.2.9": _OWN, "192.0.2.1": _A}
+    async with _dialling(network, parse_peer("first.example:8471")):
+        await trio.sleep(10)
+        names.names["first.example"] = ["192.0.2.1"]
+        await trio.sleep(70)
+        assert network.peers() == {_A}
 
 
 @pytest.mark.trio
