@@ -191,13 +191,27 @@ def _locked(descriptor: int) -> bool:
 
 def running_node(home: Home) -> Running | None:
     """What the node that holds `home` says of itself; None if none does. Raises UsageError if that may not be read."""
+    said = _said_by_holder(home)
+    if not said:
+        return None
+    api = said.get("api")
+    return Running(int(str(said["pid"])), str(said["socket"]), str(api) if api else None)
+
+
+def is_held(home: Home) -> bool:
+    """Whether a process holds `home`, be it one that is starting and says nothing yet. Raises UsageError as `running_node`."""
+    return _said_by_holder(home) is not None
+
+
+def _said_by_holder(home: Home) -> dict[str, object] | None:
+    """What the lock file of a `home` that is held says, which may be nothing; None if nobody holds it."""
     try:
         with home.lock.open("rb") as file:
             try:
                 fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
                 return None
             except BlockingIOError:
-                said = cast(dict[str, object], json.loads(file.read() or b"{}"))
+                return cast(dict[str, object], json.loads(file.read() or b"{}"))
     except FileNotFoundError:
         return None
     except PermissionError:
@@ -205,11 +219,7 @@ def running_node(home: Home) -> Running | None:
             f"No permission to look into {home.path}; ask as the user that runs the node, or use --node URL."
         ) from None
     except ValueError:
-        return None
-    if not said:
-        return None
-    api = said.get("api")
-    return Running(int(str(said["pid"])), str(said["socket"]), str(api) if api else None)
+        return {}
 
 
 def find_running(home: Home) -> Running:
