@@ -60,6 +60,7 @@ class Settings:
     swarm_key_file: Path | None = None
     api: tuple[str, int] | None = ("127.0.0.1", 8470)
     api_token_file: Path | None = None
+    api_read_token_file: Path | None = None
     api_hosts: tuple[str, ...] = ()
     alertmanagers: tuple[str, ...] = field(default=(), repr=False)
     alert_labels: tuple[tuple[str, str], ...] = ()
@@ -146,6 +147,7 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...], said:
         swarm_key_file=path(config.mesh.swarm_key_file),
         api=parse_api(config.api.listen),
         api_token_file=path(config.api.token_file),
+        api_read_token_file=path(config.api.read_token_file),
         api_hosts=tuple(config.api.hosts),
         alertmanagers=tuple(url.rstrip("/") for url in config.alerts.alertmanager),
         alert_labels=tuple(sorted(config.alerts.labels.items())),
@@ -195,6 +197,8 @@ def _secret_files(config: ConfigFile) -> Iterator[tuple[tuple[str | int, ...], s
         yield ("alerts", "token_file"), config.alerts.token_file
     if config.api.token_file is not None:
         yield ("api", "token_file"), config.api.token_file
+    if config.api.read_token_file is not None:
+        yield ("api", "read_token_file"), config.api.read_token_file
     for index, table in enumerate(config.notify):
         if table.token_file is not None:
             yield ("notify", index, "token_file"), table.token_file

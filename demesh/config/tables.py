@@ -93,6 +93,7 @@ class NotifyTable(Table):
 class ApiTable(Table):
     listen: ApiListen = "127.0.0.1:8470"
     token_file: FileName | None = None
+    read_token_file: FileName | None = None
     public_listen: HostPort | None = None
     hosts: list[str] = []
 
