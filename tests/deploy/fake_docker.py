@@ -1,6 +1,6 @@
-"""A `docker` for deploy/swarm: keeps volumes, secrets and configs in the directory FAKE_DOCKER, and writes down what it is asked to do.
+"""A `docker` for deploy/swarm: keeps volumes, secrets and configs in the directory FAKE_DOCKER, and writes down what it is asked.
 
-It says nothing of how an engine behaves (tests/deploy/test_swarm_engine.py asks a real one); it shows what the script asks of one.
+It says nothing of how an engine behaves (tests/deploy/test_swarm_engine.py asks a real one), only what the script asks of one.
 What `run` is told to do in the image is done here, in the volume's directory.
 """
 
@@ -9,6 +9,7 @@ import os
 import shutil
 import subprocess
 import sys
+from itertools import pairwise
 from pathlib import Path
 
 STATE = Path(os.environ["FAKE_DOCKER"])
@@ -82,7 +83,7 @@ def _deploy(arguments: list[str]) -> None:
             shutil.copy(path, deployed / name)
             (STATE / "config" / f"{arguments[-1]}_{name}_{told[f'{name}_VERSION']}").touch()
     (deployed / "variables.json").write_text(json.dumps(told))
-    files = [Path(after).name for before, after in zip(arguments, arguments[1:], strict=False) if before == "-c"]
+    files = [Path(after).name for before, after in pairwise(arguments) if before == "-c"]
     (deployed / "files.json").write_text(json.dumps(files))
     used = [each.name for each in _all("secret") if each.name.rpartition("_")[2] in told.values()]
     used += [each.name for each in _all("config") if each.name.rpartition("_")[2] in told.values()]

@@ -1,7 +1,7 @@
 """The stack on a real engine, from a clean clone to its removal. Runs only where Docker's engine is a Swarm of one machine.
 
-It builds the image on `demesh-base:bookworm` if there is such a one, or else on what deploy/Dockerfile names, and Alertmanager and
-Prometheus from deploy/standins. Karma and Grafana have no stand-ins: they are deployed with no replica.
+It builds the image on `demesh-base:bookworm` if there is such a one, or else on what deploy/Dockerfile names, and Alertmanager
+and Prometheus from deploy/standins. Karma and Grafana have no stand-ins: they are deployed with no replica.
 """
 
 import json
