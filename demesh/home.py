@@ -2,7 +2,7 @@
 
     DATA_DIR/  node.key  swarm.key  mesh.id  log.db  view.db  tokens.json  demesh.toml  lock       mode 0700
                swarm.key.change, of the swarm key that is to come, or came last
-    runtime directory/  <id>.sock  <id>.marker                               gone after a reboot, never copied
+    runtime directory/  <id>.sock  <id>.marker          gone after a reboot, or void: the marker names its boot; never copied
 
 Guarantees: at most one process holds a data directory (flock, released by the kernel however the process ends); the
 marker is replaced as a whole or not at all. Not guaranteed: anything on network file systems without working locks.
