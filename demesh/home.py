@@ -2,7 +2,7 @@
 
     DATA_DIR/  node.key  swarm.key  mesh.id  log.db  view.db  tokens.json  demesh.toml  lock       mode 0700
                swarm.key.change, of the swarm key that is to come, or came last
-    runtime directory/  <id>.sock  <id>.marker                               gone after a reboot, never copied
+    runtime directory/  <id>.sock  <id>.marker          gone after a reboot, or void: the marker names its boot; never copied
 
 Guarantees: at most one process holds a data directory (flock, released by the kernel however the process ends); the
 marker is replaced as a whole or not at all. Not guaranteed: anything on network file systems without working locks.
@@ -194,14 +194,7 @@ def running_node(home: Home) -> Running | None:
     """What the node that holds `home` says of itself; None if none does. Whoever may not read that, but is in the group of a
     service's user, still learns of the socket, with pid 0. Raises UsageError if that may not be used either."""
     try:
-        with home.lock.open("rb") as file:
-            try:
-                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
-                return None
-            except BlockingIOError:
-                said = cast(dict[str, object], json.loads(file.read() or b"{}"))
-    except FileNotFoundError:
-        return None
+        said = _said_by_holder(home)
     except PermissionError:
         shared = _SERVICES / f"{home.runtime_id}.sock"
         if os.access(shared, os.W_OK):
@@ -209,12 +202,30 @@ def running_node(home: Home) -> Running | None:
         raise UsageError(
             f"No permission to look into {home.path}; ask as the user that runs the node, or use --node URL."
         ) from None
-    except ValueError:
-        return None
     if not said:
         return None
     api = said.get("api")
     return Running(int(str(said["pid"])), str(said["socket"]), str(api) if api else None)
+
+
+def is_held(home: Home) -> bool:
+    """Whether a process holds `home`, be it one that is starting and says nothing yet. Raises PermissionError."""
+    return _said_by_holder(home) is not None
+
+
+def _said_by_holder(home: Home) -> dict[str, object] | None:
+    """What the lock file of a `home` that is held says, which may be nothing; None if nobody holds it. Raises PermissionError."""
+    try:
+        with home.lock.open("rb") as file:
+            try:
+                fcntl.flock(file.fileno(), fcntl.LOCK_SH | fcntl.LOCK_NB)
+                return None
+            except BlockingIOError:
+                return cast(dict[str, object], json.loads(file.read() or b"{}"))
+    except FileNotFoundError:
+        return None
+    except ValueError:
+        return {}
 
 
 def find_running(home: Home) -> Running:

@@ -100,12 +100,14 @@ class Tokens:
 
 
 class TokenCheck:
-    """What a running node asks: the tokens of its data directory, and the one token in `file` if one is configured."""
+    """What a running node asks: the tokens of its data directory, and those in files of their own if any are configured."""
 
-    def __init__(self, tokens: Path, file: Path | None) -> None:
-        """Raises UsageError if either cannot be used."""
-        self._paths = [path for path in (tokens, file) if path]
-        self._tokens, self._file = tokens, file
+    def __init__(self, tokens: Path, may_write: Path | None, may_read: Path | None = None) -> None:
+        """Raises UsageError if any cannot be used."""
+        given = ((may_read, Scope.READ), (may_write, Scope.WRITE))
+        self._tokens = tokens
+        self._files = [(path, scope) for path, scope in given if path]
+        self._paths = [tokens, *(path for path, _ in self._files)]
         self._seen: list[tuple[int, ...] | None] = []
         self._known: list[tuple[str, Scope]] = []
         self._load()
@@ -130,8 +132,7 @@ class TokenCheck:
     def _load(self) -> None:
         self._seen = [_state(path) for path in self._paths]
         known = [(each.sha256, each.scope) for each in Tokens(self._tokens).all()]
-        if self._file:
-            known.append((_sha256(read_token_file(self._file)), Scope.WRITE))
+        known += [(_sha256(read_token_file(path)), scope) for path, scope in self._files]
         self._known = known
 
 

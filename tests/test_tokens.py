@@ -130,6 +130,17 @@ def test_a_file_without_a_good_token_is_refused_and_not_quoted(content: bytes, p
     assert "words" not in str(refused.value)
 
 
+def test_a_configured_file_may_hold_a_token_that_may_only_read(path: Path, tmp_path: Path) -> None:
+    (writing := tmp_path / "api.token").write_text("a-token-of-my-own-0\n")
+    (reading := tmp_path / "read.token").write_text("a-token-of-my-own-1\n")
+    check = TokenCheck(path, writing, reading)
+    assert not check.empty
+    assert [check.scope_of(f"a-token-of-my-own-{each}") for each in (0, 1, 2)] == [Scope.WRITE, Scope.READ, None]
+    reading.write_text("a-token-of-my-own-22\n")
+    assert check.scope_of("a-token-of-my-own-1") is None
+    assert check.scope_of("a-token-of-my-own-22") == Scope.READ
+
+
 def test_a_file_that_is_missing_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UsageError, match="No such file"):
         read_token_file(tmp_path / "none")

@@ -96,7 +96,7 @@ def run_node(
     api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
     if len(os.fsencode(api_socket)) > SOCKET_PATH_BYTES_MAX:
         raise UsageError(f"The path {api_socket} is too long for a socket. Set XDG_RUNTIME_DIR to a shorter directory.")
-    tokens = TokenCheck(home.tokens, settings.api_token_file)
+    tokens = TokenCheck(home.tokens, settings.api_token_file, settings.api_read_token_file)
     api = ApiServer(settings.api, api_socket, tokens, settings.api_hosts)
     public = PublicServer(*settings.public_listen) if settings.public_listen else None
     key_files = swarm_key_files(home, settings)

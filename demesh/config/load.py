@@ -54,6 +54,7 @@ class Settings:
     swarm_key_file: Path | None = None
     api: tuple[str, int] | None = ("127.0.0.1", 8470)
     api_token_file: Path | None = None
+    api_read_token_file: Path | None = None
     api_hosts: tuple[str, ...] = ()
     public_listen: tuple[str, int] | None = None
     public_checks: frozenset[str] = frozenset()
@@ -141,6 +142,7 @@ def _settings(config: ConfigFile, files: Files, checks: tuple[Check, ...]) -> Se
         swarm_key_file=path(config.mesh.swarm_key_file),
         api=parse_api(config.api.listen),
         api_token_file=path(config.api.token_file),
+        api_read_token_file=path(config.api.read_token_file),
         api_hosts=tuple(config.api.hosts),
         public_listen=parse_host_port(config.api.public_listen) if config.api.public_listen else None,
         public_checks=frozenset(config.api.public_checks),
@@ -191,6 +193,8 @@ def _secret_files(config: ConfigFile) -> Iterator[tuple[tuple[str | int, ...], s
         yield ("alerts", "token_file"), config.alerts.token_file
     if config.api.token_file is not None:
         yield ("api", "token_file"), config.api.token_file
+    if config.api.read_token_file is not None:
+        yield ("api", "read_token_file"), config.api.read_token_file
     for index, table in enumerate(config.notify):
         if table.token_file is not None:
             yield ("notify", index, "token_file"), table.token_file

@@ -94,6 +94,7 @@ class NotifyTable(Table):
 class ApiTable(Table):
     listen: ApiListen = "127.0.0.1:8470"
     token_file: FileName | None = None
+    read_token_file: FileName | None = None
     public_listen: HostPort | None = None
     public_checks: Annotated[list[PublicCheck], Field(max_length=limits.CHECKS_MAX), BeforeValidator(one_or_many)] = []
     hosts: list[str] = []

@@ -2,15 +2,16 @@
 
 Each address has a task of its own, with a delay that doubles from one second to a minute and is spread by chance, so that
 a mesh that comes back does not come back all at once. A `dns:` peer is every address of its name: those that nobody is
-known to be connected at are tried again every minute, and the name is looked up anew. The diagnostic log tells
-transitions, not attempts.
+known to be connected at are tried again every minute, and the name is looked up anew. This node's own address among them,
+as in the name of all tasks of a service, is nobody to connect to, and no problem. The diagnostic log tells transitions, not
+attempts.
 """
 
 import logging
 import math
 import random
 import socket
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import trio
 
@@ -49,31 +50,37 @@ async def _keep_dialling_one(
             await trio.sleep(_LOOK_SECONDS)
             continue
         connected = network.peers() | {own_key}
-        again = peer.every and trio.current_time() - dialled_at >= limits.DIAL_BACKOFF_SECONDS_MAX
+        may_change = peer.every or own_key in known.values()
+        again = may_change and trio.current_time() - dialled_at >= limits.DIAL_BACKOFF_SECONDS_MAX
         if known and connected.issuperset(known.values()) and not again:
             delay_seconds = limits.DIAL_BACKOFF_SECONDS_MIN
             await trio.sleep(_LOOK_SECONDS)
             continue
         dialled_at = trio.current_time()
-        found, problem = await dial_all(peer, network, {at: key for at, key in known.items() if key in connected})
+        held = {at: key for at, key in known.items() if key in connected}
+        found, problem = await dial_all(peer, network, held, own_key=own_key)
         if found:
             known = found
         if problem != said:
             said = problem
-            log.log(
-                logging.WARNING if problem else logging.INFO, problem or f"Connected to {_names(found)} at {peer.text}."
-            )
+            others = _names(key for key in found.values() if key != own_key)
+            connected_now = f"Connected to {others or 'nobody but this node itself'} at {peer.text}."
+            log.log(logging.WARNING if problem else logging.INFO, problem or connected_now)
         # Found is not yet connected: who answers and hangs up is not dialled again without a pause either.
         await trio.sleep(_LOOK_SECONDS if found else delay_seconds * rng.uniform(0.7, 1.3))
         delay_seconds = min(2 * delay_seconds, limits.DIAL_BACKOFF_SECONDS_MAX)
 
 
 async def dial_all(
-    peer: PeerAddress, network: Network, connected: Mapping[str, bytes], fit: Callable[[str], bool] = lambda host: True
+    peer: PeerAddress,
+    network: Network,
+    connected: Mapping[str, bytes],
+    fit: Callable[[str], bool] = lambda host: True,
+    own_key: bytes = b"",
 ) -> tuple[dict[str, bytes], str]:
     """Dial the addresses of `peer` that are `fit`, but those in `connected`.
 
-    Returns who is at each, and a sentence if nobody is.
+    Returns who is at each, and a sentence if nobody is. With `own_key` this node itself counts as somebody.
     """
     try:
         resolved = await trio.socket.getaddrinfo(peer.host, peer.port, type=socket.SOCK_STREAM)
@@ -86,11 +93,14 @@ async def dial_all(
         try:
             found[address] = connected.get(address) or await network.dial(address, peer.port, peer.expected)
         except DialError as error:
-            problems.append(str(error))
+            if error.ourselves and own_key:
+                found[address] = own_key
+            else:
+                problems.append(str(error))
         if found and not peer.every:
             break
     return found, "" if found else f"Cannot connect to {peer.text}: {' '.join(problems)}"
 
 
-def _names(found: Mapping[str, bytes]) -> str:
-    return ", ".join(sorted(peer_id(key) for key in found.values()))
+def _names(keys: Iterable[bytes]) -> str:
+    return ", ".join(sorted(map(peer_id, keys)))

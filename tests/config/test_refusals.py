@@ -214,6 +214,11 @@ _BAD_FILES = {
     "member no peer id": ('[mesh]\nmembers = { a = "QmX" }', 2, "is not the peer id"),
     "denied no peer id": (f'[mesh]\ndeny = ["{_ID}",\n "QmX"]', 3, "mesh.deny[2]: 'QmX' is not the peer id"),
     "token file absent": ('[alerts]\ntoken_file = "am.token"', 2, "am.token cannot be read: No such file"),
+    "API token file to read absent": (
+        '[api]\nread_token_file = "api.token"',
+        2,
+        "api.token cannot be read: No such file",
+    ),
     "API token file absent": ('[api]\ntoken_file = "api.token"', 2, "api.token cannot be read: No such file"),
     "public API without port": ('[api]\npublic_listen = "0.0.0.0"', 2, "write host:port"),
     "public check no name": ('[api]\npublic_checks = ["web", "a*"]', 2, "all checks are *"),

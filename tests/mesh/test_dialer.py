@@ -36,7 +36,9 @@ class _Network(MemoryNetwork):
         found = self.listening.get(host)
         if found is None:
             raise DialError(f"{host}:{port} does not answer.")
-        if found != _OWN and self.keeps_connections:
+        if found == _OWN:
+            raise DialError(f"{host}:{port} is this node itself.", ourselves=True)
+        if self.keeps_connections:
             self.meet(found)
         return found
 
@@ -202,6 +204,31 @@ async def test_address_that_answers_later_is_found_while_the_others_are_left_alo
         await trio.sleep(70)
         assert network.peers() == {_A, _B}
         assert [address for _, address in network.dialled].count("192.0.2.1:8471") == 1
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("peer", ["dns:tasks.mesh:8471", "tasks.mesh:8471"])
+async def test_name_that_leads_here_is_no_problem_and_looked_up_again(
+    peer: str, network: _Network, autojump_clock: trio.testing.MockClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    names = _Names({"tasks.mesh": ["10.0.1.2"]})
+    trio.socket.set_custom_hostname_resolver(names)
+    network.listening |= {"10.0.1.2": _OWN, "10.0.1.3": _A}
+    async with _dialling(network, parse_peer(peer)):
+        await trio.sleep(200)
+        assert (_said(caplog), network.dialled) == ([], [(0, "10.0.1.2:8471")])
+        names.names["tasks.mesh"].insert(0, "10.0.1.3")
+        await trio.sleep(70)
+        assert network.peers() == {_A}
+        # It is gone, and comes back at another address.
+        del network.listening["10.0.1.3"]
+        network.part(_A)
+        names.names["tasks.mesh"] = ["10.0.1.2"]
+        await trio.sleep(200)
+        names.names["tasks.mesh"] = ["10.0.1.7", "10.0.1.2"]
+        network.listening["10.0.1.7"] = _A
+        await trio.sleep(70)
+        assert network.peers() == {_A}
 
 
 @pytest.mark.trio

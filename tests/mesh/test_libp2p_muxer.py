@@ -83,6 +83,21 @@ async def test_answered_pings_keep_it_open(autojump_clock: MockClock) -> None:
     assert wire.closed_at is None
 
 
+async def test_an_answer_that_comes_while_the_ping_is_written_is_timed_right(autojump_clock: MockClock) -> None:
+    multiplexer, wire = _multiplexer()
+    taken: list[float] = []
+
+    async def write(data: bytes) -> None:
+        taken.append(trio.current_time() - multiplexer._ping_sent_time)  # what the stock class does with an answer
+        multiplexer._ping_event.set()
+        multiplexer.event_shutting_down.set()
+
+    wire.write = write
+    await trio.sleep(3_600)
+    await multiplexer._measure_rtt_loop()
+    assert taken == [0]
+
+
 async def test_a_peer_that_sends_much_may_answer_late(autojump_clock: MockClock) -> None:
     multiplexer, wire = _multiplexer()
     async with trio.open_nursery() as nursery:
