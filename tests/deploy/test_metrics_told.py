@@ -20,7 +20,7 @@ _TYPES = {"tls": "tls://host:2", "dns": "dns://192.0.2.1/example.org", "ping": "
 async def _everything(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, set[str]]]:
     """Every metric of this program's own: its type and the labels of it."""
     node = Node(checks=[check(type_, target, type_) for type_, target in _TYPES.items()])
-    monkeypatch.setattr(node.view, "own_clock", lambda: OwnClock(20.0, 1, 3))
+    monkeypatch.setattr(node.view, "own_clock", lambda: OwnClock(20.0, 1, 1))
     for each in node.checks:
         node.latest.note(each, run(whole(), node.clock.up_ms()))
     found: dict[str, tuple[str, set[str]]] = {}
