@@ -5,6 +5,7 @@ import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
+from urllib.parse import quote
 
 import pytest
 
@@ -68,14 +69,19 @@ def test_the_page_the_lists_and_the_badges_are_there(strangers: tuple[NodeProces
     eventually(lambda: _read(f"{url}/badge/web.svg")[1], lambda said: ">up<" in said, 30, "a badge of what is up")
     status, page = _read(f"{url}/")
     assert status == 200
-    assert "time.example.net:123" in page
     assert '>web</th><td><span class="state up">up</span>' in page
-    (server,) = json.loads(_read(f"{url}/api/v1/servers")[1])["servers"]
-    assert (server["name"], server["vantages"][0]["node"]) == (_SERVER, "1")
-    ((record,),) = json.loads(_read(f"{url}/servers")[1])["NTP"]["IPv4"]["UDP"]
-    assert (record["fqns"], record["user"]) == (["time.example.net"], None)
+    assert json.loads(_read(f"{url}/api/v1/servers")[1])["servers"] == []
+    assert json.loads(_read(f"{url}/servers")[1])["NTP"]["IPv4"]["UDP"] == []
     assert _read(f"{url}/healthz") == (200, '{"status":"ok"}')
     assert f"everybody  {url}, read only" in node.output()
+
+
+def test_a_server_of_a_list_that_never_answered_is_shown_nowhere(strangers: tuple[NodeProcess, str]) -> None:
+    """None can answer here: they are asked at public addresses only. tests/api/test_public.py has one that did."""
+    node, url = strangers
+    assert _SERVER in {each["name"] for each in node.status()["checks"]}
+    assert "time.example.net" not in "".join(_read(url + path)[1] for path in ("/", "/servers", "/api/v1/servers"))
+    assert _read(f"{url}/badge/{quote(_SERVER)}.svg")[0] == 404
 
 
 def test_nothing_else_is(strangers: tuple[NodeProcess, str]) -> None:
