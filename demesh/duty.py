@@ -3,8 +3,7 @@
 Guarantees: the rows of the plan and the checks stand in one order, so an index means the same in both: first those of the own
 files, then those taken over from other members (`demesh.adoption`). Which checks with `spread` this node runs follows from what
 it sees of the others (`demesh.checks.placement`); a start goes on with those it ran before. Servers of lists that never
-answered are parked (`demesh.checks.parking`). Not guaranteed: that the mesh has
-been told; `demesh.node` sees to that.
+answered are parked (`demesh.checks.parking`). Not guaranteed: that the mesh has been told; `demesh.node` sees to that.
 """
 
 from collections.abc import Collection, Mapping, Sequence
@@ -165,17 +164,17 @@ class Duty:
             self._parking.tried((row.name, row.definition), self._clock.wall_ms())
 
     def retry(self, names: Collection[str] = ()) -> list[str]:
-        """Try the parked checks of these names anew soon; without names, all that are parked. Returns their names.
+        """Try the parked checks of these names or targets anew soon; without any, all that are parked. Returns their names.
         Raises UsageError.
         """
-        parked = {row.name: (row.name, row.definition) for row in self.rows if row.parked}
-        if unknown := sorted(set(names) - parked.keys()):
+        parked = [row for row in self.rows if row.parked]
+        if unknown := sorted(set(names) - {said for row in parked for said in (row.name, row.target)}):
             raise UsageError(
                 f"No check that is parked here has the name {unknown[0]!r}. `demesh servers parked` lists them."
             )
-        chosen = sorted(names or parked)
-        self._parking.ask([parked[name] for name in chosen], self._clock.wall_ms())
-        return chosen
+        chosen = [row for row in parked if not names or row.name in names or row.target in names]
+        self._parking.ask([(row.name, row.definition) for row in chosen], self._clock.wall_ms())
+        return sorted(row.name for row in chosen)
 
     def votes(self, own_log: bytes, rows: Sequence[PlanRow]) -> list[VoteState]:
         """What the own log says so far of the checks in `rows`."""

@@ -95,6 +95,7 @@ async def test_one_that_answers_after_all_is_run_from_then_on(autojump_clock: Mo
         await trio.sleep(_PARKED_SECONDS + 20)
         target.dead = set()
         assert ann.node.retry(["stun-1"]) == ["stun-1"]
+        assert ann.node.retry(["https://stun-1.example.net/"]) == ["stun-1"], "as `demesh servers parked` shows it"
         await trio.sleep(limits.PARKING_LOOK_MS / 1_000 + 15)
         assert _parked(ann) == {"stun-2"}
         assert _states(ann)["stun-1"] == "up"

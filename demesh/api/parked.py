@@ -36,7 +36,7 @@ class ParkedModel(BaseModel):
 
 class RetryWish(BaseModel):
     names: list[str] = Field(
-        default=[], max_length=limits.CHECKS_MAX, description="Of checks; none: all that are parked."
+        default=[], max_length=limits.CHECKS_MAX, description="Of checks, or their targets; none: all that are parked."
     )
 
 

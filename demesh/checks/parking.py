@@ -32,7 +32,8 @@ class Parking:
         self._key = key
         self.parked: frozenset[CheckKey] = frozenset()
         self._answered: frozenset[Place] = frozenset()
-        self._places: dict[CheckKey, int] = {}
+        self._time_of_day_ms: dict[CheckKey, int] = {}
+        """When each of `parked` is tried anew."""
         self._asked_ms: dict[CheckKey, int] = {}
         self._tried_ms: dict[CheckKey, int] = {}
         self._looked_ms: int | None = None
@@ -56,11 +57,11 @@ class Parking:
         self._looked_ms = now_ms
         listed = [row for row in rows if row.listed]
         passed = [row for row in listed if row.answered or _has_passed(votes.get(_key(row))) or answered(row)]
-        places = frozenset(map(_place, passed))
+        known = frozenset(map(_place, passed))
         resting = frozenset(
-            _key(row) for row in listed if _place(row) not in places and _is_in_vain(votes.get(_key(row)))
+            _key(row) for row in listed if _place(row) not in known and _is_in_vain(votes.get(_key(row)))
         )
-        parks, answers = bool(resting - self.parked), places != self._answered
+        parks, answers = bool(resting - self.parked), known != self._answered
         if not (
             (at_once and (parks or answers))
             or self.parked - resting
@@ -71,8 +72,8 @@ class Parking:
         if not at_once:
             self._parked_ms = now_ms if parks else self._parked_ms
             self._answered_ms = now_ms if answers else self._answered_ms
-        self.parked, self._answered = resting, places
-        self._places = {key: self._places.get(key) or _place_ms(key, self._key) for key in resting}
+        self.parked, self._answered = resting, known
+        self._time_of_day_ms = {key: _time_of_day_ms(key, self._key) for key in resting}
         for noted in (self._asked_ms, self._tried_ms):
             for key in noted.keys() - resting:
                 del noted[key]
@@ -107,14 +108,14 @@ class Parking:
             last_ms = state.last.wall_ms
         if last_ms is None or last_ms > wall_ms:  # nobody tries tomorrow: a clock was set back
             return True
-        newest_ms = wall_ms - (wall_ms - self._places[key]) % DAY_MS
+        newest_ms = wall_ms - (wall_ms - self._time_of_day_ms[key]) % DAY_MS
         return last_ms < max(newest_ms, self._asked_ms.get(key, 0))
 
 
-def _place_ms(key: CheckKey, node: bytes) -> int:
+def _time_of_day_ms(key: CheckKey, node: bytes) -> int:
     """When in a day a node tries a check anew, as a time since its beginning: all at different times."""
-    place = hashlib.blake2b(key[1] + node, digest_size=8, person=b"demesh/retry/1").digest()
-    return int.from_bytes(place) % DAY_MS
+    digest = hashlib.blake2b(key[1] + node, digest_size=8, person=b"demesh/retry/1").digest()
+    return int.from_bytes(digest) % DAY_MS
 
 
 def _is_long_ago(ms: int | None, now_ms: int) -> bool:

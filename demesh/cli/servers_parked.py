@@ -48,14 +48,15 @@ def parked(as_json: bool, node_url: str | None, data_dir: str | None) -> None:
 
 
 @click.command()
-@click.argument("names", metavar="NAME...", nargs=-1)
+@click.argument("names", metavar="SERVER...", nargs=-1)
 @click.option("--all", "everything", is_flag=True, help="All that are parked on this node.")
 @options.node_url
 @options.data_dir
 def retry(names: tuple[str, ...], everything: bool, node_url: str | None, data_dir: str | None) -> None:
     """Try parked servers once more now, from the node that is asked.
 
-    `demesh servers parked` shows what came of it a few seconds later; what has answered is there no more.
+    A SERVER is named as `demesh servers parked` shows it, or by the name of its check. That shows what came of it a few seconds
+    later, too; what has answered is there no more.
 
     Exits 0 once they are about to be tried, 2 if one of that name is not parked there.
 
