@@ -1,12 +1,13 @@
 """Whether the node of this home is sane, for whatever restarts it where it is not: `python -m demesh.healthy` exits 0 or 1.
 
-Sane is a node that answers `/healthz` over its Unix socket, or one that has taken its home and is still starting: it may be
-waiting for a member that knows the mesh. What its checks find and how many peers it has does not matter. It imports next to
-nothing, so it can be asked every few seconds.
+Sane is a node that answers `/healthz` over its Unix socket with a 200, which it does not while a loop that it lives by hangs
+(`demesh.pulse`), or one that has taken its home and is still starting: it may be waiting for a member that knows the mesh. What
+its checks find and how many peers it has does not matter. It imports next to nothing, so it can be asked every few seconds.
 
 Not noticed: a start that hangs before the node says where it is to be asked.
 """
 
+import json
 import socket
 import sys
 from contextlib import suppress
@@ -29,10 +30,17 @@ def why_not(home: Home) -> str:
             connection.settimeout(limits.HEALTH_SECONDS_MAX)
             connection.connect(running.socket)
             connection.sendall(_ASK)
-            answer = connection.recv(len(_GOOD[0]))
+            answer = connection.makefile("rb").read(limits.HEALTH_ANSWER_BYTES_MAX)
     except OSError as error:
         return f"The node (pid {running.pid}) does not answer at {running.socket}: {error.strerror or 'no answer in time'}."
-    return "" if answer.startswith(_GOOD) else f"The node (pid {running.pid}) answers that it is not well."
+    return "" if answer.startswith(_GOOD) else f"The node (pid {running.pid}) is not well. {_said(answer)}".rstrip()
+
+
+def _said(answer: bytes) -> str:
+    """The sentence of a refusal (`demesh.api.problem`), empty if it has none."""
+    with suppress(ValueError, KeyError, TypeError):
+        return str(json.loads(answer.partition(b"\r\n\r\n")[2])["error"])
+    return ""
 
 
 def main() -> int:

@@ -381,6 +381,7 @@ SOCKET_PATH_BYTES_MAX = 107  # the kernel's sun_path, less its end
 API_SHUTDOWN_SECONDS = 1
 API_CLIENT_SECONDS_MAX = 5
 HEALTH_SECONDS_MAX = 4  # for a node to say that it is well; less than what asks again and again allows it
+HEALTH_ANSWER_BYTES_MAX = 4_096  # of what a node says of itself there
 API_ANSWER_BYTES_MAX = 256 * 1_048_576  # what a command takes from a node
 WATCH_SECONDS_MIN = 0.5  # between two looks of a command that watches
 WATCH_SECONDS_MAX = 3_600

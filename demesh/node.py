@@ -258,8 +258,8 @@ class Node:
         }
 
     def hanging(self) -> list[str]:
-        """The loops of a node that is ready which hang (`demesh.pulse`), none if all is well."""
-        return self._pulse.hanging(self._clock.monotonic_ms())
+        """The loops that hang (`demesh.pulse`): none if all is well, or while the node starts and they do not turn yet."""
+        return self._pulse.hanging(self._clock.monotonic_ms()) if self.ready.is_set() else []
 
     def peers(self) -> tuple[int, int]:
         """How many other members there are, and with how many of them this node is connected."""

@@ -54,10 +54,15 @@ def test_a_node_that_answers_is_sane(home: Home) -> None:
         assert why_not(home) == ""
 
 
-@pytest.mark.parametrize("answer", [b"HTTP/1.1 503 \r\n\r\n", b"", b"SSH-2.0-x\r\n"])
+@pytest.mark.parametrize("answer", [b"HTTP/1.1 503 \r\n\r\n", b"HTTP/1.1 503 \r\n\r\n[]", b"", b"SSH-2.0-x\r\n"])
 def test_a_node_that_says_otherwise_is_not(home: Home, answer: bytes) -> None:
     with _node(home, answer):
-        assert "pid 4711" in why_not(home)
+        assert why_not(home) == "The node (pid 4711) is not well."
+
+
+def test_what_a_node_says_is_wrong_with_it_is_told(home: Home) -> None:
+    with _node(home, b'HTTP/1.1 503 \r\ncontent-length: 21\r\n\r\n{"error":"It hangs."}'):
+        assert why_not(home) == "The node (pid 4711) is not well. It hangs."
 
 
 def test_a_node_that_hangs_is_not_waited_for(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -97,6 +97,8 @@ class ApiNode(JoiningNode, ExplainingNode, ParkingNode, DiscoveredNode, Protocol
 
     def leave(self) -> None: ...
 
+    def hanging(self) -> Sequence[str]: ...
+
     async def reload(self) -> None: ...
 
 
@@ -130,9 +132,15 @@ def make_app(node: ApiNode, access: Access, rotation: KeyRotation) -> Asgi:
 
 
 def _add_routes(app: FastAPI, node: ApiNode) -> None:
-    @app.get("/healthz", response_model=None, responses={200: {"model": Health}})
+    @app.get(
+        "/healthz",
+        response_model=None,
+        responses={200: {"model": Health}, 503: {"model": Problem, "description": "It hangs; a restart helps."}},
+    )
     async def healthz() -> Response:
-        """This process is sane. Says nothing about checks."""
+        """This process is sane: the loops that it lives by go round. Says nothing about checks, peers or alerts."""
+        if hanging := node.hanging():
+            return problem(503, f"This node hangs, restart it: {', '.join(hanging)}.")
         return JSONResponse({"status": "ok"})
 
     @app.get("/metrics", response_class=Response, responses={200: {"content": {"text/plain": {}}}})

@@ -89,6 +89,7 @@ class Node:
     """Whether some answer to a question does not come; `given_up` once nobody waits for it any more."""
     given_up: bool = False
     leaves: int = 0
+    hung: list[str] = field(default_factory=list[str])
     retried: list[list[str]] = field(default_factory=list[list[str]])
     forgotten: list[str] = field(default_factory=list[str])
 
@@ -118,6 +119,9 @@ class Node:
             ],
             "sinks": [{"name": "http://am:9093", "ok": False, "last_ok_at": None, "problem": "refused"}],
         }
+
+    def hanging(self) -> list[str]:
+        return self.hung
 
     def heads(self) -> list[dict[str, Any]]:
         return [{"log": "ab", "node": "a", "peer_id": "12D3KooWx", "seq": 1, "hash": "cd", "forked_at": None}]

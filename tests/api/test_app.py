@@ -29,6 +29,11 @@ async def test_a_sane_process_says_so() -> None:
     assert (answer.status, answer.json) == (200, {"status": "ok"})
 
 
+async def test_a_process_whose_loops_hang_says_so_to_what_would_restart_it() -> None:
+    answer = await ask("/healthz", node=Node(hung=["the scheduler of checks"]))
+    assert (answer.status, answer.json) == (503, {"error": "This node hangs, restart it: the scheduler of checks."})
+
+
 @pytest.mark.parametrize("path", ["/healthz", "/api/v1/status", "/api/v1/members", "/api/v1/log/heads"])
 async def test_every_answer_is_of_the_shape_that_openapi_json_describes(path: str) -> None:
     document = await _described()

@@ -14,6 +14,8 @@ import pytest
 
 from demesh import limits
 from demesh.errors import StoreError
+from demesh.healthy import why_not
+from demesh.home import Home
 from demesh.log.entry import Entry, Kind
 from demesh.log.store import Store
 from tests.e2e.harness import NodeProcess
@@ -146,16 +148,20 @@ def check(arguments, timeout_seconds):
 '''
 
 
-def test_the_watchdog_is_not_fed_by_a_node_that_answers_but_checks_nothing(manager: Manager, tmp_path: Path) -> None:
+def test_a_node_that_answers_but_checks_nothing_is_well_for_neither_systemd_nor_docker(
+    manager: Manager, tmp_path: Path
+) -> None:
     config = _CHECK + '[[check]]\nname = "bug"\nentry = "bug:check"\ninterval = "1s"\n'
     (tmp_path / "node").mkdir()
     (tmp_path / "node/bug.py").write_text(_ENDS_THE_SCHEDULER)
     with _Supervised(tmp_path / "node", manager, config) as node:
         node.start()
         manager.until("READY", _START_SECONDS)
+        assert why_not(Home(node.home)) == ""
         manager.listen((limits.RUNNER_TURN_MS_MAX + limits.PULSE_LATE_MS_MAX) / 1_000 + _WATCHDOG_SECONDS)
         assert _fed(manager, 3 * _WATCHDOG_SECONDS) == 0
         assert node.status()["node"] == "nas", "the event loop turns, and so does all else"
+        assert why_not(Home(node.home)).endswith("This node hangs, restart it: the scheduler of checks.")
         assert "hangs" in node.output()
         assert "the scheduler of checks" in node.output()
 
