@@ -5,7 +5,7 @@ is of another version.
 
 What it may do is as little as a node needs: its data directory, its runtime directory, sockets. It is tried that @system-service
 and no memory that is both written and executed are enough for a node with all its libraries (tests/e2e/test_unit.py). Checks of
-type `command` and `python` live under the same rules; who needs more for them says so in a drop-in (docs/operations.md).
+type `command` and `python` live under the same rules; who needs more for them says so in a drop-in (docs/deploying.md).
 """
 
 import hashlib

@@ -42,7 +42,7 @@ def test_every_alert_that_a_mesh_posts_is_known_here_and_in_the_docs(alerts: dic
     named = {each for each in constants if isinstance(each, str) and each.startswith("Demesh") and " " not in each}
     assert alerts.keys() == named | {"DemeshWatchdog"}
     assert set(rows("docs/verdicts.md", "## Incidents")) == named
-    assert set(rows("docs/operations.md", "### Alerts of the mesh")) == alerts.keys()
+    assert set(rows("docs/operations.md", "## Alerts, and what they want of you")) == alerts.keys()
 
 
 def test_the_docs_tell_the_labels_of_every_alert(alerts: dict[str, list[Labels]]) -> None:

@@ -62,7 +62,7 @@ def _filled(expression: str, mesh: str = MESH) -> str:
 
 def _told() -> set[str]:
     """Every metric that a node tells, which test_metrics_told.py holds the docs to; of a histogram, its buckets."""
-    table = rows("docs/operations.md", "## Metrics")
+    table = rows("docs/monitoring.md", "## Metrics")
     buckets = {f"{name}_bucket" for name, cells in table.items() if cells[0] == "histogram"}
     return {*table, *buckets, *_OF_PROMETHEUS, *_OF_THE_CLIENT_LIBRARY}
 

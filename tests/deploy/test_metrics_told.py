@@ -38,7 +38,7 @@ async def _everything(monkeypatch: pytest.MonkeyPatch) -> dict[str, tuple[str, s
 async def test_the_docs_name_every_metric_with_its_type_and_labels(monkeypatch: pytest.MonkeyPatch) -> None:
     told = {
         name: (cells[0], set(re.findall(r"`(\w+)`", cells[1])))
-        for name, cells in rows("docs/operations.md", "## Metrics").items()
+        for name, cells in rows("docs/monitoring.md", "## Metrics").items()
     }
     for name, (_, labels) in told.items():
         if name.startswith(("probe_", "demesh_probe_")):

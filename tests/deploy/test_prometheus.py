@@ -56,7 +56,7 @@ def test_every_alert_says_how_bad_it_is_what_it_is_and_where_to_read_on() -> Non
 
 
 def test_the_docs_say_of_every_alert_what_to_do() -> None:
-    told = {name: cells[0] for name, cells in rows("docs/operations.md", "### Alerts of Prometheus").items()}
+    told = {name: cells[0] for name, cells in rows("docs/monitoring.md", "## Alerts of Prometheus").items()}
     assert told == prometheus_alerts()
 
 

@@ -191,7 +191,7 @@ class Blackbox:
 
 
 class Prometheus:
-    """A real one that scrapes `node` (host and port) every second, as docs/operations.md says; or that does as `written` says."""
+    """A real one that scrapes `node` (host and port) every second, as docs/monitoring.md says; or that does as `written` says."""
 
     def __init__(self, directory: Path, node: str, token_file: Path | None = None, written: str = "") -> None:
         self.url = f"http://127.0.0.1:{free_port()}"
