@@ -49,22 +49,22 @@ async def _keep_dialling_one(
         if peer.expected and not allowed(peer.expected):
             await trio.sleep(_LOOK_SECONDS)
             continue
-        connected = network.peers() | {own_key}
+        others = network.peers()
         may_change = peer.every or own_key in known.values()
         again = may_change and trio.current_time() - dialled_at >= limits.DIAL_BACKOFF_SECONDS_MAX
-        if known and connected.issuperset(known.values()) and not again:
+        if known and others >= set(known.values()) - {own_key} and not again:
             delay_seconds = limits.DIAL_BACKOFF_SECONDS_MIN
             await trio.sleep(_LOOK_SECONDS)
             continue
         dialled_at = trio.current_time()
-        held = {at: key for at, key in known.items() if key in connected}
+        held = {at: key for at, key in known.items() if key in others}  # an own address may be another's by now
         found, problem = await dial_all(peer, network, held, own_key=own_key)
         if found:
             known = found
         if problem != said:
             said = problem
-            others = _names(key for key in found.values() if key != own_key)
-            connected_now = f"Connected to {others or 'nobody but this node itself'} at {peer.text}."
+            names = _names(key for key in found.values() if key != own_key)
+            connected_now = f"Connected to {names or 'nobody but this node itself'} at {peer.text}."
             log.log(logging.WARNING if problem else logging.INFO, problem or connected_now)
         # Found is not yet connected: who answers and hangs up is not dialled again without a pause either.
         await trio.sleep(_LOOK_SECONDS if found else delay_seconds * rng.uniform(0.7, 1.3))
@@ -97,7 +97,7 @@ async def dial_all(
                 found[address] = own_key
             else:
                 problems.append(str(error))
-        if found and not peer.every:
+        if not peer.every and any(key != own_key for key in found.values()):
             break
     return found, "" if found else f"Cannot connect to {peer.text}: {' '.join(problems)}"
 

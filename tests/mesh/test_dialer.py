@@ -147,11 +147,28 @@ async def test_delay_begins_anew_after_a_success(network: _Network, autojump_clo
 
 
 @pytest.mark.trio
-async def test_own_address_is_left_alone(network: _Network, autojump_clock: trio.testing.MockClock) -> None:
+async def test_own_address_is_asked_once_a_minute_whose_it_is_now(
+    network: _Network, autojump_clock: trio.testing.MockClock
+) -> None:
     network.listening["192.0.2.9"] = _OWN
     async with _dialling(network, parse_peer("192.0.2.9:8471")):
-        await trio.sleep(300)
-    assert network.times == [0]
+        await trio.sleep(299)
+        assert [round(at) for at in network.times] == [0, 60, 120, 180, 240]
+        network.listening["192.0.2.9"] = _A  # a floating address, which another machine has taken over
+        await trio.sleep(61)
+        assert network.peers() == {_A}
+
+
+@pytest.mark.trio
+@pytest.mark.parametrize("name", ["mesh.example.net:8471", "dns:mesh.example.net:8471"])
+async def test_who_finds_itself_first_behind_a_name_looks_further(
+    name: str, network: _Network, autojump_clock: trio.testing.MockClock
+) -> None:
+    trio.socket.set_custom_hostname_resolver(_Names({"mesh.example.net": ["10.0.1.2", "10.0.1.3"]}))
+    network.listening |= {"10.0.1.2": _OWN, "10.0.1.3": _A}
+    async with _dialling(network, parse_peer(name)):
+        await trio.sleep(1)
+        assert network.peers() == {_A}
 
 
 @pytest.mark.trio
@@ -216,7 +233,8 @@ async def test_name_that_leads_here_is_no_problem_and_looked_up_again(
     network.listening |= {"10.0.1.2": _OWN, "10.0.1.3": _A}
     async with _dialling(network, parse_peer(peer)):
         await trio.sleep(200)
-        assert (_said(caplog), network.dialled) == ([], [(0, "10.0.1.2:8471")])
+        assert (_said(caplog), network.peers()) == ([], set())
+        assert len(network.dialled) <= 4
         names.names["tasks.mesh"].insert(0, "10.0.1.3")
         await trio.sleep(70)
         assert network.peers() == {_A}
