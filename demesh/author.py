@@ -30,6 +30,7 @@ from demesh.log.store import Carried
 from demesh.log.writer import Writer
 from demesh.metrics import ENTRIES_WRITTEN, RESULTS
 from demesh.outcome import Outcome
+from demesh.pulse import Turned
 from demesh.view.vote import Observation, VoteState, advance, is_turning
 
 _RESULTS = {outcome: RESULTS.labels(outcome.name.lower()) for outcome in Outcome}
@@ -72,8 +73,9 @@ class Author:
         publish: Publish,
         gone: Callable[[Sequence[bytes]], None],
         votes: Sequence[VoteState],
+        turned: Turned = lambda _: None,
     ) -> None:
-        """`gone` is told which logs a carry of this node names.
+        """`gone` is told which logs a carry of this node names; `turned` is called at each turn of `run`.
 
         `votes` are the states that the view already holds for `checks`, so that a restart forgets no failure.
         """
@@ -87,6 +89,7 @@ class Author:
         self._shown = shown
         self._publish = publish
         self._gone = gone
+        self._turned = turned
         self._votes = list(votes)
         self._told = [_Told() for _ in checks]
         self._batch = Batch(flush_interval_ms, clock.monotonic_ms())
@@ -175,6 +178,7 @@ class Author:
     async def run(self) -> None:
         """Write entries as they fall due, until cancelled. Raises StoreError."""
         while True:
+            self._turned(self._batch.due_ms)
             wait_ms = self._batch.due_ms - self._clock.monotonic_ms()
             with trio.move_on_after(max(0, wait_ms) / 1_000):
                 await self._wake.wait()

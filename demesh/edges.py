@@ -16,6 +16,7 @@ from demesh.log.store import Store
 from demesh.mesh.network import Network
 from demesh.probes.base import Probe
 from demesh.probes.relays import Relays
+from demesh.pulse import Pulse
 from demesh.view.history_store import HistoryStore
 
 
@@ -55,5 +56,7 @@ class Edges:
     """What probes of TURN servers know of members that help; the node fills it."""
     starting: Callable[[str], None] = lambda _: None
     """Told how far a start has got, which may take long."""
+    pulse: Pulse = field(default_factory=Pulse)
+    """Told of each wait for the disk by `storage` and `history_storage`, and by the node of its loops."""
     own_addresses: Callable[[], list[OwnAddress]] = list
     """Looks at the machine's interfaces; none by default."""

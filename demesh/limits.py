@@ -251,6 +251,7 @@ INTERVAL_MS_MAX = 7 * 86_400_000
 TIMEOUT_MS_MIN = 100
 TIMEOUT_MS_MAX = 300_000
 CONFIG_BYTES_MAX = 4 * 1_048_576
+CONFIG_READ_SECONDS_MAX = 30  # for its files to be read anew while the node runs; then the last good one stays
 CONFIG_DEPTH_MAX = 16  # arrays and tables in each other
 SECRET_FILE_BYTES_MAX = 65_536
 SERVER_LIST_BYTES_MAX = 4 * 1_048_576  # one list of servers
@@ -418,6 +419,7 @@ RUNNER_TURN_MS_MAX = 15_000  # between two turns of the scheduler, whatever is d
 PULSE_LATE_MS_MAX = 10_000  # a loop that is later than this hangs; a network that died is taken apart in less
 WATCHDOG_AGAIN_SECONDS = 1  # after a look that found a hang; it may have been a pause of the whole machine
 START_EXTENDED_SECONDS = 120  # a start may go on for so long after each sign that it advances
+START_BYTES_PER_SECOND = 1_000_000  # of a store that is copied and written anew, on a slow disk
 START_SIGN_SECONDS_MIN = 5  # between two such signs
 STATUS_LOOK_SECONDS = 15  # how often the line of status may change
 

@@ -57,7 +57,7 @@ from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
 from demesh.outcome import Outcome
 from demesh.own_log import OwnLog
-from demesh.pulse import NETWORK, SCHEDULER, Pulse
+from demesh.pulse import INTAKE, NETWORK, SCHEDULER, SYNCER
 from demesh.ranking import Ranking
 from demesh.relaying import Borrower, Lender
 from demesh.view import report
@@ -109,7 +109,7 @@ class Node:
         self._display = Display(self.view, edges.storage, edges.clock, self._look_soon)
         self.ranking = Ranking(self.view, self.historian.records, edges.clock)
         self.duty = Duty(settings, mesh_id, self.key, self.view, edges.clock)
-        self._pulse = Pulse()
+        self._pulse = edges.pulse
         self._supervisor = Supervisor(
             edges.network,
             edges.clock,
@@ -161,6 +161,7 @@ class Node:
             self._on_gaps,
             self._end,
             self._own_log.accused,
+            self._pulse.of(INTAKE),
         )
         self._syncer = Syncer(
             mesh_id,
@@ -172,6 +173,7 @@ class Node:
             edges.rng,
             self._own_log.witnesses.said,
             lambda peer, log_id: self.view.writes(peer, log_id, self._clock.monotonic_ms()),
+            self._pulse.of(SYNCER),
         )
         probers = Probers(edges.probes, edges.public_probes, listed)
         self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, probers)

@@ -33,6 +33,7 @@ from demesh.log.writer import Writer
 from demesh.metrics import REFUSED
 from demesh.opening import Opened, readers
 from demesh.own_sums import OwnSums
+from demesh.pulse import AUTHOR
 from demesh.view.warnings import may_warn
 from demesh.witnesses import Witnesses
 
@@ -109,6 +110,7 @@ class OwnLog:
             publish=self._publish,
             gone=self._on_gone,
             votes=self._duty.votes(writer.log, self._duty.rows),
+            turned=self._edges.pulse.of(AUTHOR),
         )
         self._told = self._hello()
         await self._author.begin(

@@ -25,6 +25,7 @@ from demesh.mesh.memory import MemoryNetwork, MemorySwarm
 from demesh.node import Node
 from demesh.outcome import Outcome, ProbeResult
 from demesh.probes.base import Probe, ProbeSpec
+from demesh.pulse import Pulse
 from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
 from demesh.view.presence import Presence
@@ -86,6 +87,8 @@ class Member:
         with Store(self._file, mesh_id=MESH) as self.store, closing(HistoryStore(self._history_file)) as history:
             storage = self.storage = DirectStorage()
             storage.store = self.store
+            pulse = Pulse()
+            storage.waiting = pulse.disk(self._clock.monotonic_ms)
             edges = Edges(
                 clock=self._clock,
                 store=self.store,
@@ -103,6 +106,7 @@ class Member:
                 rng=random.Random(self._owner),
                 load_settings=self._load_settings,
                 epoch_nonce=lambda: next(self._nonces).to_bytes(8, "big"),
+                pulse=pulse,
             )
             assert isinstance(self.configured, Settings)
             self.node = Node(self.configured, key_of(self._owner), MESH, edges)

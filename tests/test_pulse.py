@@ -23,11 +23,11 @@ LATE = limits.PULSE_LATE_MS_MAX
 
 def test_a_loop_hangs_once_it_is_later_than_it_may_be() -> None:
     pulse = Pulse()
+    _turn_all(pulse, 60_000)
     pulse.of(SCHEDULER)(5_000)
-    pulse.of(NETWORK)(60_000)
     assert pulse.hanging(5_000 + LATE) == []
     assert pulse.hanging(5_001 + LATE) == [SCHEDULER]
-    pulse.of(SCHEDULER)(70_000)
+    _turn_all(pulse, 70_000, but=NETWORK)
     assert pulse.hanging(60_001 + LATE) == [NETWORK]
 
 
@@ -35,7 +35,31 @@ def test_a_loop_that_never_turned_hangs() -> None:
     pulse = Pulse()
     assert pulse.hanging(0) == list(LOOPS)
     pulse.of(NETWORK)(1_000)
-    assert pulse.hanging(0) == [SCHEDULER]
+    assert pulse.hanging(0) == [loop for loop in LOOPS if loop != NETWORK]
+
+
+def test_time_in_which_the_disk_is_waited_for_does_not_count() -> None:
+    now_ms = 0
+    pulse = Pulse()
+    _turn_all(pulse, 1_000)
+    waiting = pulse.disk(lambda: now_ms)
+    with waiting():
+        now_ms = 50_000
+        with waiting():  # at the same time: it is waited for once
+            now_ms = 100_000
+            assert pulse.hanging(now_ms) == []
+        now_ms = 3_600_000
+        assert pulse.hanging(now_ms) == []
+    assert pulse.hanging(3_600_000 + LATE) == [], "it answers again"
+    assert pulse.hanging(3_600_000 + 1_001 + LATE) == list(LOOPS), "and yet nothing turns"
+    _turn_all(pulse, 3_700_000)
+    assert pulse.hanging(3_700_001 + LATE) == list(LOOPS), "what was waited for before does not count now"
+
+
+def _turn_all(pulse: Pulse, again_by_ms: int, but: str = "") -> None:
+    for loop in LOOPS:
+        if loop != but:
+            pulse.of(loop)(again_by_ms)
 
 
 class _Network:
@@ -60,7 +84,7 @@ async def _supervised(network: _Network) -> AsyncGenerator[Callable[[], list[str
     supervisor = Supervisor(cast(Any, network), clock, random.Random(1), turned=pulse.of(NETWORK))
 
     def hanging() -> list[str]:
-        pulse.of(SCHEDULER)(clock.monotonic_ms())
+        _turn_all(pulse, clock.monotonic_ms(), but=NETWORK)
         return pulse.hanging(clock.monotonic_ms())
 
     async with trio.open_nursery() as nursery:
@@ -159,7 +183,7 @@ async def _scheduling(checks: int) -> AsyncGenerator[tuple[trio.CancelScope, Cal
     runner.set_checks({each: check_of(f"web{each}", interval_ms=HOUR * 1_000) for each in range(checks)})
 
     def hanging() -> list[str]:
-        pulse.of(NETWORK)(clock.monotonic_ms())
+        _turn_all(pulse, clock.monotonic_ms(), but=SCHEDULER)
         return pulse.hanging(clock.monotonic_ms())
 
     async with trio.open_nursery() as nursery:

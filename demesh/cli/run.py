@@ -20,7 +20,7 @@ import click
 import trio
 from nacl.signing import SigningKey
 
-from demesh import __version__
+from demesh import __version__, limits
 from demesh.alerts.delivery import curl_fetch, delivery
 from demesh.alerts.post import curl_post
 from demesh.api.public_server import PublicServer
@@ -35,11 +35,19 @@ from demesh.curl import CurlEngine
 from demesh.diagnostics import Format, set_up_logging
 from demesh.edges import Edges
 from demesh.errors import DemeshError, UsageError
-from demesh.home import Home, HomeLock, MarkerFile, Running, find_home, machine_id, make_runtime_directory
+from demesh.home import (
+    Home,
+    HomeLock,
+    MarkerFile,
+    Running,
+    bytes_on_disk,
+    find_home,
+    machine_id,
+    make_runtime_directory,
+)
 from demesh.identity import peer_id, read_or_make_node_key
 from demesh.interfaces import this_machines_addresses
 from demesh.lateness import Lateness
-from demesh.limits import DESCRIPTORS_WANTED, SOCKET_PATH_BYTES_MAX
 from demesh.log.storage import ThreadStorage
 from demesh.log.store import Store
 from demesh.mdns import LocalDiscovery, mark_of
@@ -54,6 +62,7 @@ from demesh.probes.public import admits_listed, admits_public
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.relays import Relays
 from demesh.probes.resolving import Resolver
+from demesh.pulse import Pulse
 from demesh.statistics import tell_statistics
 from demesh.swarm_key_files import SwarmKeyFiles, SwarmKeys
 from demesh.systemd.notify import take_notifying
@@ -94,7 +103,7 @@ def run_node(
     os.umask(0o077)
     _allow_descriptors()
     api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
-    if len(os.fsencode(api_socket)) > SOCKET_PATH_BYTES_MAX:
+    if len(os.fsencode(api_socket)) > limits.SOCKET_PATH_BYTES_MAX:
         raise UsageError(f"The path {api_socket} is too long for a socket. Set XDG_RUNTIME_DIR to a shorter directory.")
     tokens = TokenCheck(home.tokens, settings.api_token_file, settings.api_read_token_file)
     api = ApiServer(settings.api, api_socket, tokens, settings.api_hosts)
@@ -104,7 +113,7 @@ def run_node(
     key = read_or_make_node_key(home.node_key)
     mesh_id = mesh_id_of(home, settings, key, swarm_keys, telling.starting)
     lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None))
-    telling.starting("opening the store")
+    telling.starting("opening the store", bytes_on_disk(home.log_db) + bytes_on_disk(home.view_db))
     with Store(home.log_db, mesh_id=mesh_id) as store:
         heads = {state.log: state.head.seq for state in store.logs()}
         history = open_history(home.view_db, heads)
@@ -134,7 +143,7 @@ def run_node(
 def _allow_descriptors() -> None:
     """Every target that hangs takes a descriptor or more, and the usual 1,024 are meant for programs that wait with select()."""
     soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    wanted = DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, DESCRIPTORS_WANTED)
+    wanted = limits.DESCRIPTORS_WANTED if hard == resource.RLIM_INFINITY else min(hard, limits.DESCRIPTORS_WANTED)
     if soft != resource.RLIM_INFINITY and soft < wanted:
         with suppress(OSError, ValueError):
             resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))
@@ -159,13 +168,15 @@ async def _run(
     curl, lateness, relays = CurlEngine(), Lateness(clock), Relays()
     tools = Tools(curl, clock.wall_ms, Resolver(), relays)
     marker = MarkerFile(make_runtime_directory(), home)
+    pulse = Pulse()
+    waiting = pulse.disk(clock.monotonic_ms)
     network = Libp2pNetwork(bytes(key), swarm_keys.accepted, topic(mesh_id), listening(settings), clock=clock)
     edges = Edges(
         clock=clock,
         store=store,
-        storage=ThreadStorage(store),
+        storage=ThreadStorage(store, waiting),
         history=history,
-        history_storage=ThreadHistoryStorage(history),
+        history_storage=ThreadHistoryStorage(history, waiting),
         network=network,
         probes=Probes(tools),
         relays=relays,
@@ -177,12 +188,13 @@ async def _run(
         read_marker=marker.read,
         write_marker=marker.write,
         rng=random.Random(secrets.randbits(64)),
-        load_settings=partial(trio.to_thread.run_sync, source.load),
+        load_settings=partial(_load, source),
         epoch_nonce=partial(secrets.token_bytes, 8),
         machine=machine_id(),
         own_addresses=this_machines_addresses,
         late_ms=lateness.p99_ms,
         starting=telling.starting,
+        pulse=pulse,
     )
     node = Node(settings, key, mesh_id, edges)
     rotation = rotations.Rotation(ThreadKeyStorage(key_files), swarm_keys, network, node.key, partial(_trusted, node))
@@ -193,7 +205,9 @@ async def _run(
         await nursery.start(curl.run)
         nursery.start_soon(lateness.run)
         nursery.start_soon(telling.run, node, partial(_glance, node), stop)
-        nursery.start_soon(_obey_signals, node, telling, stop)
+        ask_reload, reloads_asked = trio.open_memory_channel[None](1)
+        nursery.start_soon(_obey_signals, ask_reload, stop)
+        nursery.start_soon(_reload_when_asked, reloads_asked, node, telling)
         await nursery.start(watch, source.files, partial(_reload, node, telling))
         if statistics:
             nursery.start_soon(tell_statistics, clock, lateness, node.store_bytes)
@@ -213,15 +227,30 @@ def _trusted(node: Node) -> frozenset[bytes]:
     return frozenset(member.public_key for member in node.view.members())
 
 
-async def _obey_signals(node: Node, telling: Telling, stop: trio.Event) -> None:
+async def _obey_signals(ask_reload: trio.MemorySendChannel[None], stop: trio.Event) -> None:
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for received in signals:
             if received == signal.SIGHUP:
-                await _reload(node, telling)
+                with suppress(trio.WouldBlock):  # one is asked for that has not begun
+                    ask_reload.send_nowait(None)
             elif stop.is_set():
                 os._exit(130)  # asked twice: the log is durable as it is, only the farewell is lost
             else:
                 stop.set()
+
+
+async def _load(source: ConfigSource) -> Settings:
+    """Read the configuration anew. Raises UsageError, for a file system that does not answer, too: nobody waits for it."""
+    try:
+        with trio.fail_after(limits.CONFIG_READ_SECONDS_MAX):
+            return await trio.to_thread.run_sync(source.load, abandon_on_cancel=True)
+    except trio.TooSlowError:
+        raise UsageError(f"It could not be read within {limits.CONFIG_READ_SECONDS_MAX} s.") from None
+
+
+async def _reload_when_asked(asked: trio.MemoryReceiveChannel[None], node: Node, telling: Telling) -> None:
+    async for _ in asked:
+        await _reload(node, telling)
 
 
 async def _reload(node: Node, telling: Telling) -> None:

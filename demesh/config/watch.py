@@ -68,7 +68,8 @@ async def _set_when_cancelled(stop: trio.Event) -> None:
 
 
 async def _fingerprint(files: Callable[[], Collection[Path]]) -> _Fingerprint:
-    return await trio.to_thread.run_sync(lambda: {path: _state(path) for path in files()})
+    """Not waited for any longer than whoever asks: a file system may not answer."""
+    return await trio.to_thread.run_sync(lambda: {path: _state(path) for path in files()}, abandon_on_cancel=True)
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

@@ -5,12 +5,14 @@ own. Part of the store, so the one place in this package besides it that may kno
 """
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Protocol, TypeVar
 
 import trio
 
 from demesh.log.entry import BadRow, Entry
 from demesh.log.store import Carried, Store
+from demesh.pulse import Waiting
 
 _T = TypeVar("_T")
 
@@ -30,8 +32,10 @@ class Storage(Protocol):
 
 
 class ThreadStorage:
-    def __init__(self, store: Store) -> None:
+    def __init__(self, store: Store, waiting: Waiting = nullcontext) -> None:
+        """`waiting` wraps each wait for the disk, its queue included."""
         self._store = store
+        self._waiting = waiting
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> Carried:
@@ -45,4 +49,5 @@ class ThreadStorage:
         return await self.call(lambda store: store.read_on(log, first, bytes_max=bytes_max))
 
     async def call(self, call: Callable[[Store], _T]) -> _T:
-        return await trio.to_thread.run_sync(call, self._store, limiter=self._one_at_a_time)
+        with self._waiting():
+            return await trio.to_thread.run_sync(call, self._store, limiter=self._one_at_a_time)

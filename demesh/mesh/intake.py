@@ -27,6 +27,7 @@ from demesh.mesh.preview import Preview
 from demesh.mesh.showing import FirstHand, Showing, Shown
 from demesh.mesh.sync import Adoption
 from demesh.metrics import ENTRIES, REFUSED
+from demesh.pulse import NEVER_MS, Turned
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +59,9 @@ class Intake:
         gaps: Gaps,
         ended: Ended,
         accused: Accused,
+        turned: Turned = lambda _: None,
     ) -> None:
+        """`turned` is called when a message is begun, and when the next one is waited for."""
         self._logs = logs
         self._storage = storage
         self._clock = clock
@@ -67,6 +70,7 @@ class Intake:
         self._gaps = gaps
         self._ended = ended
         self._accused = accused
+        self._turned = turned
         self._one_at_a_time = trio.Lock()
         self._told: set[tuple[bytes, str]] = set()
         self._put, self._get = trio.open_memory_channel[tuple[bytes, bytes, int]](limits.INTAKE_QUEUE_BATCHES_MAX)
@@ -80,18 +84,25 @@ class Intake:
 
     async def run(self) -> None:
         """Take queued messages in until cancelled. Raises StoreError."""
+        self._turned(NEVER_MS)
         async for forwarder, data, received_ms in self._get:
-            try:
-                found = read_message(data)
-            except EntryError as error:
-                REFUSED.labels("intake", error.reason).inc()
-                continue
-            if isinstance(found, Proof):
-                await self.prove(found)
-                continue
-            taken = await self.take(found, received_ms, lambda entry, key, who=forwarder: key == who, forwarder)
-            if taken.gaps or parted(taken):
-                self._gaps(forwarder, taken.gaps)
+            self._turned(self._clock.monotonic_ms())
+            await self._take_in(forwarder, data, received_ms)
+            self._turned(NEVER_MS)
+
+    async def _take_in(self, forwarder: bytes, data: bytes, received_ms: int) -> None:
+        """Take one message in. Raises StoreError."""
+        try:
+            found = read_message(data)
+        except EntryError as error:
+            REFUSED.labels("intake", error.reason).inc()
+            return
+        if isinstance(found, Proof):
+            await self.prove(found)
+            return
+        taken = await self.take(found, received_ms, lambda entry, key: key == forwarder, forwarder)
+        if taken.gaps or parted(taken):
+            self._gaps(forwarder, taken.gaps)
 
     async def take(
         self,

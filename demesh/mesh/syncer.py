@@ -31,6 +31,7 @@ from demesh.mesh.sync import Refused, Row, Want, WantKept
 from demesh.mesh.sync_puller import Here, Puller, lacked
 from demesh.mesh.sync_server import Server
 from demesh.metrics import REFUSED, SYNCS
+from demesh.pulse import Turned
 
 log = logging.getLogger(__name__)
 _SUSPECT_PEERS = 3
@@ -55,7 +56,9 @@ class Syncer:
         rng: random.Random,
         pulled: Pulled = lambda peer, held: None,
         writes: Writes = lambda peer, log: None,
+        turned: Turned = lambda _: None,
     ) -> None:
+        """`turned` is called at each turn of `run`."""
         self._mesh_id = mesh_id
         self._logs = logs
         self._storage = storage
@@ -65,6 +68,7 @@ class Syncer:
         self._rng = rng
         self._pulled = pulled
         self._writes = writes
+        self._turned = turned
         self._wanted: dict[bytes, None] = {}
         self._pulling: set[bytes] = set()
         self._serving: set[bytes] = set()
@@ -133,6 +137,7 @@ class Syncer:
             nursery.start_soon(self._ask_now_and_then)
             places = trio.CapacityLimiter(limits.SYNC_PULLS_MAX)
             while True:
+                self._turned(self._clock.monotonic_ms() + 2 * limits.SYNC_INTERVAL_SECONDS * 1_000)
                 await self._wake.wait()
                 self._wake = trio.Event()
                 while self._lost:
@@ -179,6 +184,7 @@ class Syncer:
             peers = sorted(self._network.peers())
             if peers:
                 self.pull_from(self._rng.choice(peers))
+            self._wake.set()
 
     async def _pull(self, peer: bytes, places: trio.CapacityLimiter) -> None:
         outcome = "timeout"

@@ -44,11 +44,16 @@ class Telling:
         self._runs = False
         """Whether it is ready, and not asked to stop."""
         self._reloading = trio.Lock()
+        self._owes_ready = False
+        """Whether a reload is over and that could not be told yet."""
         self._status = ""
         self._hung: list[str] = []
 
-    def starting(self, what: str) -> None:
-        """The start has got as far as `what`, a clause. May be called again and again, from any thread."""
+    def starting(self, what: str, bytes_: int = 0) -> None:
+        """The start has got as far as `what`, a clause. May be called again and again, from any thread.
+
+        `bytes_` are to be read and written meanwhile, at the worst: a store goes to a new version in one piece.
+        """
         now_ms = self._clock.monotonic_ms()
         same = f"starting: {what}" == self._status
         if self._runs or (
@@ -56,7 +61,7 @@ class Telling:
         ):
             return
         self._signed_ms, self._status = now_ms, f"starting: {what}"
-        extended_us = limits.START_EXTENDED_SECONDS * _US
+        extended_us = (limits.START_EXTENDED_SECONDS + bytes_ // limits.START_BYTES_PER_SECOND) * _US
         self._notifying.tell(f"EXTEND_TIMEOUT_USEC={extended_us}", f"STATUS={self._status}")
 
     async def run(self, node: Watched, glance: Callable[[], Glance], stop: trio.Event) -> None:
@@ -82,7 +87,7 @@ class Telling:
                 yield
             finally:
                 if self._runs:  # or it would take the stop back
-                    self._notifying.tell("READY=1")
+                    self._owes_ready = not self._notifying.tell("READY=1")
 
     async def _tell_while_it_runs(self, node: Watched, glance: Callable[[], Glance]) -> None:
         await node.ready.wait()
@@ -99,6 +104,8 @@ class Telling:
     async def _tell_status(self, glance: Callable[[], Glance]) -> None:
         while True:
             await trio.sleep(limits.STATUS_LOOK_SECONDS)
+            if self._owes_ready and not self._reloading.locked():
+                self._owes_ready = not self._notifying.tell("READY=1")
             line = status_line(glance())
             if line != self._status and self._notifying.tell(f"STATUS={line}"):
                 self._status = line
@@ -110,6 +117,7 @@ class Telling:
             if hanging != self._hung:
                 self._hung = hanging
                 if hanging:
-                    log.error("This node hangs, and the service manager is not told that it is well: %s.", hanging)
+                    what = ", ".join(hanging)
+                    log.error("This node hangs, and the service manager is not told that it is well: %s.", what)
             fed = not hanging and self._notifying.tell("WATCHDOG=1")
             await trio.sleep(every_seconds if fed else min(every_seconds, limits.WATCHDOG_AGAIN_SECONDS))

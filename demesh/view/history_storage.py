@@ -1,12 +1,14 @@
 """The history's store as the node's tasks use it: the same calls, but awaited; one thread at a time, in order."""
 
 from collections.abc import Callable, Sequence
+from contextlib import nullcontext
 from functools import partial
 from typing import TypeVar
 
 import trio
 
 from demesh.log.carry import CarriedRow
+from demesh.pulse import Waiting
 from demesh.view.history import History, Signed
 from demesh.view.history_store import HistoryStore, make_anew
 from demesh.view.record import Record
@@ -18,8 +20,10 @@ _T = TypeVar("_T")
 class ThreadHistoryStorage:
     """See `demesh.historian.HistoryStorage`."""
 
-    def __init__(self, store: HistoryStore) -> None:
+    def __init__(self, store: HistoryStore, waiting: Waiting = nullcontext) -> None:
+        """`waiting` wraps each wait for the disk, its queue included."""
         self._store = store
+        self._waiting = waiting
         self._one_at_a_time = trio.CapacityLimiter(1)
 
     async def save(
@@ -56,4 +60,5 @@ class ThreadHistoryStorage:
         self._store = make_anew(self._store.path)
 
     async def _run(self, call: Callable[[], _T]) -> _T:
-        return await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)
+        with self._waiting():
+            return await trio.to_thread.run_sync(call, limiter=self._one_at_a_time)

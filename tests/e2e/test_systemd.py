@@ -85,8 +85,27 @@ def test_ready_reload_and_stop_are_told_when_they_are_so(manager: Manager, tmp_p
             assert manager.listen(1) == []
             assert node.own_entries()[-1].kind == Kind.BYE
     said = [message["STATUS"] for _, message in manager.heard if "STATUS" in message]
-    assert "starting: opening the store" in said
+    for step in ("opening the store", "reading 1 logs", "settling whether the own log goes on"):
+        assert f"starting: {step}" in said
     assert all("EXTEND_TIMEOUT_USEC" in each for _, each in manager.heard if "starting" in each.get("STATUS", ""))
+
+
+def test_a_configuration_that_cannot_be_read_to_its_end_keeps_nobody_from_stopping_the_node(
+    manager: Manager, tmp_path: Path
+) -> None:
+    """As on a network file system whose server is gone."""
+    with _Supervised(tmp_path / "node", manager) as node:
+        node.start()
+        manager.until("READY", _START_SECONDS)
+        config = node.home / "demesh.toml"
+        config.unlink()
+        os.mkfifo(config)
+        manager.until("RELOADING", 10)
+        node.send(signal.SIGHUP)
+        assert _fed(manager, 2 * _WATCHDOG_SECONDS)
+        assert node.stop() == 0
+        manager.until("STOPPING", 1)
+        assert node.own_entries()[-1].kind == Kind.BYE
 
 
 def test_a_node_that_waits_for_its_mesh_asks_for_time_and_is_not_ready(manager: Manager, tmp_path: Path) -> None:
@@ -163,6 +182,9 @@ def test_a_node_that_answers_but_checks_nothing_is_well_for_neither_systemd_nor_
         assert node.status()["node"] == "nas", "the event loop turns, and so does all else"
         assert why_not(Home(node.home)).endswith("This node hangs, restart it: the scheduler of checks.")
         assert "hangs" in node.output()
+        node.send(signal.SIGABRT)  # as systemd does then
+        assert node.wait(10) == -signal.SIGABRT
+        assert "Current thread" in node.output(), "where it stood"
         assert "the scheduler of checks" in node.output()
 
 

@@ -1,6 +1,7 @@
 """What tests of logs and of the mesh build on: a clock that is told the time, logs of a given length, storage in memory."""
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from demesh.log.taken import Taken
 from demesh.log.writer import Writer
 from demesh.mesh.sync import Adoption
 from demesh.outcome import Outcome
+from demesh.pulse import Waiting
 from demesh.view.history_storage import ThreadHistoryStorage
 
 MESH = bytes(range(16))
@@ -252,7 +254,7 @@ class DirectStorage:
     """A `Storage` over a store in memory, without threads: they would escape virtual time.
 
     `failure`, once set, is what the next commit raises. `gate` holds commits up until it is set. `notes` gets the
-    sequence numbers of each commit, and whether it was one of own entries, which must be durable.
+    sequence numbers of each commit, and whether it was one of own entries, which must be durable. `waiting` wraps each.
     """
 
     def __init__(self, notes: Notes | None = None) -> None:
@@ -261,12 +263,14 @@ class DirectStorage:
         self.failure: Exception | None = None
         self.gate: trio.Event | None = None
         self.committing = trio.Event()
+        self.waiting: Waiting = nullcontext
 
     async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> Carried:
         self.committing.set()
-        await trio.lowlevel.checkpoint()
-        if self.gate is not None:
-            await self.gate.wait()
+        with self.waiting():
+            await trio.lowlevel.checkpoint()
+            if self.gate is not None:
+                await self.gate.wait()
         if self.failure:
             raise self.failure
         carried = self.store.commit(entries, public_keys=public_keys, own=own)

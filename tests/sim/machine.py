@@ -30,6 +30,7 @@ from demesh.log.store import Carried, Store
 from demesh.node import Node
 from demesh.outcome import ProbeResult
 from demesh.probes.base import ProbeSpec
+from demesh.pulse import Pulse, Waiting
 from demesh.view.history_storage import ThreadHistoryStorage
 from demesh.view.history_store import HistoryStore, open_history
 from tests.log.builders import MESH
@@ -82,8 +83,8 @@ class NodeProcess(Process):
 class _Storage(ThreadStorage):
     """The real one without its thread, which would escape virtual time; each call is a moment at which a process may die."""
 
-    def __init__(self, store: Store, process: NodeProcess) -> None:
-        super().__init__(store)
+    def __init__(self, store: Store, process: NodeProcess, waiting: Waiting) -> None:
+        super().__init__(store, waiting)
         self._process = process
 
     async def commit(self, entries: Sequence[Entry], *, public_keys: Mapping[bytes, bytes], own: bool) -> Carried:
@@ -95,13 +96,15 @@ class _Storage(ThreadStorage):
         return await self.call(commit)
 
     async def call(self, call: Callable[[Store], _T]) -> _T:
-        async with self._one_at_a_time:
-            self._process.step()
-            found = self._process.machine.at_the_disk(lambda: call(self._store))
-            clock, seconds = cast(JumpingClock, trio.lowlevel.current_clock()), self._process.machine.disk_seconds()
-            await clock.sleep_until(trio.current_time() + seconds, [], shielded=True)
-            self._process.step()
-            return found
+        with self._waiting():
+            async with self._one_at_a_time:
+                self._process.step()
+                found = self._process.machine.at_the_disk(lambda: call(self._store))
+                clock = cast(JumpingClock, trio.lowlevel.current_clock())
+                seconds = self._process.machine.disk_seconds()
+                await clock.sleep_until(trio.current_time() + seconds, [], shielded=True)
+                self._process.step()
+                return found
 
 
 class _HistoryStorage(ThreadHistoryStorage):
@@ -408,10 +411,11 @@ class Machine:
             self._go_over(self.settings)
             return self.settings
 
+        pulse = Pulse()
         return Edges(
             clock=self.clock,
             store=store,
-            storage=_Storage(store, process),
+            storage=_Storage(store, process, pulse.disk(self.clock.monotonic_ms)),
             history=history,
             history_storage=history_storage,
             network=network,
@@ -425,6 +429,7 @@ class Machine:
             load_settings=load_settings,
             epoch_nonce=partial(rng.randbytes, 8),
             late_ms=Lateness(self.clock).p99_ms,
+            pulse=pulse,
             own_addresses=lambda: [OwnAddress(self.address, "10.0.0.0/8", "net")],
         )
 
