@@ -93,9 +93,8 @@ class MindfulYamux(Yamux):
         self._ping_id += 1
         self._ping_event = trio.Event()
         with trio.move_on_after(PING_SECONDS_MAX):
-            self._ping_sent_time = (
-                trio.current_time()
-            )  # before: on one machine the answer may come while this is written
+            # Before it is written: on one machine the answer may come meanwhile.
+            self._ping_sent_time = trio.current_time()
             await self._write_frame(struct.pack(YAMUX_HEADER_FORMAT, 0, TYPE_PING, FLAG_SYN, 0, self._ping_id))
             await self._ping_event.wait()
         return self._ping_event.is_set() or self._heard.bytes > heard
