@@ -30,6 +30,9 @@ class _Node:
     async def reload(self) -> None:
         await trio.lowlevel.checkpoint()
 
+    def hanging(self) -> list[str]:
+        return []
+
     def __init__(self, answer_bytes: int = 0) -> None:
         self._answer = {"mesh": "0a1b2c3d", "filler": "x" * answer_bytes}
 
