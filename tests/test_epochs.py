@@ -1,6 +1,6 @@
 """A member that restarts without end, in virtual time: its old epochs are dropped everywhere, and nothing that they tell is lost.
 
-Made cheaper than life: how often the nodes look at what they hold, sync, and keep their books.
+Made cheaper than life: how often the nodes look at what they hold and whom they reach, sync, and keep their books.
 """
 
 from collections.abc import Generator, Sequence
@@ -14,9 +14,10 @@ import pytest
 import trio
 from trio.testing import MockClock
 
-from demesh import historian, housekeeping, limits, lookout, own_log
+from demesh import historian, housekeeping, limits, lookout, membership, own_log
 from demesh.checks.check import Check
 from demesh.config.load import Settings
+from demesh.mesh import reach
 from demesh.outcome import Outcome
 from demesh.probes.base import ProbeSpec
 from tests.cluster import Member, Mesh, running
@@ -35,6 +36,10 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (housekeeping, "_ROUND_SECONDS", 6 * _HOUR),
         (own_log, "_BOOKS_SECONDS", 900),
         (limits, "SYNC_INTERVAL_SECONDS", 900),
+        (limits, "DUTY_LOOK_SECONDS", 900),
+        (limits, "NETWORK_EXAMINE_SECONDS", 900),
+        (reach, "_LOOK_SECONDS", 60),
+        (membership, "_NOTE_SECONDS", 60),
     ):
         monkeypatch.setattr(module, name, seconds)
 
