@@ -2,13 +2,14 @@
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from demesh.errors import UsageError
 from demesh.home import Home
-from demesh.systemd import installing
+from demesh.systemd import installing, machine
 from demesh.systemd.unit import NOTIFY_RELOAD_VERSION, Unit
 
 _USER = "demesh"
@@ -46,9 +47,9 @@ def install_unit(
     """
     named = data_dir or os.environ.get("DEMESH_HOME")
     place = Path(named).expanduser().absolute() if named else None if for_user else _DATA_DIR
-    version = installing.systemd_version()
+    version = machine.systemd_version()
     unit = Unit(
-        installing.this_program(),
+        machine.this_program(),
         None,
         place,
         Path(swarm_key_file).expanduser().absolute() if swarm_key_file else None,
@@ -63,7 +64,7 @@ def install_unit(
         raise UsageError(
             "The unit of the whole machine is root's to write: run this with sudo, or make one of your own with --user."
         )
-    if unit.user and (closed := installing.unreachable(unit.user)):
+    if unit.user and (closed := machine.unreachable(unit.user)):
         raise UsageError(
             f"The user {unit.user} could not run this demesh, for {closed} is closed to others. Install it where everybody may "
             "read it, as in /opt/demesh, or run it as yourself with --user."
@@ -77,15 +78,8 @@ def install_unit(
 def _of_the_machine(unit: Unit) -> Unit:
     """`unit` as one of the whole machine. Raises UsageError."""
     assert unit.data_dir
-    user = _USER if unit.state_directory else installing.user_of(unit.data_dir)
-    return Unit(
-        unit.program,
-        user,
-        unit.data_dir,
-        unit.swarm_key_file,
-        unit.notify_reload,
-        raw_ping=installing.needs_raw_ping(user),
-    )
+    user = _USER if unit.state_directory else machine.user_of(unit.data_dir)
+    return replace(unit, user=user, raw_ping=machine.needs_raw_ping(user))
 
 
 def _tell_next(unit: Unit, version: int | None) -> None:
@@ -99,7 +93,7 @@ def _tell_next(unit: Unit, version: int | None) -> None:
     if unit.raw_ping:
         click.echo("  ping       by CAP_NET_RAW, as net.ipv4.ping_group_range lets the node not ping otherwise")
     click.echo("Next:")
-    if unit.user and not installing.user_exists(unit.user):
+    if unit.user and not machine.user_exists(unit.user):
         click.echo(f"  useradd --system --user-group --home-dir {unit.data_dir} --shell /usr/sbin/nologin {unit.user}")
     if home and not home.exists:
         click.echo(f"  # to join a mesh rather than found one: demesh join --data-dir {home.path}, with an invitation")

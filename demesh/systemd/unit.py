@@ -1,4 +1,4 @@
-"""The text of a node's systemd unit. Pure: what is known of the installation comes in (`demesh.systemd.installing`).
+"""The text of a node's systemd unit. Pure: what is known of the installation comes in (`demesh.systemd.machine`).
 
 A unit names in its first line the digest of all that follows, so that one which somebody has changed is told from one that only
 is of another version.

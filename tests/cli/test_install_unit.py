@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 
 from demesh.systemd import installing
+from demesh.systemd import machine as machine_module
 from demesh.systemd.unit import NAME, is_untouched
 from tests.cli.harness import Ran, demesh
 
@@ -22,7 +23,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where units of the machine go, which is root's, and where this demesh is open to everybody."""
     units = tmp_path / "units"
     monkeypatch.setattr(installing, "SYSTEM_UNITS", units)
-    monkeypatch.setattr(installing, "unreachable", lambda user: None)
+    monkeypatch.setattr(machine_module, "unreachable", lambda user: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return units
 
@@ -131,8 +132,8 @@ def test_whether_ping_needs_a_right_is_read_from_the_kernel(
     path = tmp_path / "ping_group_range"
     if range_ is not None:
         path.write_text(range_)
-    monkeypatch.setattr(installing, "_PING_RANGE", path)
-    assert installing.needs_raw_ping("a-user-to-come") is needed
+    monkeypatch.setattr(machine_module, "_PING_RANGE", path)
+    assert machine_module.needs_raw_ping("a-user-to-come") is needed
 
 
 @pytest.mark.parametrize(
