@@ -25,6 +25,8 @@ from demesh.log.epoch import Marker
 from demesh.log.head import Head
 
 _SERVICES = Path("/run/demesh")
+SYSTEMS = Path("/var/lib/demesh")
+"""The data directory of a machine's own node."""
 _LOCK_TRIES = 5
 _LOCK_TRY_SECONDS = 0.05
 
@@ -126,10 +128,18 @@ def find_home(data_dir: str | None) -> Home:
     named = data_dir or os.environ.get("DEMESH_HOME")
     if named:
         return Home(Path(named).expanduser().absolute())
+    users, systems = users_home(), Home(SYSTEMS)
+    try:
+        own = users.node_key.exists()
+    except PermissionError:
+        own = False  # it is somebody else's: `runuser` and some `sudo` leave HOME as it was
+    return systems if not own and systems.exists else users
+
+
+def users_home() -> Home:
+    """The data directory of whoever runs this."""
     share = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    users = Home(Path(share).expanduser().absolute() / "demesh")
-    systems = Home(Path("/var/lib/demesh"))
-    return systems if not users.exists and systems.exists else users
+    return Home(Path(share).expanduser().absolute() / "demesh")
 
 
 @dataclass(frozen=True, slots=True)

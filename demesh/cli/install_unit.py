@@ -8,12 +8,11 @@ from pathlib import Path
 import click
 
 from demesh.errors import UsageError
-from demesh.home import Home
+from demesh.home import SYSTEMS, Home
 from demesh.systemd import installing, machine
 from demesh.systemd.unit import NOTIFY_RELOAD_VERSION, Unit
 
 _USER = "demesh"
-_DATA_DIR = Path("/var/lib/demesh")
 
 
 @click.command("install-unit")
@@ -46,7 +45,7 @@ def install_unit(
       demesh install-unit --user
     """
     named = data_dir or os.environ.get("DEMESH_HOME")
-    place = Path(named).expanduser().absolute() if named else None if for_user else _DATA_DIR
+    place = Path(named).expanduser().absolute() if named else None if for_user else SYSTEMS
     version = machine.systemd_version()
     unit = Unit(
         machine.this_program(),
@@ -54,9 +53,14 @@ def install_unit(
         place,
         Path(swarm_key_file).expanduser().absolute() if swarm_key_file else None,
         notify_reload=version is not None and version >= NOTIFY_RELOAD_VERSION,
+        installation=machine.installation(),
     )
     if not for_user:
         unit = _of_the_machine(unit)
+    if not named and not for_user and (said := _meant_otherwise()):
+        if not only_print:
+            raise UsageError(said)
+        click.echo(said, err=True)
     if only_print:
         click.echo(unit.text(), nl=False)
         return
@@ -73,6 +77,37 @@ def install_unit(
     path, written = installing.write_unit(directory, unit.text(), force=force)
     click.echo(f"Wrote {path}." if written else f"{path} is as it should be.")
     _tell_next(unit, version)
+
+
+def _meant_otherwise() -> str:
+    """What to do about a user's node, if the machine has none, so that its unit would begin another one; else nothing."""
+    if Home(SYSTEMS).exists:
+        return ""
+    said: list[str] = []
+    for user, home in machine.nodes_of_users().items():
+        path = shlex.quote(str(home.path))
+        said += [f"{user} has a node in {home.path}, and {SYSTEMS} holds none: this unit would begin a new one there."]
+        if user != "root":
+            said += [
+                "To run it where it is, as the user to whom it belongs:",
+                f"  demesh install-unit --data-dir {path}    # as root; or, as {user}: demesh install-unit --user",
+            ]
+        said += ["To move it to where a service keeps its own, stop it; then, as root:"]
+        said += [] if machine.user_exists(_USER) else [f"  {_useradd(_USER, SYSTEMS)}"]
+        said += [f"  mv -T {path} {shlex.quote(str(SYSTEMS))}", f"  {_give(_USER, SYSTEMS)}", "  demesh install-unit"]
+    return (
+        "\n".join([*said, "A new one it is to be:", f"  demesh install-unit --data-dir {shlex.quote(str(SYSTEMS))}"])
+        if said
+        else ""
+    )
+
+
+def _useradd(user: str, home: Path) -> str:
+    return f"useradd --system --user-group --home-dir {shlex.quote(str(home))} --shell /usr/sbin/nologin {user}"
+
+
+def _give(user: str, home: Path) -> str:
+    return f"chown -R {user}:{user} {shlex.quote(str(home))}"
 
 
 def _of_the_machine(unit: Unit) -> Unit:
@@ -94,9 +129,12 @@ def _tell_next(unit: Unit, version: int | None) -> None:
         click.echo("  ping       by CAP_NET_RAW, as net.ipv4.ping_group_range lets the node not ping otherwise")
     click.echo("Next:")
     if unit.user and not machine.user_exists(unit.user):
-        click.echo(f"  useradd --system --user-group --home-dir {unit.data_dir} --shell /usr/sbin/nologin {unit.user}")
+        click.echo(f"  {_useradd(unit.user, unit.data_dir or SYSTEMS)}")
     if home and not home.exists:
-        click.echo(f"  # to join a mesh rather than found one: demesh join --data-dir {home.path}, with an invitation")
+        join = f"demesh join --data-dir {shlex.quote(str(home.path))}"
+        click.echo(f"  # to join a mesh rather than found one: {join}, with an invitation")
+    elif home and unit.state_directory and machine.owner(home.path) != unit.user:
+        click.echo(f"  {_give(_USER, home.path)}")
     click.echo(f"  {systemctl} daemon-reload")
     click.echo(f"  {systemctl} enable --now demesh")
     if not unit.user:

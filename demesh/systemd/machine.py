@@ -11,6 +11,7 @@ from pathlib import Path
 
 import demesh
 from demesh.errors import UsageError
+from demesh.home import Home, users_home
 
 _PING_RANGE = Path("/proc/sys/net/ipv4/ping_group_range")
 _GROUPS_OF_SERVICES_MAX = 65_533
@@ -52,6 +53,30 @@ def user_of(data_dir: Path) -> str:
     return name
 
 
+def nodes_of_users() -> dict[str, Home]:
+    """The nodes that whoever asks for "the machine's" may mean: by user, that of who runs this, and of who ran sudo for it."""
+    found = {_name(os.geteuid()): users_home()}
+    with suppress(KeyError):
+        sudo = pwd.getpwnam(os.environ.get("SUDO_USER", ""))
+        found.setdefault(sudo.pw_name, Home(Path(sudo.pw_dir, ".local/share/demesh")))
+    return {user: home for user, home in found.items() if home.exists}
+
+
+def _name(user: int) -> str:
+    try:
+        return pwd.getpwuid(user).pw_name
+    except KeyError:
+        return str(user)
+
+
+def owner(path: Path) -> str:
+    """To whom a directory belongs; nothing if that cannot be seen."""
+    try:
+        return _name(path.stat().st_uid)
+    except OSError:
+        return ""
+
+
 def user_exists(name: str) -> bool:
     try:
         pwd.getpwnam(name)
@@ -73,16 +98,21 @@ def needs_raw_ping(user: str) -> bool:
     return not low <= group <= high
 
 
+def installation() -> frozenset[Path]:
+    """Where this demesh and its Python are: of an environment, also what it was made from, as that has the library."""
+    places = (sys.executable, os.path.realpath(sys.executable), demesh.__file__, sys.prefix, sys.base_prefix)
+    return frozenset(Path(place).absolute() for place in places)
+
+
 def unreachable(user: str) -> Path | None:
     """The directory on the way to this demesh, or to its Python, that `user` may not enter; None if there is none."""
-    wanted = {sys.executable, os.path.realpath(sys.executable), demesh.__file__, sys.prefix, sys.base_prefix}
     try:
         known = pwd.getpwnam(user)
         who, groups = known.pw_uid, set(os.getgrouplist(user, known.pw_gid))
     except KeyError:
         who, groups = -1, set[int]()
-    for path in sorted(wanted):
-        for parent in reversed(Path(path).absolute().parents):
+    for place in sorted(installation()):
+        for parent in reversed(place.parents):
             status = parent.stat()
             mine = stat.S_IXUSR if status.st_uid == who else stat.S_IXGRP if status.st_gid in groups else stat.S_IXOTH
             if not status.st_mode & mine:
