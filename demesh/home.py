@@ -16,7 +16,7 @@ import secrets
 import stat
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self, cast
 
@@ -149,6 +149,8 @@ class Running:
     pid: int
     socket: str
     api: str | None
+    swarm_key_file: str | None = None
+    """Where its swarm key is, if that is not the data directory's own."""
 
 
 class HomeLock:
@@ -174,7 +176,7 @@ class HomeLock:
 
     def announce(self, running: Running) -> None:
         """Tell other commands how to reach this node."""
-        text = json.dumps({"pid": running.pid, "socket": running.socket, "api": running.api}).encode()
+        text = json.dumps(asdict(running)).encode()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text, 0)
 
@@ -214,8 +216,8 @@ def running_node(home: Home) -> Running | None:
         ) from None
     if not said:
         return None
-    api = said.get("api")
-    return Running(int(str(said["pid"])), str(said["socket"]), str(api) if api else None)
+    api, key = said.get("api"), said.get("swarm_key_file")
+    return Running(int(str(said["pid"])), str(said["socket"]), str(api) if api else None, str(key) if key else None)
 
 
 def is_held(home: Home) -> bool:

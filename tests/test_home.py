@@ -180,7 +180,7 @@ def test_other_commands_learn_how_to_reach_the_node(home: Home, api: str | None)
     assert running_node(home) is None
     lock = HomeLock(home)
     assert running_node(home) is None, "it has not said anything yet"
-    for running in (Running(10**9, "/a-long/path/to/a.sock", api), Running(7, "/s", api)):
+    for running in (Running(10**9, "/a-long/path/to/a.sock", api, "/run/credentials/swarm.key"), Running(7, "/s", api)):
         lock.announce(running)
         assert find_running(home) == running
     lock.release()
