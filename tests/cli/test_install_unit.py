@@ -187,6 +187,13 @@ def test_what_is_next_can_be_typed_in_as_it_stands(
     assert "demesh join --data-dir '/var/lib/my mesh', with" in ran.out
 
 
+def test_a_home_that_root_made_is_to_be_given_to_the_nodes_user(tmp_path: Path, ann: Path) -> None:
+    home = tmp_path / "var lib"
+    home.mkdir()
+    (home / "node.key").touch()
+    assert f"\n  chown -R demesh:demesh '{home}'\n  systemctl daemon-reload\n" in _install(tmp_path).out
+
+
 @pytest.mark.parametrize("part", ["executable", "what the executable leads to", "demesh", "prefix", "base_prefix"])
 def test_a_demesh_that_the_nodes_user_cannot_reach_is_refused(
     part: str, tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
