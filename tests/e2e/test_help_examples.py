@@ -190,8 +190,8 @@ def test_the_example_works(
     tokens = place.node.run_command("token", "list").stdout
     if path == "token revoke" and "grafana" not in tokens:
         place.node.run_command("token", "new", "--read", "--name", "grafana")
-    elif path == "token new" and "grafana" in tokens:
-        place.node.run_command("token", "revoke", "grafana")
+    elif path == "token new" and (named := re.search(r"--name (\w+)", example)) and named[1] in tokens:
+        place.node.run_command("token", "revoke", named[1])
     output = place.directory / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
