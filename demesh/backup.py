@@ -14,6 +14,7 @@ import tarfile
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
+from io import BytesIO
 from pathlib import Path, PurePosixPath
 from shutil import copyfileobj, rmtree
 
@@ -37,8 +38,9 @@ class Skipped:
     why: str
 
 
-def make_backup(home: Home, target: Path) -> list[Skipped]:
-    """Write the data directory `home` to the new file `target`. Raises UsageError, StoreError."""
+def make_backup(home: Home, target: Path, swarm_key: str | None = None) -> list[Skipped]:
+    """Write the data directory `home` to the new file `target`, with the text of a `swarm_key` that is elsewhere in the place
+    of its own. Raises UsageError, StoreError."""
     if target.resolve().is_relative_to(home.path.resolve()):
         raise UsageError(f"{target} is inside the data directory. Write the backup elsewhere, best to another disk.")
     if target.exists():
@@ -49,7 +51,11 @@ def make_backup(home: Home, target: Path) -> list[Skipped]:
     try:
         with _private(part) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
             for path in _files(home, skipped):
+                if path == home.swarm_key and swarm_key is not None:
+                    continue
                 tar.add(path, path.relative_to(home.path).as_posix(), recursive=False, filter=_anonymous)
+            if swarm_key is not None:
+                _add_text(tar, home.swarm_key.name, swarm_key)
             if home.log_db.exists():
                 with Store(home.log_db, readonly=True) as store:
                     store.copy_to(database)
@@ -105,6 +111,12 @@ def _files(home: Home, skipped: list[Skipped]) -> Iterator[Path]:
                 yield path
             else:
                 skipped.append(Skipped(path, "a link" if stat.S_ISLNK(mode) else "no plain file"))
+
+
+def _add_text(tar: tarfile.TarFile, name: str, text: str) -> None:
+    member = tarfile.TarInfo(name)
+    member.mode, member.size = 0o600, len(text)
+    tar.addfile(member, BytesIO(text.encode("ascii")))
 
 
 def _extract(tar: tarfile.TarFile, to: Path) -> None:

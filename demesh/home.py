@@ -16,7 +16,7 @@ import secrets
 import stat
 import time
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self, cast
 
@@ -25,6 +25,8 @@ from demesh.log.epoch import Marker
 from demesh.log.head import Head
 
 _SERVICES = Path("/run/demesh")
+SYSTEMS = Path("/var/lib/demesh")
+"""The data directory of a machine's own node."""
 _LOCK_TRIES = 5
 _LOCK_TRY_SECONDS = 0.05
 
@@ -126,10 +128,18 @@ def find_home(data_dir: str | None) -> Home:
     named = data_dir or os.environ.get("DEMESH_HOME")
     if named:
         return Home(Path(named).expanduser().absolute())
+    users, systems = users_home(), Home(SYSTEMS)
+    try:
+        own = users.node_key.exists()
+    except PermissionError:
+        own = False  # it is somebody else's: `runuser` and some `sudo` leave HOME as it was
+    return systems if not own and systems.exists else users
+
+
+def users_home() -> Home:
+    """The data directory of whoever runs this."""
     share = os.environ.get("XDG_DATA_HOME") or "~/.local/share"
-    users = Home(Path(share).expanduser().absolute() / "demesh")
-    systems = Home(Path("/var/lib/demesh"))
-    return systems if not users.exists and systems.exists else users
+    return Home(Path(share).expanduser().absolute() / "demesh")
 
 
 @dataclass(frozen=True, slots=True)
@@ -139,6 +149,8 @@ class Running:
     pid: int
     socket: str
     api: str | None
+    swarm_key_file: str | None = None
+    """Where its swarm key is, if that is not the data directory's own."""
 
 
 class HomeLock:
@@ -164,7 +176,7 @@ class HomeLock:
 
     def announce(self, running: Running) -> None:
         """Tell other commands how to reach this node."""
-        text = json.dumps({"pid": running.pid, "socket": running.socket, "api": running.api}).encode()
+        text = json.dumps(asdict(running)).encode()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, text, 0)
 
@@ -204,8 +216,8 @@ def running_node(home: Home) -> Running | None:
         ) from None
     if not said:
         return None
-    api = said.get("api")
-    return Running(int(str(said["pid"])), str(said["socket"]), str(api) if api else None)
+    api, key = said.get("api"), said.get("swarm_key_file")
+    return Running(int(str(said["pid"])), str(said["socket"]), str(api) if api else None, str(key) if key else None)
 
 
 def is_held(home: Home) -> bool:

@@ -103,6 +103,19 @@ def test_a_home_that_may_not_be_looked_into_is_found_and_then_said_to_be_closed(
             find_running(home)
 
 
+def test_the_machines_home_is_found_by_who_was_left_with_a_home_of_somebody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    systems = Home(tmp_path / "var")
+    systems.make()
+    systems.node_key.touch(mode=0o644)
+    systems.path.chmod(0o755)
+    monkeypatch.setattr("demesh.home.SYSTEMS", systems.path)
+    with _closed_directory(0o700) as path:
+        monkeypatch.setenv("XDG_DATA_HOME", str(path))
+        assert find_home(None) == systems
+
+
 def test_a_runtime_id_tells_homes_apart_however_they_are_written(tmp_path: Path) -> None:
     (tmp_path / "link").symlink_to(tmp_path / "a")
     assert Home(tmp_path / "a").runtime_id == Home(tmp_path / "b/../a").runtime_id == Home(tmp_path / "link").runtime_id
@@ -167,7 +180,7 @@ def test_other_commands_learn_how_to_reach_the_node(home: Home, api: str | None)
     assert running_node(home) is None
     lock = HomeLock(home)
     assert running_node(home) is None, "it has not said anything yet"
-    for running in (Running(10**9, "/a-long/path/to/a.sock", api), Running(7, "/s", api)):
+    for running in (Running(10**9, "/a-long/path/to/a.sock", api, "/run/credentials/swarm.key"), Running(7, "/s", api)):
         lock.announce(running)
         assert find_running(home) == running
     lock.release()

@@ -21,7 +21,7 @@ from hypercorn.typing import ConnectionState, LifespanState
 from demesh.address import address_text
 from demesh.api.connection import BoundedStream, Connection, closed_when_cancelled
 from demesh.api.guard import Asgi
-from demesh.errors import UsageError
+from demesh.errors import DemeshError
 from demesh.metrics import REFUSED
 
 log = logging.getLogger(__name__)
@@ -94,7 +94,9 @@ def _kinds(error: BaseException) -> set[str]:
 
 
 def bound(host: str, port: int, what: str, remedy: str) -> socket.socket:
-    """A socket at that address. Raises UsageError: `what` cannot listen there, and what to do about it."""
+    """A socket at that address. Raises DemeshError: `what` cannot listen there, and what to do about it.
+
+    No UsageError, which nobody starts a node again after: what holds the port may end, and the address may come yet."""
     server = socket.socket(socket.AF_INET6 if ":" in host else socket.AF_INET)
     server.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
@@ -102,7 +104,7 @@ def bound(host: str, port: int, what: str, remedy: str) -> socket.socket:
     except OSError as error:
         server.close()
         reason = os.strerror(error.errno) if error.errno and error.errno > 0 else "there is no such address"
-        raise UsageError(f"{what} cannot listen on {address_text(host, port)}: {reason}. {remedy}") from None
+        raise DemeshError(f"{what} cannot listen on {address_text(host, port)}: {reason}. {remedy}") from None
     return server
 
 

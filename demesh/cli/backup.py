@@ -5,17 +5,23 @@ from pathlib import Path
 import click
 
 from demesh.cli import options
+from demesh.cli.find_swarm_key import configured_swarm_key, find_swarm_key
 from demesh.cli.progress import announce
 from demesh.cli.terminal import count
-from demesh.errors import NodeNotRunning
+from demesh.errors import NodeNotRunning, UsageError
 from demesh.home import HomeLock, MarkerFile, find_home, runtime_directory
+from demesh.identity import SwarmKey, read_swarm_key
+from demesh.swarm_key_files import SwarmKeyFiles
 
 
 @click.command()
 @click.argument("file", type=click.Path(path_type=Path))
+@options.swarm_key_file
 @options.data_dir
-def backup(file: Path, data_dir: str | None) -> None:
+def backup(file: Path, swarm_key_file: str | None, data_dir: str | None) -> None:
     """Write the node's data directory to FILE: keys, configuration, checks and the store. Works while the node runs.
+
+    A swarm key that the node has from elsewhere is written with the rest if it can be read; if not, that is said.
 
     \b
     Example:
@@ -27,11 +33,30 @@ def backup(file: Path, data_dir: str | None) -> None:
     if not home.exists:
         raise NodeNotRunning(f"There is no node at {home.path}. Name another with --data-dir.")
     announce("Copying", home.log_db)
-    skipped = make_backup(home, file)
+    key_files = find_swarm_key(home, swarm_key_file, configured_swarm_key(home))
+    key, why_not = _read(key_files)
+    skipped = make_backup(home, file, key.text() if key and key_files.elsewhere else None)
     for each in skipped:
         click.echo(f"Left out {each.path}: {each.why}.", err=True)
     click.echo(f"Wrote {file} ({file.stat().st_size / 1e6:.1f} MB).")
-    click.echo("It holds the keys of this node and of the swarm in the clear: keep it as secret as they are.", err=True)
+    if key:
+        click.echo(
+            "It holds the keys of this node and of the swarm in the clear: keep it as secret as they are.", err=True
+        )
+        return
+    click.echo(
+        f"It holds the key of this node in the clear, and NOT the swarm key: {why_not} Keep that, too: a node that is restored "
+        "from this wants it by --swarm-key-file. Or back up again with --swarm-key-file FILE.",
+        err=True,
+    )
+
+
+def _read(files: SwarmKeyFiles) -> tuple[SwarmKey | None, str]:
+    """The key as it is in its file; or why there is none."""
+    try:
+        return read_swarm_key(files.path), ""
+    except UsageError as error:
+        return None, str(error)
 
 
 @click.command()
@@ -56,7 +81,16 @@ def restore(file: Path, data_dir: str | None) -> None:
         announce("Unpacking", file)
         restore_backup(home, file)
         MarkerFile(runtime_directory(), home).drop()
-    click.echo(f"Restored {home.path}. Start it with: demesh node run --data-dir {home.path}")
+    configured = configured_swarm_key(home)
+    lacking = not (configured or home.swarm_key).exists()
+    option = " --swarm-key-file FILE" if lacking else ""
+    click.echo(f"Restored {home.path}. Start it with: demesh node run --data-dir {home.path}{option}")
+    if lacking and configured:
+        click.echo(
+            f"The swarm key is not at {configured}, which the configuration names: put it there, or name it as above."
+        )
+    elif lacking:
+        click.echo("The swarm key is not in this backup: FILE is a copy of that of another node.")
     if home.log_db.exists():
         with Store(home.log_db, readonly=True) as store:
             states = store.logs()

@@ -1,7 +1,6 @@
 """`demesh check list|add|set|remove|pause|resume|validate`: the checks in the configuration, seen and changed."""
 
 import json
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -202,9 +201,18 @@ def _config(config: str | None, data_dir: str | None, *, needed: bool = True) ->
     if config:
         return Path(config)
     path = find_home(data_dir).config
-    if needed and not os.path.lexists(path):
+    if needed and not _is_there(path):
         raise UsageError(f"There is no {path}. `demesh init` makes one; --config names another.")
     return path
+
+
+def _is_there(path: Path) -> bool:
+    """A link to nothing is there: what is wrong with it is said by who reads it. Raises PermissionError."""
+    try:
+        path.lstat()
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
 
 
 def _values(settings: tuple[str, ...]) -> dict[str, Any]:

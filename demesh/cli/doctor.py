@@ -3,8 +3,9 @@
 import json
 import sys
 from collections.abc import Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import click
@@ -20,8 +21,9 @@ _SWARM_PORT = 8471
 
 @click.command()
 @options.as_json
+@options.swarm_key_file
 @options.data_dir
-def doctor(as_json: bool, data_dir: str | None) -> None:
+def doctor(as_json: bool, swarm_key_file: str | None, data_dir: str | None) -> None:
     """Look at this node and its machine, running or not: one line for each finding, and a remedy where one is needed.
 
     Exits 0 when all is good, 1 with something to look at (!), 2 with something that must be mended (✘).
@@ -33,7 +35,7 @@ def doctor(as_json: bool, data_dir: str | None) -> None:
     """
     from demesh.clock import SystemClock
 
-    found = list(examine(_examinations(data_dir), SystemClock().monotonic_ms, _tell_waiting))
+    found = list(examine(_examinations(data_dir, swarm_key_file), SystemClock().monotonic_ms, _tell_waiting))
     worst = max(finding.level for finding in found)
     if as_json:
         click.echo(json.dumps([{**asdict(each), "level": each.level.name.lower()} for each in found], indent=2))
@@ -43,7 +45,7 @@ def doctor(as_json: bool, data_dir: str | None) -> None:
     sys.exit(int(worst))
 
 
-def _examinations(data_dir: str | None) -> dict[str, Examination]:
+def _examinations(data_dir: str | None, swarm_key_file: str | None) -> dict[str, Examination]:
     from demesh.doctor import machine
     from demesh.doctor import node as its
     from demesh.errors import UsageError
@@ -70,7 +72,9 @@ def _examinations(data_dir: str | None) -> dict[str, Examination]:
     }
     if settings is None:
         return examinations
-    examinations["swarm key"] = partial(its.swarm_key, home, settings)
+    elsewhere = swarm_key_file or (running.swarm_key_file if running else None)
+    key_file = Path(elsewhere) if elsewhere else settings.swarm_key_file
+    examinations["swarm key"] = partial(its.swarm_key, home, replace(settings, swarm_key_file=key_file), running)
     if running is None:
         if settings.listens:
             listen = settings.listen or (("0.0.0.0", _SWARM_PORT),)

@@ -2,17 +2,17 @@
 
 import os
 import shlex
+from dataclasses import replace
 from pathlib import Path
 
 import click
 
 from demesh.errors import UsageError
-from demesh.home import Home
-from demesh.systemd import installing
+from demesh.home import SYSTEMS, Home
+from demesh.systemd import installing, machine
 from demesh.systemd.unit import NOTIFY_RELOAD_VERSION, Unit
 
 _USER = "demesh"
-_DATA_DIR = Path("/var/lib/demesh")
 
 
 @click.command("install-unit")
@@ -45,17 +45,22 @@ def install_unit(
       demesh install-unit --user
     """
     named = data_dir or os.environ.get("DEMESH_HOME")
-    place = Path(named).expanduser().absolute() if named else None if for_user else _DATA_DIR
-    version = installing.systemd_version()
+    place = Path(named).expanduser().absolute() if named else None if for_user else SYSTEMS
+    version = machine.systemd_version()
     unit = Unit(
-        installing.this_program(),
+        machine.this_program(),
         None,
         place,
         Path(swarm_key_file).expanduser().absolute() if swarm_key_file else None,
         notify_reload=version is not None and version >= NOTIFY_RELOAD_VERSION,
+        installation=machine.installation(),
     )
     if not for_user:
         unit = _of_the_machine(unit)
+    if not named and not for_user and (said := _meant_otherwise()):
+        if not only_print:
+            raise UsageError(said)
+        click.echo(said, err=True)
     if only_print:
         click.echo(unit.text(), nl=False)
         return
@@ -63,7 +68,7 @@ def install_unit(
         raise UsageError(
             "The unit of the whole machine is root's to write: run this with sudo, or make one of your own with --user."
         )
-    if unit.user and (closed := installing.unreachable(unit.user)):
+    if unit.user and (closed := machine.unreachable(unit.user)):
         raise UsageError(
             f"The user {unit.user} could not run this demesh, for {closed} is closed to others. Install it where everybody may "
             "read it, as in /opt/demesh, or run it as yourself with --user."
@@ -74,18 +79,42 @@ def install_unit(
     _tell_next(unit, version)
 
 
+def _meant_otherwise() -> str:
+    """What to do about a user's node, if the machine has none, so that its unit would begin another one; else nothing."""
+    if Home(SYSTEMS).exists:
+        return ""
+    said: list[str] = []
+    for user, home in machine.nodes_of_users().items():
+        path = shlex.quote(str(home.path))
+        said += [f"{user} has a node in {home.path}, and {SYSTEMS} holds none: this unit would begin a new one there."]
+        if user != "root":
+            said += [
+                "To run it where it is, as the user to whom it belongs:",
+                f"  demesh install-unit --data-dir {path}    # as root; or, as {user}: demesh install-unit --user",
+            ]
+        said += ["To move it to where a service keeps its own, stop it; then, as root:"]
+        said += [] if machine.user_exists(_USER) else [f"  {_useradd(_USER, SYSTEMS)}"]
+        said += [f"  mv -T {path} {shlex.quote(str(SYSTEMS))}", f"  {_give(_USER, SYSTEMS)}", "  demesh install-unit"]
+    return (
+        "\n".join([*said, "A new one it is to be:", f"  demesh install-unit --data-dir {shlex.quote(str(SYSTEMS))}"])
+        if said
+        else ""
+    )
+
+
+def _useradd(user: str, home: Path) -> str:
+    return f"useradd --system --user-group --home-dir {shlex.quote(str(home))} --shell /usr/sbin/nologin {user}"
+
+
+def _give(user: str, home: Path) -> str:
+    return f"chown -R {user}:{user} {shlex.quote(str(home))}"
+
+
 def _of_the_machine(unit: Unit) -> Unit:
     """`unit` as one of the whole machine. Raises UsageError."""
     assert unit.data_dir
-    user = _USER if unit.state_directory else installing.user_of(unit.data_dir)
-    return Unit(
-        unit.program,
-        user,
-        unit.data_dir,
-        unit.swarm_key_file,
-        unit.notify_reload,
-        raw_ping=installing.needs_raw_ping(user),
-    )
+    user = _USER if unit.state_directory else machine.user_of(unit.data_dir)
+    return replace(unit, user=user, raw_ping=machine.needs_raw_ping(user))
 
 
 def _tell_next(unit: Unit, version: int | None) -> None:
@@ -99,10 +128,13 @@ def _tell_next(unit: Unit, version: int | None) -> None:
     if unit.raw_ping:
         click.echo("  ping       by CAP_NET_RAW, as net.ipv4.ping_group_range lets the node not ping otherwise")
     click.echo("Next:")
-    if unit.user and not installing.user_exists(unit.user):
-        click.echo(f"  useradd --system --user-group --home-dir {unit.data_dir} --shell /usr/sbin/nologin {unit.user}")
+    if unit.user and not machine.user_exists(unit.user):
+        click.echo(f"  {_useradd(unit.user, unit.data_dir or SYSTEMS)}")
     if home and not home.exists:
-        click.echo(f"  # to join a mesh rather than found one: demesh join --data-dir {home.path}, with an invitation")
+        join = f"demesh join --data-dir {shlex.quote(str(home.path))}"
+        click.echo(f"  # to join a mesh rather than found one: {join}, with an invitation")
+    elif home and unit.state_directory and machine.owner(home.path) != unit.user:
+        click.echo(f"  {_give(_USER, home.path)}")
     click.echo(f"  {systemctl} daemon-reload")
     click.echo(f"  {systemctl} enable --now demesh")
     if not unit.user:

@@ -9,6 +9,7 @@ from demesh import limits
 from demesh.address import multiaddr
 from demesh.cli import options
 from demesh.cli.client import ask
+from demesh.cli.find_swarm_key import find_swarm_key, read_swarm_keys
 from demesh.config.command_line import CommandLine
 from demesh.config.load import Settings, check_name
 from demesh.config.source import ConfigSource
@@ -17,7 +18,6 @@ from demesh.home import Home, find_home, read_mesh_id, running_node
 from demesh.identity import SwarmKey, peer_id, read_or_make_node_key
 from demesh.invitation import Invitation
 from demesh.reachable import dialable
-from demesh.swarm_key_files import SwarmKeyFiles
 
 _LISTEN_DEFAULT = ("/ip4/0.0.0.0/tcp/8471", "/ip6/::/tcp/8471")
 
@@ -30,12 +30,7 @@ _LISTEN_DEFAULT = ("/ip4/0.0.0.0/tcp/8471", "/ip6/::/tcp/8471")
     multiple=True,
     help="Where the newcomer finds this node [default: what the node tells the others].",
 )
-@click.option(
-    "--swarm-key-file",
-    metavar="FILE",
-    envvar="DEMESH_SWARM_KEY_FILE",
-    help="The mesh's swarm key, if the node was started with one elsewhere.",
-)
+@options.swarm_key_file
 @options.config
 @options.data_dir
 def invite(
@@ -60,10 +55,8 @@ def invite(
         raise NodeNotRunning(f"There is no node at {home.path}. `demesh init` or `demesh node run` makes one.")
     name = check_name(name) if name else ""
     path = Path(config) if config else home.config
-    settings = ConfigSource(
-        path, CommandLine(advertise=advertise, swarm_key_file=swarm_key_file), needed=bool(config)
-    ).load()
-    key = SwarmKeyFiles(home, settings.swarm_key_file).read().newest
+    settings = ConfigSource(path, CommandLine(advertise=advertise), needed=bool(config)).load()
+    key = read_swarm_keys(find_swarm_key(home, swarm_key_file, settings.swarm_key_file)).newest
     said: dict[str, Any] = ask("/api/v1/node", data_dir, None, dict) if running_node(home) else {}
     if said and said["swarm_key"] != key.fingerprint:
         raise UsageError(

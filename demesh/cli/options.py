@@ -25,6 +25,15 @@ def config(function: _F) -> _F:
     )(function)
 
 
+def swarm_key_file(function: _F) -> _F:
+    return click.option(
+        "--swarm-key-file",
+        metavar="FILE",
+        envvar="DEMESH_SWARM_KEY_FILE",
+        help="The mesh's swarm key, if the node has it from elsewhere and does not run.",
+    )(function)
+
+
 def node_url(function: _F) -> _F:
     """`--node`, and `--token` with it; the token waits in the context for `demesh.cli.client`."""
     token = click.option(

@@ -112,7 +112,8 @@ def run_node(
     swarm_keys = key_files.open()
     key = read_or_make_node_key(home.node_key)
     mesh_id = mesh_id_of(home, settings, key, swarm_keys, telling.starting)
-    lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None))
+    key_file = str(key_files.path.absolute()) if key_files.elsewhere else None
+    lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None, key_file))
     telling.starting("opening the store", bytes_on_disk(home.log_db) + bytes_on_disk(home.view_db))
     with Store(home.log_db, mesh_id=mesh_id) as store:
         heads = {state.log: state.head.seq for state in store.logs()}

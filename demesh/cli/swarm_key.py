@@ -9,6 +9,7 @@ import click
 
 from demesh.cli import options
 from demesh.cli.client import ask
+from demesh.cli.find_swarm_key import configured_swarm_key, find_swarm_key, read_swarm_keys
 from demesh.cli.terminal import count, printable
 from demesh.errors import UsageError
 from demesh.home import find_home
@@ -38,15 +39,21 @@ def new(file: str | None, data_dir: str | None) -> None:
 
 @swarm_key.command()
 @click.argument("file", required=False)
+@options.swarm_key_file
 @options.data_dir
-def fingerprint(file: str | None, data_dir: str | None) -> None:
-    """Print what tells this swarm key from others and reveals nothing of it.
+def fingerprint(file: str | None, swarm_key_file: str | None, data_dir: str | None) -> None:
+    """Print what tells this swarm key from others and reveals nothing of it: of FILE, or else of this node.
 
     \b
     Example:
       demesh swarm-key fingerprint
     """
-    click.echo(read_swarm_key(Path(file) if file else find_home(data_dir).swarm_key).fingerprint)
+    if file:
+        click.echo(read_swarm_key(Path(file)).fingerprint)
+        return
+    home = find_home(data_dir)
+    files = find_swarm_key(home, swarm_key_file, configured_swarm_key(home))
+    click.echo(read_swarm_keys(files).current.fingerprint)
 
 
 @swarm_key.command()

@@ -43,29 +43,34 @@ def files(home: Home) -> Sequence[Finding]:
     if not home.exists:
         return [warning("home", f"{home.path} holds no node yet.", "demesh init, or demesh node run")]
     findings: list[Finding] = []
+    # Root looks at a service's home, too, and then it is the service's user to whom all must belong.
+    user = os.geteuid() or home.path.stat().st_uid
     for path in (home.path, home.node_key, home.swarm_key, home.swarm_key_change, home.tokens):
         try:
             status = path.stat()
         except FileNotFoundError:
             continue
         mode = 0o700 if stat.S_ISDIR(status.st_mode) else 0o600
-        if status.st_uid != os.geteuid():
-            remedy = f"Run as the user it belongs to, or chown it: chown -R {os.geteuid()} {home.path}"
+        if status.st_uid != user:
+            remedy = f"Run as the user it belongs to, or chown it: chown -R {user} {home.path}"
             findings.append(bad("home", f"{path} belongs to another user (id {status.st_uid}).", remedy))
         elif status.st_mode & 0o077:
             others = f"{path} can be read by others (mode {stat.S_IMODE(status.st_mode):04o})."
             finding = warning if mode == 0o700 else bad
             findings.append(finding("home", others, f"chmod {mode:o} {path}"))
-    return findings or [good("home", f"{home.path} is this user's alone.")]
+    return findings or [good("home", f"{home.path} is {'this' if user == os.geteuid() else 'its'} user's alone.")]
 
 
-def swarm_key(home: Home, settings: Settings) -> Sequence[Finding]:
+def swarm_key(home: Home, settings: Settings, node: Running | None = None) -> Sequence[Finding]:
     """Whether the secret is there that lets nodes connect."""
+    if node and node.swarm_key_file and not os.access(node.swarm_key_file, os.R_OK):
+        return [good("swarm key", f"the node has it from {node.swarm_key_file}, which this user may not read.")]
     path = settings.swarm_key_file or home.swarm_key
     if not path.exists():
         if settings.peers or home.mesh_id.exists():
             remedy = (
-                f"Copy swarm.key from a node of the mesh to {path}, mode 0600, or join anew with a `demesh invite`."
+                f"Copy swarm.key from a node of the mesh to {path}, mode 0600, or join anew with a `demesh invite`. If the "
+                "node has it from elsewhere, name that file: demesh doctor --swarm-key-file FILE"
             )
             return [bad("swarm key", f"{path} is missing.", remedy)]
         return [good("swarm key", "none yet: the first start makes one.")]

@@ -1,4 +1,4 @@
-"""The text of a node's systemd unit. Pure: what is known of the installation comes in (`demesh.systemd.installing`).
+"""The text of a node's systemd unit. Pure: what is known of the installation comes in (`demesh.systemd.machine`).
 
 A unit names in its first line the digest of all that follows, so that one which somebody has changed is told from one that only
 is of another version.
@@ -63,6 +63,8 @@ class Unit:
     """Whether systemd has Type=notify-reload."""
     raw_ping: bool = False
     """Whether that user may ping only with CAP_NET_RAW."""
+    installation: frozenset[Path] = frozenset()
+    """Where else than in `program` there is something that the node reads to run: its Python's library."""
 
     def text(self) -> str:
         """The whole file. Raises UsageError for a path that cannot stand in it."""
@@ -75,7 +77,11 @@ class Unit:
 
     def _service(self) -> str:
         lines = ["[Service]", *self._type()]
-        lines += [f"ExecStart={' '.join(_word(each, command=True) for each in (*self.program, 'node', 'run'))}"]
+        executable, *arguments = self.program
+        if any(char in "\"'\\" for char in executable):
+            raise UsageError(f"systemd runs nothing whose path holds quotes or backslashes, as {executable}.")
+        words = [_word(executable), *(_word(each).replace("$", "$$") for each in (*arguments, "node", "run"))]
+        lines += [f"ExecStart={' '.join(words)}"]
         if self.data_dir:
             lines += [f"Environment={_word(f'DEMESH_HOME={self.data_dir}')}"]
         lines += self._swarm_key()
@@ -86,6 +92,8 @@ class Unit:
             "WatchdogSec=60",
             "Restart=on-failure",
             "RestartSec=5",
+            "# 2: what it was told cannot be, as a mistake in demesh.toml. Only a person mends that.",
+            "RestartPreventExitStatus=2",
             "# A node takes leave of the mesh within 5 s, whatever hangs.",
             "TimeoutStopSec=20",
             f"LimitNOFILE={limits.DESCRIPTORS_WANTED}",
@@ -121,6 +129,8 @@ class Unit:
     def _directories(self) -> list[str]:
         lines: list[str] = []
         if self.user and self.state_directory:
+            if ":" in self.state_directory:
+                raise UsageError(f"{self.data_dir} cannot stand in a unit: below {_STATE} a colon is special there.")
             lines += [f"StateDirectory={_word(self.state_directory)}", "StateDirectoryMode=0700"]
         return [
             *lines,
@@ -150,7 +160,7 @@ class Unit:
         return None
 
     def _is_at_home(self) -> bool:
-        paths = [Path(self.program[0]), *([self.data_dir] if self.data_dir else [])]
+        paths = [Path(self.program[0]), *self.installation, *([self.data_dir] if self.data_dir else [])]
         return any(path.is_relative_to(home) for path in paths for home in _HOMES)
 
 
@@ -164,11 +174,11 @@ def _digest(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
 
 
-def _word(text: str, *, command: bool = False) -> str:
-    """One word of a setting (systemd.syntax(7)); of a `command`, `$` is special, too. Raises UsageError."""
+def _word(text: str) -> str:
+    """One word of a setting (systemd.syntax(7)). Raises UsageError.
+
+    `$` is special in the arguments of a command, and nowhere else: not even in the path of what is run."""
     if not text.isprintable():
         raise UsageError(f"{text!r} cannot stand in a unit: it holds control characters.")
     escaped = text.replace("\\", "\\\\").replace('"', '\\"').replace("%", "%%")
-    if command:
-        escaped = escaped.replace("$", "$$")
     return f'"{escaped}"' if any(char in " \t\"'\\;" for char in text) else escaped

@@ -12,7 +12,7 @@ import trio
 from demesh import limits
 from demesh.api.public_server import PublicServer
 from demesh.api.serving import Doors
-from demesh.errors import UsageError
+from demesh.errors import DemeshError
 from tests.api.asking import Node
 from tests.log.builders import counted
 
@@ -58,7 +58,7 @@ async def test_strangers_are_answered_by_any_name() -> None:
 async def test_a_busy_port_is_said_with_what_to_do() -> None:
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
-        with pytest.raises(UsageError) as refused:
+        with pytest.raises(DemeshError) as refused:
             PublicServer("127.0.0.1", port)
     assert str(refused.value) == (
         f"The public listener cannot listen on 127.0.0.1:{port}: Address already in use. "

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from demesh import limits
-from demesh.home import Home, HomeLock, MarkerFile
+from demesh.home import Home, HomeLock, MarkerFile, Running
 from demesh.log.audit import audit
 from demesh.log.chain import Logs
 from demesh.log.entry import Entry
@@ -235,3 +235,53 @@ def test_backup_of_another_meshs_store_is_refused(home: Home, tmp_path: Path) ->
     ran = demesh(tmp_path / "there", "restore", str(tmp_path / "b.tar"))
     assert ran.code == 2
     assert "its log.db is of another mesh than its mesh.id" in ran.err
+
+
+def test_a_swarm_key_elsewhere_is_in_the_backup_or_is_said_to_be_missing(home: Home, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "credentials" / "swarm.key"
+    elsewhere.parent.mkdir()
+    home.swarm_key.rename(elsewhere)
+    lacking = demesh(home.path, "backup", str(tmp_path / "a.tar"))
+    assert lacking.code == 0
+    assert "NOT the swarm key" in lacking.err
+    assert "of the swarm in the clear" not in lacking.err
+    restored = demesh(tmp_path / "a", "restore", str(tmp_path / "a.tar"))
+    assert f"node run --data-dir {tmp_path / 'a'} --swarm-key-file FILE\n" in restored.out
+    assert not (tmp_path / "a/swarm.key").exists()
+    whole = demesh(home.path, "backup", str(tmp_path / "b.tar"), "--swarm-key-file", str(elsewhere))
+    assert "of the swarm in the clear" in whole.err
+    assert "--swarm-key-file" not in demesh(tmp_path / "b", "restore", str(tmp_path / "b.tar")).out
+    assert (tmp_path / "b/swarm.key").read_text() == _FILES["swarm.key"]
+    assert (tmp_path / "b/swarm.key").stat().st_mode & 0o777 == 0o600
+
+
+def test_a_swarm_key_that_the_running_node_names_goes_before_one_in_the_home(home: Home, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "swarm.key"
+    elsewhere.write_text(_FILES["swarm.key"].replace("2", "3", 64))
+    with HomeLock(home) as lock:
+        lock.announce(Running(1, "/none", None, str(elsewhere)))
+        assert demesh(home.path, "backup", str(tmp_path / "b.tar")).code == 0
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        assert tar.getnames().count("swarm.key") == 1
+        held = tar.extractfile("swarm.key")
+        assert held is not None
+        assert held.read() == elsewhere.read_bytes()
+
+
+def test_a_configuration_that_names_the_swarm_key_is_heeded_by_backup_and_restore(home: Home, tmp_path: Path) -> None:
+    elsewhere = tmp_path / "swarm.key"
+    home.swarm_key.rename(elsewhere)
+    home.config.write_text(f'[mesh]\nswarm_key_file = "{elsewhere}"\n')
+    assert "of the swarm in the clear" in demesh(home.path, "backup", str(tmp_path / "b.tar")).err
+    assert demesh(home.path, "swarm-key", "fingerprint").code == 0
+    elsewhere.unlink()
+    restored = demesh(tmp_path / "b", "restore", str(tmp_path / "b.tar"))
+    assert f"The swarm key is not at {elsewhere}" in restored.out
+
+
+@pytest.mark.parametrize("command", [["invite"], ["swarm-key", "fingerprint"]])
+def test_no_swarm_key_and_no_node_to_ask_for_it_is_said_with_what_to_do(command: list[str], home: Home) -> None:
+    home.swarm_key.unlink()
+    ran = demesh(home.path, *command)
+    assert ran.code == 2
+    assert "start the node, which says where, or name that file: --swarm-key-file" in ran.err

@@ -1,6 +1,7 @@
 """`demesh doctor`: what it finds, how it exits, and that nothing can hang it."""
 
 import json
+import os
 import socket
 import sys
 import threading
@@ -342,3 +343,21 @@ def test_names_of_lists_are_not_looked_up_and_their_servers_are_asked_for_the_na
     assert its.hosts(settings) == ["own.example.net"]
     monkeypatch.setattr(its, "_nat_finding", lambda host, port: good("NAT", host))
     assert [each.sentence for each in its.nat(settings)] == ["own.example.net"]
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root looks at homes of others")
+def test_root_finds_a_services_home_well_and_what_is_not_the_services_in_it(home: Path) -> None:
+    for path in (home, *home.iterdir()):
+        os.chown(path, 4_242, -1)
+    assert _worst(home, "home")[0] == "good"
+    os.chown(home / "node.key", 0, -1)
+    level, said = _worst(home, "home")
+    assert level == "bad"
+    assert f"chown -R 4242 {home}" in said
+
+
+def test_a_swarm_key_that_only_the_running_node_may_read_is_nothing_bad(home: Path) -> None:
+    running = Running(1, "", None, "/nonexistent/swarm.key")
+    (found,) = its.swarm_key(Home(home), Settings("nas"), running)
+    assert found.level == Level.GOOD
+    assert "/nonexistent/swarm.key" in found.sentence

@@ -4,17 +4,20 @@ import os
 import pwd
 import sys
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import pytest
 
 from demesh.systemd import installing
+from demesh.systemd import machine as machine_module
 from demesh.systemd.unit import NAME, is_untouched
 from tests.cli.harness import Ran, demesh
 
 
 def _install(tmp_path: Path, *arguments: str, **environment: str) -> Ran:
     """As a user who named no data directory."""
-    return demesh(Path(), "install-unit", *arguments, DEMESH_HOME="", XDG_CONFIG_HOME=str(tmp_path), **environment)
+    places = {"DEMESH_HOME": "", "XDG_CONFIG_HOME": str(tmp_path), "HOME": str(tmp_path), "SUDO_USER": ""}
+    return demesh(Path(), "install-unit", *arguments, **places | environment)
 
 
 @pytest.fixture
@@ -22,7 +25,7 @@ def machine(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """Where units of the machine go, which is root's, and where this demesh is open to everybody."""
     units = tmp_path / "units"
     monkeypatch.setattr(installing, "SYSTEM_UNITS", units)
-    monkeypatch.setattr(installing, "unreachable", lambda user: None)
+    monkeypatch.setattr(machine_module, "unreachable", lambda user: None)
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     return units
 
@@ -104,21 +107,122 @@ def test_a_data_directory_elsewhere_is_its_owners(tmp_path: Path, machine: Path)
     assert "`demesh init`" in missing.err
 
 
-def test_a_demesh_that_the_nodes_user_cannot_reach_is_refused(
+@pytest.fixture
+def ann(tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The node that a user named ann began with, on a machine that has none of its own."""
+    monkeypatch.setattr("demesh.systemd.unit._STATE", tmp_path)
+    monkeypatch.setattr(sys.modules["demesh.cli.install_unit"], "SYSTEMS", tmp_path / "var lib")
+    monkeypatch.setattr(pwd, "getpwnam", lambda name: _ann(tmp_path / "ann", name))
+    home = tmp_path / "ann/.local/share/demesh"
+    home.mkdir(parents=True)
+    (home / "node.key").touch()
+    return home
+
+
+def _ann(home: Path, name: str) -> pwd.struct_passwd:
+    if name != "ann":
+        raise KeyError(name)
+    return pwd.struct_passwd(("ann", "x", 1000, 1000, "", str(home), "/bin/sh"))
+
+
+def test_the_machines_unit_begins_no_new_node_beside_the_one_that_was_meant(
+    tmp_path: Path, machine: Path, ann: Path
+) -> None:
+    systems = tmp_path / "var lib"
+    refused = _install(tmp_path, SUDO_USER="ann")
+    assert refused.code == 2
+    assert refused.err.startswith(f"ann has a node in {ann}, and {systems} holds none")
+    assert f"\n  demesh install-unit --data-dir {ann} " in refused.err
+    assert "as ann: demesh install-unit --user\n" in refused.err
+    assert f"\n  useradd --system --user-group --home-dir '{systems}' --shell" in refused.err
+    assert f"\n  mv -T {ann} '{systems}'\n  chown -R demesh:demesh '{systems}'\n" in refused.err
+    assert f"\n  demesh install-unit --data-dir '{systems}'\n" in refused.err
+    assert not machine.exists()
+    printed = _install(tmp_path, "--print", SUDO_USER="ann")
+    assert (printed.code, printed.err) == (0, refused.err), "looking is everybody's"
+
+
+def test_what_was_meant_is_also_the_node_of_who_runs_this_and_never_roots_as_it_is(tmp_path: Path, ann: Path) -> None:
+    refused = _install(tmp_path, HOME=str(tmp_path / "ann"))
+    assert refused.code == 2
+    assert f"mv -T {ann} " in refused.err
+    if os.getuid() == 0:
+        assert refused.err.startswith("root has a node in ")
+        assert f"--data-dir {ann}" not in refused.err, "no node should run as root"
+
+
+@pytest.mark.parametrize("why", ["none is there", "the machine has one", "it was named"])
+def test_the_machines_unit_is_written_where_nothing_else_can_be_meant(
+    why: str, tmp_path: Path, machine: Path, ann: Path
+) -> None:
+    systems, arguments = tmp_path / "var lib", list[str]()
+    if why == "none is there":
+        (ann / "node.key").unlink()
+    elif why == "the machine has one":
+        systems.mkdir()
+        (systems / "node.key").touch()
+    else:
+        arguments = ["--data-dir", str(systems)]
+    assert _install(tmp_path, *arguments, SUDO_USER="ann").code == 0
+    assert (machine / NAME).exists()
+
+
+def test_a_unit_whose_python_was_made_from_one_in_a_home_may_read_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name in ("executable", "prefix", "base_prefix"):
+        monkeypatch.setattr(sys, name, "/opt/python/bin/python")
+    monkeypatch.setattr("demesh.__file__", "/opt/demesh/demesh/__init__.py")
+    assert "ProtectHome=yes\n" in _install(tmp_path, "--print").out
+    monkeypatch.setattr(sys, "base_prefix", "/root/.pyenv/versions/3.12.1")
+    assert "ProtectHome=read-only\n" in _install(tmp_path, "--print").out
+
+
+def test_what_is_next_can_be_typed_in_as_it_stands(
     tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr(machine_module, "user_exists", lambda name: False)
+    ran = _install(tmp_path, "--data-dir", "/var/lib/my mesh")
+    assert "--home-dir '/var/lib/my mesh' --shell" in ran.out
+    assert "demesh join --data-dir '/var/lib/my mesh', with" in ran.out
+
+
+def test_a_home_that_root_made_is_to_be_given_to_the_nodes_user(tmp_path: Path, ann: Path) -> None:
+    home = tmp_path / "var lib"
+    home.mkdir()
+    (home / "node.key").touch()
+    assert f"\n  chown -R demesh:demesh '{home}'\n  systemctl daemon-reload\n" in _install(tmp_path).out
+
+
+@pytest.mark.parametrize("part", ["executable", "what the executable leads to", "demesh", "prefix", "base_prefix"])
+def test_a_demesh_that_the_nodes_user_cannot_reach_is_refused(
+    part: str, tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     monkeypatch.undo()
-    closed = tmp_path / "closed"
-    (closed / "bin").mkdir(parents=True)
-    closed.chmod(0o700)
-    monkeypatch.setattr(installing, "SYSTEM_UNITS", machine)
-    monkeypatch.setattr(os, "geteuid", lambda: 0)
-    monkeypatch.setattr(sys, "executable", str(closed / "bin/python"))
-    refused = _install(tmp_path)
-    assert refused.code == 2
-    assert "is closed to others" in refused.err
-    assert "--user" in refused.err
-    assert not machine.exists()
+    with TemporaryDirectory() as place:  # the way to pytest's own is closed to others
+        open_, closed = Path(place, "open"), Path(place, "closed")
+        for each in (open_, closed):
+            (each / "bin").mkdir(parents=True)
+            (each / "bin/python").touch()
+            (each / "demesh").mkdir()
+        Path(place).chmod(0o755)
+        closed.chmod(0o700)
+        for name in ("prefix", "base_prefix"):
+            monkeypatch.setattr(sys, name, str((closed if part == name else open_) / "bin"))
+        monkeypatch.setattr(sys, "executable", str((closed if part == "executable" else open_) / "bin/python"))
+        if part == "what the executable leads to":
+            (open_ / "bin/python").unlink()
+            (open_ / "bin/python").symlink_to(closed / "bin/python")
+        monkeypatch.setattr("demesh.__file__", str((closed if part == "demesh" else open_) / "demesh/__init__.py"))
+        monkeypatch.setattr(installing, "SYSTEM_UNITS", machine)
+        monkeypatch.setattr(os, "geteuid", lambda: 0)
+        refused = _install(tmp_path)
+        assert refused.code == 2
+        assert f"for {closed} is closed to others" in refused.err
+        assert "--user" in refused.err
+        assert not machine.exists()
+        closed.chmod(0o755)
+        assert machine_module.unreachable("demesh") is None
 
 
 @pytest.mark.parametrize(
@@ -131,8 +235,8 @@ def test_whether_ping_needs_a_right_is_read_from_the_kernel(
     path = tmp_path / "ping_group_range"
     if range_ is not None:
         path.write_text(range_)
-    monkeypatch.setattr(installing, "_PING_RANGE", path)
-    assert installing.needs_raw_ping("a-user-to-come") is needed
+    monkeypatch.setattr(machine_module, "_PING_RANGE", path)
+    assert machine_module.needs_raw_ping("a-user-to-come") is needed
 
 
 @pytest.mark.parametrize(

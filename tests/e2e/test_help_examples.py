@@ -1,5 +1,5 @@
 """Every example in every command's help works when it is typed in, and every command in README and docs: found there, run by a
-shell, on a real node.
+shell, on a real node. What of docs is run elsewhere, and where, is in tests/e2e/typed.py.
 
 A command that someone adds is covered without a line here. What an example names is put in its place before it is run:
 
@@ -29,7 +29,8 @@ import pytest
 
 from demesh.cli import root
 from tests.cli.harness import commands, examples
-from tests.e2e.harness import NodeProcess, WebServer, eventually, free_port
+from tests.e2e.harness import NodeProcess, WebServer, eventually, free_port, require
+from tests.e2e.typed import typed
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 
@@ -68,31 +69,16 @@ _IN_HELP = dict.fromkeys(
     if path in _LEAVES or path == _path(example)
 )
 
-_ROOT = Path(__file__).parents[2]
-_PAGES = [_ROOT / "README.md", *sorted((_ROOT / "docs").glob("*.md"))]
-_TYPED = re.compile(r"^    (?:\$ |[a-z]+\$ +)?(?:bin/)?(demesh [a-z].*)$", re.MULTILINE)
-_REMARK = re.compile(r" {2,}.*| # .*")
-_ELSEWHERE = re.compile(
-    r"demesh (?:"
-    r"demo|install-unit|"  # tests/demo; changes the machine
-    r"status: |"  # a table of benchmarks
-    r".* --watch|"  # wants a terminal
-    r"swarm-key rotate --without|"  # wants another member
-    r".* > /etc/|.* /mnt/|.* --data-dir /var/|"  # places on a machine of one's own
-    r"explain .* --from logs.jsonl|"  # is behind the command that makes the file
-    r"explain .* --since 2025"  # nothing was running then
-    r")"
-)
+_RUN = re.compile(r"demesh [a-z]|curl http://127\.0\.0\.1:8470/")
 _NAMES = {"'web*' api": "'bl*' blog", "explain shop": "explain blog", " --from tag:eu --from vps1": " --from nas"}
 
 
 def _in_docs() -> Iterator[tuple[str, str]]:
-    """The commands of README and docs, each once, without what is remarked behind them."""
-    typed = [_REMARK.sub("", line) for page in _PAGES for line in _TYPED.findall(page.read_text())]
+    """The commands of README and docs that are run here, each once; of what is not demesh's the path is empty."""
     known = {example for _, example in _IN_HELP}
-    for line in dict.fromkeys(each.replace("demesh/bin/demesh", "demesh") for each in typed):
-        if line not in known and not _ELSEWHERE.match(line):
-            yield _path(line), line
+    for line in dict.fromkeys(each.command for each in typed() if each.elsewhere is None):
+        if line not in known and _RUN.match(line):
+            yield "" if line.startswith("curl ") else _path(line), line
 
 
 _EXAMPLES = [*_IN_HELP, *_in_docs()]
@@ -117,6 +103,7 @@ class _Place:
         """`example` with what is on this machine in place of what it names."""
         for name, known in _NAMES.items():
             example = example.replace(name, known)
+        example = re.sub(r"^curl ", f"{require('curl')} -fsS ", example) if example.startswith("curl ") else example
         fitted = _API.sub(f"http://{self.node.api}", example.replace("0.0.0.0:8470", f"127.0.0.1:{free_port()}"))
         fitted = _SWARM.sub(self.node.swarm, fitted)
         fitted = _TARGET.sub(self.web.url, fitted)
@@ -179,6 +166,14 @@ def test_every_command_has_an_example_of_itself(path: str) -> None:
     assert any(f"demesh {path}" in example for example in shown), f"the help of `demesh {path}` shows no example"
 
 
+def test_every_command_of_the_docs_is_run_or_named() -> None:
+    left = [each for each in typed() if each.elsewhere is None and not _RUN.match(each.command)]
+    assert left == [], "run it here, or say in tests/e2e/typed.py where it is run"
+    assert {"curl http://127.0.0.1:8470/metrics", "demesh swarm-key new swarm_key/swarm.key"} <= {
+        example for _, example in _EXAMPLES
+    }, "they are found"
+
+
 @pytest.mark.parametrize(("path", "example"), _EXAMPLES, ids=[example for _, example in _EXAMPLES])
 def test_the_example_works(
     path: str, example: str, place: _Place, running: tuple[NodeProcess, WebServer, Path]
@@ -195,8 +190,8 @@ def test_the_example_works(
     tokens = place.node.run_command("token", "list").stdout
     if path == "token revoke" and "grafana" not in tokens:
         place.node.run_command("token", "new", "--read", "--name", "grafana")
-    elif path == "token new" and "grafana" in tokens:
-        place.node.run_command("token", "revoke", "grafana")
+    elif path == "token new" and (named := re.search(r"--name (\w+)", example)) and named[1] in tokens:
+        place.node.run_command("token", "revoke", named[1])
     output = place.directory / "output"
     with output.open("wb") as file:
         process = subprocess.Popen(
@@ -219,7 +214,7 @@ def test_the_example_works(
         place.node.start()
         place.node.wait_ready()
     said = output.read_text()
-    assert code in _codes(_COMMANDS[path]), said
+    assert code in (_codes(_COMMANDS[path]) if path else {0}), said
     assert "Traceback" not in said
     assert "Usage: " not in said, said
     assert not re.search(r"\bno node (is running|at)\b", said, re.IGNORECASE), said

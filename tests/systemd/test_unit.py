@@ -81,13 +81,30 @@ def test_a_data_directory_elsewhere_may_be_written_also_in_a_home() -> None:
     assert _settings(replace(_SYSTEM, data_dir=Path("/var/lib/mesh/fra")))["StateDirectory"] == "mesh/fra"
 
 
+@pytest.mark.parametrize("home", ["/home/ann", "/root", "/run/user/1000"])
+def test_a_home_is_open_to_a_unit_whose_program_or_python_is_there(home: str) -> None:
+    assert _settings(replace(_SYSTEM, program=(f"{home}/demesh/.venv/bin/demesh",)))["ProtectHome"] == "read-only"
+    python = frozenset([Path("/opt/demesh/.venv"), Path(f"{home}/.pyenv/versions/3.12.1")])
+    assert _settings(replace(_SYSTEM, installation=python))["ProtectHome"] == "read-only"
+
+
+def test_what_only_a_person_can_mend_is_not_started_again() -> None:
+    assert _settings(_SYSTEM)["Restart"] == "on-failure"
+    assert _settings(_SYSTEM)["RestartPreventExitStatus"] == str(UsageError.exit_code)
+
+
 def test_what_is_special_in_a_unit_is_not_in_a_path() -> None:
-    program = ('/opt/100% "mine"/$HOME/bin/demesh',)
-    said = _settings(Unit(program, None, Path("/srv/50%")))
-    assert said["ExecStart"] == r'"/opt/100%% \"mine\"/$$HOME/bin/demesh" node run'
-    assert said["Environment"] == "DEMESH_HOME=/srv/50%%"
+    program = ("/opt/100% mine/$HOME/bin/python", "-m", "$demesh")
+    said = _settings(Unit(program, None, Path('/srv/50% "a"')))
+    assert said["ExecStart"] == '"/opt/100%% mine/$HOME/bin/python" -m $$demesh node run'
+    assert said["Environment"] == r'"DEMESH_HOME=/srv/50%% \"a\""'
     with pytest.raises(UsageError, match="control characters"):
         Unit(("/opt/a\nExecStartPre=/bin/sh",), None).text()
+    with pytest.raises(UsageError, match="quotes or backslashes"):
+        Unit(('/opt/"mine"/demesh',), None).text()
+    with pytest.raises(UsageError, match="a colon is special"):
+        replace(_SYSTEM, data_dir=Path("/var/lib/mesh:fra")).text()
+    assert "DEMESH_HOME=/srv/mesh:fra\n" in Unit(_PROGRAM, "ann", Path("/srv/mesh:fra")).text()
 
 
 def test_a_unit_that_somebody_changed_is_told_from_one_of_another_version() -> None:
@@ -131,6 +148,18 @@ def test_systemd_has_nothing_to_say_against_it(unit: Unit, tmp_path: Path) -> No
     scope = "--system" if unit.user else "--user"
     verified = _analyze("verify", scope, "--man=no", "--recursive-errors=no", str(tmp_path / NAME))
     assert [line for line in verified.stderr.splitlines() if NAME in line] == []
+
+
+@pytest.mark.slow
+def test_systemd_finds_the_program_whatever_its_path_is(tmp_path: Path) -> None:
+    program = tmp_path / "100% mine" / "$HOME; x" / "demesh"
+    program.parent.mkdir(parents=True)
+    unit = replace(_of_this_systemd(_SYSTEM), program=(str(program), "$HOME"))
+    (tmp_path / NAME).write_text(unit.text())
+    verify = ("verify", "--man=no", "--recursive-errors=no", str(tmp_path / NAME))
+    assert "No such file" in _analyze(*verify).stderr, "it looks"
+    program.touch(mode=0o755)
+    assert [line for line in _analyze(*verify).stderr.splitlines() if NAME in line] == []
 
 
 @pytest.mark.slow
