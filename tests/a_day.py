@@ -142,7 +142,7 @@ def _seldom_looking(look_seconds: int) -> Generator[None]:
         patch.object(listening, "_STALL_MS", 2_000 * look_seconds),
         patch.object(lookout.Lookout, "look_soon", lambda _: None),
         patch.object(historian, "_LOOK_BACK_MS_MIN", 1_000 * HOUR_SECONDS),
-        patch.object(historian, "_FOLD_SECONDS", 60),
+        patch.object(historian, "_FOLD_SECONDS", 900),
     ):
         yield
 

@@ -1,12 +1,13 @@
 """Fixtures that several rooms share."""
 
-from pathlib import Path
+from collections.abc import Generator
 
 import pytest
 from hypothesis import settings
 
 from tests.certificates import Authority, make_authority
 from tests.cluster import Mesh
+from tests.in_memory import directory_in_memory
 
 settings.register_profile("demesh", deadline=None)  # the machine may be busy
 settings.load_profile("demesh")
@@ -18,6 +19,7 @@ def authority(tmp_path_factory: pytest.TempPathFactory) -> Authority:
 
 
 @pytest.fixture
-def mesh(tmp_path: Path) -> Mesh:
-    """Whole nodes on virtual time."""
-    return Mesh(tmp_path)
+def mesh() -> Generator[Mesh]:
+    """Whole nodes on virtual time; what one writes itself would wait for the disk."""
+    with directory_in_memory() as place:
+        yield Mesh(place)

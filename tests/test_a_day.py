@@ -3,13 +3,12 @@
 The day of a thousand checks a minute, 1.44 million runs, takes most of an hour: `python -m tests.a_day`.
 """
 
-from pathlib import Path
-
 import pytest
 from trio.testing import MockClock
 
 from demesh.log.entry import Kind
 from tests.a_day import HOUR_SECONDS, Size, spend
+from tests.in_memory import directory_in_memory
 
 pytestmark = [pytest.mark.trio, pytest.mark.slow]
 _LOG_BYTES_MAX = 10_000_000
@@ -23,9 +22,10 @@ _DAY = Size(
 
 
 async def test_a_day_of_failures_stays_within_the_bounds_of_log_and_store(
-    autojump_clock: MockClock, tmp_path: Path
+    autojump_clock: MockClock,
 ) -> None:
-    seen = await spend(_DAY, tmp_path)
+    with directory_in_memory() as place:
+        seen = await spend(_DAY, place)
     print(seen.sentence())
     assert seen.runs >= _DAY.checks / 2 * 1.25 * _DAY.hours
     assert seen.incidents == 1, "what a lone node alone sees fail together is told as one"

@@ -3,11 +3,9 @@
 Made cheaper than life: how often the nodes look at what they hold and whom they reach, sync, and keep their books.
 """
 
-from collections.abc import Generator, Sequence
+from collections.abc import Sequence
 from dataclasses import replace
 from itertools import chain, combinations, cycle, repeat
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import pytest
@@ -42,14 +40,6 @@ def unhurried(monkeypatch: pytest.MonkeyPatch) -> None:
         (membership, "_NOTE_SECONDS", 60),
     ):
         monkeypatch.setattr(module, name, seconds)
-
-
-@pytest.fixture
-def mesh() -> Generator[Mesh]:
-    """In memory, if that can be: what a node writes itself waits for the disk."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as place:
-        yield Mesh(Path(place))
 
 
 @pytest.fixture

@@ -255,7 +255,7 @@ async def test_bad_configuration_changes_nothing_and_is_counted(autojump_clock: 
 async def test_refused_configuration_is_warned_of_once_an_hour_without_what_stands_in_it(
     autojump_clock: MockClock, mesh: Mesh
 ) -> None:
-    ann, ben = mesh.member("ann"), mesh.member("ben")
+    ann, ben = (mesh.member(owner, flush_seconds=30) for owner in ("ann", "ben"))
     good, bad = ann.configured, ConfigError(["/home/ann/demesh.toml:3: sesame", "more"])
     async with running(ann, ben, seconds=3 * _HOUR):
         mesh.connect(ann, ben)
@@ -281,7 +281,7 @@ async def test_refused_configuration_is_warned_of_once_an_hour_without_what_stan
 
 
 async def test_results_forgotten_early_are_warned_of(autojump_clock: MockClock, mesh: Mesh) -> None:
-    ann, ben = mesh.member("ann"), mesh.member("ben")
+    ann, ben = (mesh.member(owner, flush_seconds=30) for owner in ("ann", "ben"))
     assert isinstance(ann.configured, Settings)
     ann.configured = replace(ann.configured, size_max_bytes=1_000)
     async with running(ann, ben, seconds=3 * _HOUR):

@@ -8,7 +8,6 @@ from collections import Counter
 from collections.abc import Generator
 from dataclasses import dataclass
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,6 +19,7 @@ from demesh.log.epoch import Marker, NewEpoch, decide_epoch
 from demesh.log.repair import rebuild, survey
 from demesh.log.store import Store
 from tests.crash.test_faults import verify_once
+from tests.in_memory import directory_in_memory
 from tests.log.builders import BOOT8, MESH, Pen, lean_but_tip, log_of, put
 
 _COARSE_STEP = 61
@@ -42,11 +42,10 @@ _STORED = {(e.log, e.seq) for e in (*_OWN, *_BOB, _CY[0], *_CY[3:])}
 
 @pytest.fixture
 def directory(monkeypatch: pytest.MonkeyPatch) -> Generator[Path]:
-    """Where a store may lie: in memory, if that can be, since thousands of them are opened."""
+    """Where a store may lie: thousands of them are opened."""
     monkeypatch.setattr("demesh.log.audit.verify", verify_once)
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as found:
-        yield Path(found)
+    with directory_in_memory() as found:
+        yield found
 
 
 @dataclass(frozen=True)

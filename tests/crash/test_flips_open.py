@@ -6,7 +6,6 @@ If the node's own log goes on, it begins with its hello and ends as it did; else
 from collections import Counter
 from collections.abc import Generator
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import pytest
 
@@ -20,6 +19,7 @@ from demesh.log.store import Store
 from demesh.log.store_rows import stored_body
 from demesh.opening import Opened, open_logs
 from demesh.view.history_store import HistoryStore
+from tests.in_memory import directory_in_memory
 from tests.log.builders import BOOT8, MESH, FakeClock, Pen, log_of, public_key_of, put
 from tests.view.build import row
 
@@ -29,10 +29,9 @@ _PATTERNS = (0x01, 0x80, 0xFF, 0x10)
 
 @pytest.fixture
 def directory() -> Generator[Path]:
-    """Where a store may lie: in memory, if that can be, since thousands of them are opened."""
-    memory = Path("/dev/shm")
-    with TemporaryDirectory(dir=memory if memory.is_dir() else None) as found:
-        yield Path(found)
+    """Where a store may lie: thousands of them are opened."""
+    with directory_in_memory() as found:
+        yield found
 
 
 def _with_a_plan() -> list[Entry]:

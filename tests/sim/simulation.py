@@ -12,7 +12,6 @@ import logging
 import math
 import random
 import shutil
-import tempfile
 from collections import Counter
 from collections.abc import Awaitable, Callable, Generator
 from contextlib import closing, contextmanager, suppress
@@ -36,6 +35,7 @@ from demesh.node import Node
 from demesh.view.history import History
 from demesh.view.history_store import HistoryStore
 from tests.cluster import folded_anew
+from tests.in_memory import directory_in_memory
 from tests.log.builders import OTHER_MESH, key_of, log_of, rewritten
 from tests.sim.disk import Disks
 from tests.sim.faults import FAULTS
@@ -79,8 +79,11 @@ class Report:
 
 def simulate(scenario: Scenario) -> Report:
     """Play `scenario`."""
-    memory = Path("/dev/shm")
-    place = Path(tempfile.mkdtemp(prefix="demesh-sim-", dir=memory if memory.is_dir() else None))
+    with directory_in_memory() as place:
+        return _simulate(scenario, place)
+
+
+def _simulate(scenario: Scenario, place: Path) -> Report:
     disks = Disks()
     before = gc.isenabled()
     gc.disable()  # finalizers would run at moments of their own
@@ -92,7 +95,6 @@ def simulate(scenario: Scenario) -> Report:
         if before:
             gc.enable()
         disks.unregister()
-        shutil.rmtree(place)
 
 
 def play(seed: int, nodes: int, minutes: int, only: frozenset[str] | None) -> Report:
