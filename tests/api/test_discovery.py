@@ -96,10 +96,19 @@ async def test_the_node_that_is_asked_is_where_it_was_asked_if_it_tells_nothing_
         *(f"/ip6/{host}/tcp/1" for host in ("::1", "::", "ff02::1", "::ffff:127.0.0.1", "2001:db8::7%a,10.8.0.1,b")),
         *(f"/ip6/{host}/tcp/1" for host in ("192.0.2.7", "fe80::1%eth0", "nas")),
         *(f"/dns/{host}/tcp/1" for host in ("localhost", "LocalHost", "a.localhost", "localhost.", "nas.example.net.")),
-        *(f"/dns4/{host}/tcp/1" for host in ("127.1", "2130706433", "0x7f000001", "0x7f.1", "127.0.0.1", "nas.1", "0x")),
+        *(
+            f"/dns4/{host}/tcp/1"
+            for host in ("127.1", "2130706433", "0x7f000001", "0x7f.1", "127.0.0.1", "nas.1", "0x")
+        ),
         *(f"/dns6/{host}/tcp/1" for host in ("::1", "[::1]", "2001:db8::7", "localhost.localdomain", "ip6-localhost")),
-        *(f"/dns/{host}/tcp/1" for host in ("a,10.8.0.1", "a,10.8.0.1,b", "nas:22", "a@b", "a?b", "a b", "-a", "a-", "a..b")),
-        *(f"/dns/{host}/tcp/1" for host in ("nas\u3002example", "\uff11\uff12\uff17.1", "nas\n", "a_b", "a%", f"{'a.' * 127}a")),
+        *(
+            f"/dns/{host}/tcp/1"
+            for host in ("a,10.8.0.1", "a,10.8.0.1,b", "nas:22", "a@b", "a?b", "a b", "-a", "a-", "a..b")
+        ),
+        *(
+            f"/dns/{host}/tcp/1"
+            for host in ("nas\u3002example", "\uff11\uff12\uff17.1", "nas\n", "a_b", "a%", f"{'a.' * 127}a")
+        ),
     ],
 )
 async def test_what_a_member_tells_leads_to_nothing_local(address: str) -> None:

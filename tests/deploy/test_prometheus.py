@@ -45,7 +45,9 @@ def test_who_took_leave_is_no_target_and_an_instance_is_what_stays() -> None:
     (dropped,) = [each for each in told if each["action"] == "drop"]
     assert (dropped["source_labels"], dropped["regex"]) == (["__meta_demesh_presence"], "away")
     made = {each["target_label"]: each["source_labels"] for each in told if each["action"] == "replace"}
-    assert made == {name: [f"__meta_demesh_{meta}"] for name, meta in (("node", "name"), ("mesh", "mesh"), ("instance", "peer_id"))}
+    assert made == {
+        name: [f"__meta_demesh_{meta}"] for name, meta in (("node", "name"), ("mesh", "mesh"), ("instance", "peer_id"))
+    }
     interval = yaml.safe_load(_CONFIG.read_text())["global"]["scrape_interval"]
     assert {each["refresh_interval"] for each in job["http_sd_configs"]} == {interval}
 
