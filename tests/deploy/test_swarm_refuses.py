@@ -38,7 +38,7 @@ def test_checks_that_a_node_would_refuse_are_refused_with_their_mistakes(swarm: 
     assert "intervall" in said
     assert f"Nothing was deployed. The files named there are {swarm.checkout}/deploy/demesh.toml" in said
     assert str(own) in said
-    own.write_text("[mesh]\nswarm_key_file = '/run/secrets/other'\n")
+    own.write_text("[alerts]\ntoken_file = '/run/secrets/other'\n")
     assert "/run/secrets/other" in swarm.refuses(DEMESH_TOML=str(own))
     assert (swarm.secrets(), swarm.configs()) == (secrets, configs)
 
