@@ -101,7 +101,7 @@ def test_no_two_tasks_ever_write_one_log() -> None:
         1,
     )
     assert deploy["rollback_config"]["order"] == "stop-first"
-    assert deploy["update_config"]["failure_action"] == "rollback"
+    assert {each["deploy"]["update_config"]["failure_action"] for each in STACK["services"].values()} == {"rollback"}
     for volume in _read("stack.replicas.yml")["volumes"].values():
         assert "{{.Task.Slot}}" in volume["name"]
     assert _read("stack.replicas.yml")["volumes"].keys() == {"data", "run"}
