@@ -3,6 +3,8 @@
 One counter holds every refusal, so that one look shows what a node turns away, and one alert catches any of it.
 """
 
+from collections.abc import Iterable
+
 from prometheus_client import Counter, Gauge, Histogram, disable_created_metrics
 
 disable_created_metrics()  # a second series for each counter, which nobody reads
@@ -45,6 +47,12 @@ LATENESS = Histogram(
     "By how much this process overslept, measured four times a second.",
     buckets=(0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5),
 )
+
+
+def begin(counter: Counter, outcomes: Iterable[str], *labels: str) -> None:
+    """Tell these outcomes from now on, be it as 0: Prometheus' `increase` does not see the value with which a series begins."""
+    for outcome in outcomes:
+        counter.labels(*labels, outcome)
 
 
 def total(metric: Counter | Gauge) -> float:

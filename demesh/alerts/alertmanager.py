@@ -19,7 +19,7 @@ from demesh import limits
 from demesh.alerts.outbox import Outgoing
 from demesh.clock import Clock
 from demesh.errors import NetworkError
-from demesh.metrics import ALERT_POSTS
+from demesh.metrics import ALERT_POSTS, begin
 from demesh.target import public_target
 from demesh.view.report import iso
 
@@ -51,6 +51,7 @@ class AlertmanagerSender:
         """Why the newest did not; empty if it did, None before there was any."""
         self._wake = trio.Event()
         self._scope = trio.CancelScope()
+        begin(ALERT_POSTS, ("sent", "refused", "unreachable"), self._name)
 
     def stop(self) -> None:
         """End `run`."""

@@ -14,7 +14,7 @@ from demesh.alerts.delivery import Fetch
 from demesh.alerts.sink import shown_url
 from demesh.clock import Clock
 from demesh.errors import NetworkError
-from demesh.metrics import HEARTBEATS
+from demesh.metrics import HEARTBEATS, begin
 from demesh.view.fold import View
 
 log = logging.getLogger(__name__)
@@ -30,6 +30,7 @@ class Heartbeat:
         self._fetch = fetch
         self._url = url
         self._failing = False
+        begin(HEARTBEATS, ("sent", "failed", "held_back"))
 
     async def run(self) -> None:
         """Fetch, until cancelled."""

@@ -23,7 +23,7 @@ from demesh.alerts.sink import Sink
 from demesh.clock import Clock
 from demesh.errors import NetworkError
 from demesh.log.event import Event
-from demesh.metrics import NOTIFICATIONS, NOTIFY_LEASES
+from demesh.metrics import NOTIFICATIONS, NOTIFY_LEASES, begin
 from demesh.view.fold import View
 from demesh.view.presence import Presence
 from demesh.view.report import iso
@@ -78,6 +78,7 @@ class Notifier:
         self._sinks = {}
         for sink in sinks:
             self._sinks.setdefault(sink.digest(self._mesh_id), []).append(sink)
+            begin(NOTIFICATIONS, ("sent", "failed"), sink.name)
         self._wake.set()
 
     def listen_anew(self, now_ms: int) -> None:

@@ -5,10 +5,12 @@ https://prometheus.io/docs/prometheus/latest/http_sd/ says what is asked for: a 
 Nodes tell each other where their swarm port is, not where their API is. So a target's host is what the member tells (the
 first of it; all are in a label, to choose from by relabelling), and its port is the same for all: the one asked for, or
 else that of the API which answers. A member that tells nothing is taken to be where it is connected from, the answering node
-where it was asked; one of which neither is known is left out, as are members that have left. Not guaranteed: that an API
-listens there, or that it lets the asker in.
+where it was asked; one of which neither is known is left out, as are members that have left. Of what a member tells only that
+counts which may be another machine: unicast addresses that are not this machine's, and names that no resolver reads as an address
+or as this machine. Not guaranteed: that an API listens there, or that it lets the asker in, or that a name leads nowhere local.
 """
 
+import ipaddress
 import re
 from collections.abc import Iterator, Sequence
 from typing import Annotated, Any, Protocol
@@ -18,7 +20,7 @@ from fastapi import FastAPI, Query, Request, Response
 from fastapi.responses import JSONResponse
 from pydantic import BaseModel, Field
 
-from demesh.address import address_text, parse_host_port
+from demesh.address import PeerAddress, address_text, may_be_dialled, parse_host_port
 from demesh.config.load import Settings
 from demesh.config.tables import ApiTable
 from demesh.mesh.reach import dialled_address
@@ -26,6 +28,11 @@ from demesh.view.presence import Presence
 
 _PORT_DEFAULT = parse_host_port(ApiTable().listen)[1]
 _NO_LABEL = re.compile(r"[^a-zA-Z0-9_]")
+_WORD = re.compile(r"[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?", re.IGNORECASE | re.ASCII)
+_NUMBER = re.compile(r"[0-9]+|0x[0-9a-f]*", re.IGNORECASE | re.ASCII)
+"""What resolvers take the end of an address for: 127.1, 2130706433, 0x7f.1."""
+_THIS_MACHINE = {"localhost", "localdomain", "ip6-localhost", "ip6-loopback"}
+_NAME_CHARACTERS_MAX = 253
 
 
 class TargetsModel(BaseModel):
@@ -68,12 +75,35 @@ def targets(members: Sequence[dict[str, Any]], mesh: str, port: int, asked_as: s
 
 def _hosts(member: dict[str, Any], asked_as: str) -> Iterator[str]:
     """Where a member may be, likeliest first."""
-    told = [address.host for address in map(dialled_address, member["addresses"]) if address]
+    told = [address.host for address in map(dialled_address, member["addresses"]) if address and _is_elsewhere(address)]
     yield from told
     if not told:
         seen = asked_as if member["self"] else member["address"] or ""
         if host := urlsplit(f"//{seen}").hostname:
             yield host
+
+
+def _is_elsewhere(address: PeerAddress) -> bool:
+    """Whether what a member tells may be sent a token: it may be lying."""
+    kind = address.text.split("/")[1]
+    return _is_unicast(address.host, kind) if kind in ("ip4", "ip6") else _is_name(address.host)
+
+
+def _is_unicast(host: str, kind: str) -> bool:
+    try:
+        ip = ipaddress.ip_address(host)
+    except ValueError:
+        return False
+    # A scope may hold any character, and leads to a link only.
+    fits = f"ip{ip.version}" == kind and not getattr(ip, "scope_id", None)
+    return fits and may_be_dialled(host) and not ip.is_reserved
+
+
+def _is_name(host: str) -> bool:
+    words = host.split(".")
+    if len(host) > _NAME_CHARACTERS_MAX or not all(map(_WORD.fullmatch, words)):
+        return False
+    return not _NUMBER.fullmatch(words[-1]) and words[-1].lower() not in _THIS_MACHINE
 
 
 def _labels(member: dict[str, Any], mesh: str, port: int, hosts: Sequence[str]) -> dict[str, str]:

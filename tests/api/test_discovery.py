@@ -89,10 +89,37 @@ async def test_the_node_that_is_asked_is_where_it_was_asked_if_it_tells_nothing_
 
 @pytest.mark.parametrize(
     "address",
-    ["/ip4/127.0.0.1/tcp/8471", "/ip4/169.254.169.254/tcp/80", "/ip6/fe80::1/tcp/8471", "nonsense", "/ip4//tcp/"],
+    [
+        *("/ip4/127.0.0.1/tcp/8471", "/ip4/169.254.169.254/tcp/80", "/ip6/fe80::1/tcp/8471", "nonsense", "/ip4//tcp/"),
+        *(f"/ip4/{host}/tcp/1" for host in ("0.0.0.0", "224.0.0.1", "255.255.255.255", "127.1", "2130706433", "nas")),
+        *(f"/ip4/{host}/tcp/1" for host in ("192.0.2.7,10.8.0.1", "192.0.2.7:9,x", "2001:db8::7", "localhost")),
+        *(f"/ip6/{host}/tcp/1" for host in ("::1", "::", "ff02::1", "::ffff:127.0.0.1", "2001:db8::7%a,10.8.0.1,b")),
+        *(f"/ip6/{host}/tcp/1" for host in ("192.0.2.7", "fe80::1%eth0", "nas")),
+        *(f"/dns/{host}/tcp/1" for host in ("localhost", "LocalHost", "a.localhost", "localhost.", "nas.example.net.")),
+        *(
+            f"/dns4/{host}/tcp/1"
+            for host in ("127.1", "2130706433", "0x7f000001", "0x7f.1", "127.0.0.1", "nas.1", "0x")
+        ),
+        *(f"/dns6/{host}/tcp/1" for host in ("::1", "[::1]", "2001:db8::7", "localhost.localdomain", "ip6-localhost")),
+        *(
+            f"/dns/{host}/tcp/1"
+            for host in ("a,10.8.0.1", "a,10.8.0.1,b", "nas:22", "a@b", "a?b", "a b", "-a", "a-", "a..b")
+        ),
+        *(
+            f"/dns/{host}/tcp/1"
+            for host in ("nas\u3002example", "\uff11\uff12\uff17.1", "nas\n", "a_b", "a%", f"{'a.' * 127}a")
+        ),
+    ],
 )
 async def test_what_a_member_tells_leads_to_nothing_local(address: str) -> None:
     assert _found(_member(addresses=[address])) == []
+
+
+async def test_hosts_that_are_elsewhere_are_told_beside_those_that_are_not() -> None:
+    hosts = ("dns/a,10.8.0.1,b", "dns/localhost", "dns4/NAS-2.example.net", "dns/127.1", "ip4/10.0.0.7", "ip6/fd00::7")
+    (told,) = targets([_member(addresses=[f"/{host}/tcp/8471" for host in hosts])], "", 8470, "")
+    assert told["targets"] == ["NAS-2.example.net:8470"]
+    assert told["labels"]["__meta_demesh_hosts"] == ",NAS-2.example.net,10.0.0.7,fd00::7,"
 
 
 async def test_who_has_left_is_no_target_and_who_is_away_or_silent_is() -> None:

@@ -67,6 +67,13 @@ def _told() -> set[str]:
     return {*table, *buckets, *_OF_PROMETHEUS, *_OF_THE_CLIENT_LIBRARY}
 
 
+def test_karma_misses_watchdogs_and_shows_none() -> None:
+    (server,) = _KARMA["alertmanager"]["servers"]
+    health = server["healthcheck"]
+    assert health["visible"] is False
+    assert all("alertname=DemeshWatchdog" in each for each in health["filters"].values())
+
+
 def test_what_an_expression_names_is_found() -> None:
     expression = (
         'histogram_quantile(0.9, sum by (le, node) (rate(a_bucket{x="y z"}[5m]))) > 5e6 or b:c unless d offset 1h'

@@ -39,6 +39,19 @@ def test_every_rule_does_what_it_is_for_and_nothing_near_to_it(tmp_path: Path) -
     _promtool("test", "rules", _TESTS.name, directory=tmp_path)
 
 
+def test_who_took_leave_is_no_target_and_an_instance_is_what_stays() -> None:
+    (job,) = yaml.safe_load(_CONFIG.read_text())["scrape_configs"]
+    told = [{"action": "replace", "regex": "(.*)", **each} for each in job["relabel_configs"]]
+    (dropped,) = [each for each in told if each["action"] == "drop"]
+    assert (dropped["source_labels"], dropped["regex"]) == (["__meta_demesh_presence"], "away")
+    made = {each["target_label"]: each["source_labels"] for each in told if each["action"] == "replace"}
+    assert made == {
+        name: [f"__meta_demesh_{meta}"] for name, meta in (("node", "name"), ("mesh", "mesh"), ("instance", "peer_id"))
+    }
+    interval = yaml.safe_load(_CONFIG.read_text())["global"]["scrape_interval"]
+    assert {each["refresh_interval"] for each in job["http_sd_configs"]} == {interval}
+
+
 def test_no_rule_is_without_a_test() -> None:
     tried = _TESTS.read_text()
     for rule in rules():
@@ -96,6 +109,8 @@ def test_prometheus_finds_all_nodes_by_asking_one_and_is_let_in_by_one_token(tmp
                 assert {each["metric"]["node"] for each in found} == {"a", "b"}
                 assert len({each["metric"]["instance"] for each in found}) == 1, "the target"
                 assert {each["metric"]["mesh"] for each in prometheus.query("up")} == {a.status()["mesh"]}
+                peer_ids = {each["peer_id"] for each in json.loads(a.run_command("members", "--json").stdout)}
+                assert {each["metric"]["instance"] for each in prometheus.query("up")} == peer_ids, "what stays"
                 eventually(
                     lambda: prometheus.query("job_mesh_check:demesh_up:ratio"),
                     lambda found: len(found) == 1,

@@ -23,6 +23,31 @@ def _read(name: str) -> dict[str, Any]:
 
 
 STACK = _read("stack.yml")
+_FILES = ("stack.yml", "stack.replicas.yml", "stack.ports.yml", "stack.secret.yml")
+
+
+def test_clients_old_and_new_read_the_files_alike() -> None:
+    """Those before Docker 25 want a version; and newer ones sort mounts where files are merged, which must be no change."""
+    assert {_read(name)["version"] for name in _FILES} == {"3.8"}
+    targets = [each.partition(":")[2] for each in STACK["services"]["demesh"]["volumes"]]
+    assert targets == sorted(targets)
+
+
+def test_a_node_has_its_machines_name_and_the_time_to_say_bye_and_its_secrets_are_its_alone() -> None:
+    demesh, replicas = STACK["services"]["demesh"], _read("stack.replicas.yml")["services"]["demesh"]
+    assert demesh["environment"]["DEMESH_NODE_NAME"] == demesh["hostname"] == "{{.Node.Hostname}}"
+    assert replicas["environment"]["DEMESH_NODE_NAME"] == replicas["hostname"] == "{{.Node.Hostname}}-{{.Task.Slot}}"
+    assert demesh["init"] is True
+    assert demesh["stop_grace_period"] == "20s", "as systemd gives it"
+    assert {(each["uid"], each["gid"], each["mode"]) for each in demesh["secrets"]} == {("8471", "8471", 0o400)}
+
+
+def test_what_has_a_volume_and_is_one_task_is_kept_to_one_machine() -> None:
+    for name in ("alertmanager", "prometheus", "grafana"):
+        assert STACK["services"][name]["deploy"]["placement"] == {
+            "constraints": ["${DEMESH_PLACE:-node.role == manager}"]
+        }, name
+        assert STACK["services"][name]["volumes"]
 
 
 def test_every_image_is_a_variable() -> None:
@@ -32,13 +57,13 @@ def test_every_image_is_a_variable() -> None:
 
 
 def test_every_variable_has_a_default_so_that_the_file_can_be_deployed_by_itself() -> None:
-    for name in ("stack.yml", "stack.replicas.yml", "stack.ports.yml"):
+    for name in _FILES:
         text = re.sub(r"(?m)^\s*#.*", "", (_DEPLOY / name).read_text())
         assert [variable for variable, default in _VARIABLE.findall(text) if not default] == []
 
 
 def test_what_cannot_be_changed_is_named_with_a_version_that_the_script_sets() -> None:
-    script = (_DEPLOY / "swarm").read_text()
+    script = "".join((_DEPLOY / name).read_text() for name in ("swarm", "keys.sh"))
     configured = set(re.findall(r"(?m)^    configure ([A-Z_]+) ", script))
     for config in STACK["configs"].values():
         (_, _), (version, _) = _VARIABLE.findall(config["name"])
@@ -47,7 +72,7 @@ def test_what_cannot_be_changed_is_named_with_a_version_that_the_script_sets() -
         assert file in configured
         configured.remove(file)
     assert configured == set()
-    for name, secret in STACK["secrets"].items():
+    for name, secret in (STACK["secrets"] | _read("stack.secret.yml")["secrets"]).items():
         assert secret["external"] is True
         assert f"read -r {name.upper()}_VERSION" in script
         assert f'keep_secret "{name}_$' in script
@@ -76,6 +101,7 @@ def test_no_two_tasks_ever_write_one_log() -> None:
         1,
     )
     assert deploy["rollback_config"]["order"] == "stop-first"
+    assert {each["deploy"]["update_config"]["failure_action"] for each in STACK["services"].values()} == {"rollback"}
     for volume in _read("stack.replicas.yml")["volumes"].values():
         assert "{{.Task.Slot}}" in volume["name"]
     assert _read("stack.replicas.yml")["volumes"].keys() == {"data", "run"}
@@ -105,7 +131,7 @@ def test_docker_takes_the_files_together(tmp_path: Path) -> None:
     if not shutil.which("docker"):
         pytest.skip("docker is not installed")
     command = ["docker", "stack", "config"]
-    for name in ("stack.yml", "stack.replicas.yml", "stack.ports.yml"):
+    for name in _FILES:
         command += ["-c", str(_DEPLOY / name)]
     ran = subprocess.run(command, capture_output=True, text=True, check=False, timeout=60)
     assert ran.returncode == 0, ran.stderr
@@ -148,7 +174,7 @@ def test_the_image_is_made_of_what_is_named_and_of_no_key() -> None:
 
 @pytest.mark.parametrize("name", ["swarm", "slim"])
 def test_the_scripts_are_good_shell(name: str) -> None:
-    _shellcheck((_DEPLOY / name).read_text())
+    _shellcheck((_DEPLOY / name).read_text(), ROOT)
 
 
 @pytest.mark.parametrize("name", ["Dockerfile", "standins/Dockerfile"])
@@ -159,8 +185,8 @@ def test_the_commands_of_the_images_are_good_shell(name: str) -> None:
         _shellcheck(f"#!/bin/sh\n{command}\n")
 
 
-def _shellcheck(text: str) -> None:
-    # SC2016: what stands in single quotes is for the shell in a container.
-    command = [require("shellcheck"), "-e", "SC2016", "-"]
-    ran = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60)
+def _shellcheck(text: str, sources: Path = Path()) -> None:
+    # SC2016: what stands in single quotes is for the shell in a container. -x: with the files that it sources.
+    command = [require("shellcheck"), "-x", "-e", "SC2016", "-"]
+    ran = subprocess.run(command, input=text, capture_output=True, text=True, check=False, timeout=60, cwd=sources)
     assert ran.returncode == 0, ran.stdout

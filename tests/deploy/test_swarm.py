@@ -1,89 +1,17 @@
 """deploy/swarm asks an engine for the same each time, makes each secret once, and tells nobody any of them."""
 
-import hashlib
-import json
-import os
 import re
 import shutil
 import subprocess
-import sys
 from pathlib import Path
-from typing import Any
 
 import pytest
 
 from demesh.identity import new_swarm_key
+from tests.deploy.scripted import Swarm
 
-ROOT = Path(__file__).parents[2]
 pytestmark = pytest.mark.slow
 _SECRETS = ("swarm_key", "api_read_token", "api_write_token", "grafana_password")
-
-
-class Swarm:
-    """The script in a checkout of its own, with a `docker` that only keeps what it is told."""
-
-    def __init__(self, directory: Path) -> None:
-        self.state = directory / "docker"
-        for kind in ("volume", "secret", "config"):
-            (self.state / kind).mkdir(parents=True)
-        (self.state / "used").touch()
-        self.build("1")
-        self.checkout = directory / "checkout"
-        shutil.copytree(ROOT / "deploy", self.checkout / "deploy")
-        programs = directory / "bin"
-        programs.mkdir()
-        fake = Path(__file__).with_name("fake_docker.py")
-        (programs / "docker").write_text(f'#!/bin/sh\nexec {sys.executable} -IS {fake} "$@"\n')
-        # What the image has: the command, and `python`.
-        (programs / "demesh").write_text(f'#!/bin/sh\nexec {sys.executable} -m demesh "$@"\n')
-        for each in programs.iterdir():
-            each.chmod(0o755)
-        (programs / "python").symlink_to(sys.executable)
-        self.environment = {
-            "PATH": f"{programs}:{os.environ['PATH']}",
-            "PYTHONPATH": str(ROOT),
-            "FAKE_DOCKER": str(self.state),
-            "HOME": str(directory),
-        }
-        self.said = ""
-
-    def build(self, number: str) -> None:
-        """From now on the image is another one."""
-        (self.state / "image").write_text(hashlib.sha256(number.encode()).hexdigest())
-
-    def run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
-        ran = subprocess.run(
-            [self.checkout / "deploy/swarm", *arguments],
-            env={**self.environment, **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=60,
-        )
-        self.said += ran.stdout + ran.stderr
-        return ran
-
-    def up(self, *arguments: str, **environment: str) -> dict[str, str]:
-        ran = self.run("up", *arguments, **environment)
-        assert ran.returncode == 0, ran.stderr
-        return self.variables()
-
-    def variables(self) -> dict[str, str]:
-        return self.deployed("variables.json")
-
-    def deployed(self, name: str) -> Any:
-        return json.loads((self.state / "deployed" / name).read_text())
-
-    def text(self, name: str) -> str:
-        return (self.state / "deployed" / name).read_text()
-
-    def secrets(self) -> dict[str, bytes]:
-        return {each.name: each.read_bytes() for each in (self.state / "secret").iterdir()}
-
-
-@pytest.fixture
-def swarm(tmp_path: Path) -> Swarm:
-    return Swarm(tmp_path)
 
 
 def test_up_again_changes_nothing(swarm: Swarm) -> None:
@@ -123,17 +51,18 @@ def test_no_secret_is_printed_nor_stands_in_the_arguments_of_a_program(swarm: Sw
     assert key.startswith(b"/key/swarm/psk/1.0.0/\n/base16/\n")
 
 
-def test_what_changes_gets_a_new_name_and_the_old_one_goes(swarm: Swarm) -> None:
+def test_what_changes_gets_a_new_name_and_the_old_one_goes_when_no_rollback_needs_it(swarm: Swarm) -> None:
     first = swarm.up()
     with (swarm.checkout / "deploy/checks.toml").open("a") as file:
         file.write("# more\n")
-    swarm.build("2")
+    (swarm.checkout / "demesh/node.py").write_text("# more\n")
     second = swarm.up()
     changed = {name for name in first if first[name] != second[name] and not first[name].startswith("/tmp")}
     assert changed == {"DEMESH_CHECKS_VERSION", "DEMESH_IMAGE"}
-    configs = [each.name for each in (swarm.state / "config").iterdir()]
-    assert f"demesh_DEMESH_CHECKS_{second['DEMESH_CHECKS_VERSION']}" in configs
-    assert f"demesh_DEMESH_CHECKS_{first['DEMESH_CHECKS_VERSION']}" not in configs
+    both = {f"demesh_DEMESH_CHECKS_{each['DEMESH_CHECKS_VERSION']}" for each in (first, second)}
+    assert both <= swarm.configs()
+    swarm.up()
+    assert both & swarm.configs() == {f"demesh_DEMESH_CHECKS_{second['DEMESH_CHECKS_VERSION']}"}
 
 
 def test_the_key_of_a_mesh_that_is_there_is_taken(swarm: Swarm, tmp_path: Path) -> None:
@@ -141,6 +70,7 @@ def test_the_key_of_a_mesh_that_is_there_is_taken(swarm: Swarm, tmp_path: Path) 
     given = tmp_path / "given.key"
     given.write_text(new_swarm_key().text())
     swarm.up(DEMESH_SWARM_KEY_FILE=str(given))
+    swarm.up()
     assert [each for name, each in swarm.secrets().items() if "swarm_key" in name] == [given.read_bytes()]
 
 
@@ -205,20 +135,77 @@ def test_replicas_and_ports_lay_their_files_over_the_stack(swarm: Swarm) -> None
     assert (told["DEMESH_REPLICAS"], told["DEMESH_PORT"]) == ("5", "0")
 
 
-@pytest.mark.parametrize(
-    ("state", "sentence"),
-    [("inactive false", "docker swarm init"), ("active false", "run this on a manager")],
-)
-def test_without_a_swarm_it_says_what_to_do(swarm: Swarm, state: str, sentence: str) -> None:
-    refused = swarm.run("up", FAKE_DOCKER_SWARM=state)
-    assert refused.returncode == 1
-    assert sentence in refused.stderr
-    assert not (swarm.state / "deployed").exists()
+def test_the_image_is_built_once_for_what_goes_into_it(swarm: Swarm) -> None:
+    first = swarm.up()["DEMESH_IMAGE"]
+    assert swarm.up()["DEMESH_IMAGE"] == first
+    (swarm.checkout / "demesh/node.pyc").touch()  # what is not let in changes nothing
+    (swarm.checkout / "README.md").touch()
+    assert swarm.up()["DEMESH_IMAGE"] == first
+    assert len(swarm.asked("build")) == 1
+    images = {first, swarm.up(DEMESH_BASE="my/python")["DEMESH_IMAGE"], swarm.up(DEMESH_BUILD="--pull")["DEMESH_IMAGE"]}
+    for name in ("demesh/node.py", "uv.lock", "deploy/Dockerfile", "deploy/slim", "pyproject.toml", "bin/uv.txt"):
+        with (swarm.checkout / name).open("a") as file:
+            file.write("# more\n")
+        images.add(swarm.up()["DEMESH_IMAGE"])
+    assert len(images) == len(swarm.asked("build")) == 9
+
+
+def test_what_has_a_volume_on_one_machine_stays_there(swarm: Swarm) -> None:
+    assert swarm.up()["DEMESH_PLACE"] == "node.labels.demesh_volumes == here"
+    assert (swarm.state / "label").read_text() == "demesh_volumes=here me"
+    assert swarm.up()["DEMESH_PLACE"] == "node.labels.demesh_volumes == here"
+    assert len(swarm.asked("node", "update")) == 1, "the machine that was chosen stays"
+    assert swarm.up(DEMESH_PLACE="node.id == x")["DEMESH_PLACE"] == "node.id == x"
+
+
+def test_a_secret_for_the_receivers_is_kept_like_the_others(swarm: Swarm, tmp_path: Path) -> None:
+    swarm.up()
+    given = tmp_path / "given"
+    given.write_text("https://ntfy.example.net/a-secret-topic")
+    for environment in ({"ALERTMANAGER_SECRET_FILE": str(given)}, {}):
+        swarm.up(**environment)
+        assert swarm.deployed("files.json") == ["stack.yml", "stack.secret.yml"]
+        assert [each for name, each in swarm.secrets().items() if "alertmanager" in name] == [given.read_bytes()]
+    assert "a-secret-topic" not in swarm.said + (swarm.state / "arguments").read_text()
+    given.write_text("")
+    assert f"{given} cannot be taken as a secret" in swarm.refuses(ALERTMANAGER_SECRET_FILE=str(given))
 
 
 @pytest.mark.parametrize(
-    "arguments", [(), ("sideways",), ("up", "--replicas"), ("up", "--replicas", "x"), ("down", "now")]
+    ("receivers", "told"),
+    [
+        ("  - name: people\n    # webhook_configs: [{}]\n  - name: demesh\n    webhook_configs: [{}]\n", False),
+        ("  - name: people\n    webhook_configs: [{}]\n  - name: demesh\n", True),
+        ("  - {name: people, email_configs: [{}]}\n", True),
+        ("  - name: mine\n    webhook_configs: [{}]\n", True),
+    ],
 )
-def test_a_wrong_use_exits_2(swarm: Swarm, arguments: tuple[str, ...]) -> None:
-    assert swarm.run(*arguments).returncode == 2
-    assert not (swarm.state / "deployed").exists()
+def test_up_says_when_nobody_will_be_told(swarm: Swarm, tmp_path: Path, receivers: str, told: bool) -> None:
+    own = tmp_path / "mine.yml"
+    own.write_text(f"route: {{receiver: x}}\nreceivers:\n{receivers}")
+    assert ("Nobody will be told" in swarm.run("up", ALERTMANAGER_CONFIG=str(own)).stdout) is not told
+    assert "Nobody will be told" in swarm.run("up").stdout
+
+
+def test_status_asks_a_task_that_is_healthy(swarm: Swarm) -> None:
+    swarm.up()
+    assert swarm.run("status").returncode == 0
+    assert swarm.asked("exec") == [["exec", "a-task", "demesh", "status"]]
+
+
+def test_with_an_older_client_it_is_deployed_without_what_that_does_not_know(swarm: Swarm) -> None:
+    swarm.up()
+    assert ["--detach=true" in each for each in swarm.told()] == [True]
+    swarm.up(FAKE_DOCKER_OLD="1")
+    assert ["--detach=true" in each for each in swarm.told()] == [True, False]
+
+
+def test_what_runs_in_the_image_reaches_nobody_and_leaves_keys_to_their_owner(swarm: Swarm) -> None:
+    swarm.up()
+    asked = swarm.asked("run")
+    assert asked
+    assert all(each[each.index("--network") + 1] == "none" for each in asked)
+    kept = list((swarm.state / "volume/demesh_keys").iterdir())
+    assert {each.name: each.stat().st_mode & 0o777 for each in kept} == dict.fromkeys(
+        ("swarm.key", "api_read_token", "api_write_token", "grafana_password"), 0o600
+    )

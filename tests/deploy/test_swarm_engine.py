@@ -8,7 +8,7 @@ import json
 import os
 import shutil
 import subprocess
-from collections.abc import Generator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -56,12 +56,46 @@ class Stack:
                 "build", "--network", "host", "--target", name, "-t", tag, *arguments, str(checkout / "deploy/standins")
             )
 
-    def run(self, *arguments: str) -> str:
-        ran = subprocess.run(
-            [self._script, *arguments], env=self._environment, capture_output=True, text=True, check=False, timeout=600
-        )
+    def run(self, *arguments: str, **environment: str) -> str:
+        ran = self._run(*arguments, **environment)
         assert ran.returncode == 0, ran.stdout + ran.stderr
         return ran.stdout
+
+    def fails(self, *arguments: str, **environment: str) -> str:
+        """What it says when it does not do it."""
+        ran = self._run(*arguments, **environment)
+        assert ran.returncode == 1, ran.stdout + ran.stderr
+        return ran.stderr
+
+    def _run(self, *arguments: str, **environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [self._script, *arguments],
+            env=self._environment | environment,
+            capture_output=True,
+            text=True,
+            check=False,
+            timeout=600,
+        )
+
+    def with_each_client(self) -> Iterator[dict[str, str]]:
+        """The environments in which `docker` is each of those that are installed: a newest and one of 20.10, if you have both."""
+        path = self._environment["PATH"].split(":")
+        for n, place in enumerate(each for each in dict.fromkeys(path) if (Path(each) / "docker").exists()):
+            one = self._script.parent / f"client-{n}"
+            one.mkdir(exist_ok=True)
+            (one / "docker").unlink(missing_ok=True)
+            (one / "docker").symlink_to(Path(place) / "docker")
+            yield {"PATH": f"{one}:{self._environment['PATH']}"}
+
+    def file(self, name: str, text: str) -> str:
+        """A configuration of one's own."""
+        path = self._script.parent / name
+        path.write_text(text)
+        return str(path)
+
+    def names(self, kind: str) -> set[str]:
+        asked = ("--format", "{{.Name}}", "--filter", f"label=com.docker.stack.namespace={_STACK}")
+        return set(_docker(kind, "ls", *asked).split())
 
     def tasks(self) -> list[str]:
         return _docker("ps", "-q", "--filter", f"label=com.docker.swarm.service.name={_STACK}_demesh").split()
@@ -102,6 +136,14 @@ class Stack:
         """By name: peer id and log."""
         return {each["name"]: (each["peer_id"], each["log"]) for each in self.ask(self.tasks()[0], "members")}
 
+    def keys(self, command: str) -> str:
+        """What a shell command says in the volume of the keys."""
+        image = _docker(
+            "service", "inspect", f"{_STACK}_demesh", "--format", "{{.Spec.TaskTemplate.ContainerSpec.Image}}"
+        ).strip()
+        volume = ("-v", f"{_STACK}_keys:/var/lib/demesh", "--entrypoint", "sh")
+        return _docker("run", "--rm", "--network", "none", *volume, image, "-euc", command)
+
     def left(self, kind: str) -> list[str]:
         every = ["-a"] if kind == "container" else []
         return _docker(kind, "ls", "-q", *every, "--filter", f"label=com.docker.stack.namespace={_STACK}").split()
@@ -124,6 +166,43 @@ def stack(tmp_path: Path) -> Generator[Stack]:
         stack.run("down")
         for volume in stack.left("volume"):
             _docker("volume", "rm", volume)
+        _docker(
+            "node",
+            "update",
+            "--label-rm",
+            f"{_STACK}_volumes",
+            _docker("info", "--format", "{{.Swarm.NodeID}}").strip(),
+        )
+
+
+def _refuses_what_cannot_work(stack: Stack) -> None:
+    bad = stack.file("bad.toml", '[[check]]\nname = "web"\ntarget = "http://x.example.net"\nintervall = "1s"\n')
+    assert "intervall" in stack.fails("up", "--replicas", "3", DEMESH_CHECKS=bad)
+    assert "has 10.84.73.0/24" in stack.fails("up", DEMESH_STACK=f"{_STACK}-2")
+
+
+def _goes_back_from_what_fails(stack: Stack) -> None:
+    """A configuration that is valid and fails at the start: the former one, which cannot be changed, must be there still."""
+    text = (ROOT / "deploy/demesh.toml").read_text()
+    fails = stack.file("fails.toml", text.replace('listen = "0.0.0.0:8470"', 'listen = "192.0.2.1:8470"'))
+    configs = stack.names("config")
+    said = stack.fails("up", "--replicas", "3", DEMESH_TOML=fails, DEMESH_RESTART_DELAY="1s")
+    assert "what ran before runs again" in said
+    eventually(stack.see_each_other, bool, 60, "three nodes after a rollback", every=2)
+    assert stack.names("config") > configs
+    stack.run("up", "--replicas", "3")
+    eventually(stack.see_each_other, bool, 60, "three nodes that see each other", every=2)
+
+
+def _keeps_its_key(stack: Stack) -> None:
+    """None is made anew under a mesh that has one; a node tells it."""
+    tasks, kept = stack.tasks(), stack.keys("cat swarm.key")
+    stack.keys("rm swarm.key")
+    assert "has no swarm key" in stack.fails("up", "--replicas", "3")
+    told = _docker("exec", tasks[0], "cat", "/run/secrets/swarm_key")
+    assert told == kept
+    stack.run("up", "--replicas", "3", DEMESH_SWARM_KEY_FILE=stack.file("told.key", told))
+    assert stack.tasks() == tasks
 
 
 def test_a_stack_from_its_first_day_to_its_last(stack: Stack) -> None:
@@ -132,9 +211,17 @@ def test_a_stack_from_its_first_day_to_its_last(stack: Stack) -> None:
     eventually(stack.watchdogs, lambda many: many == 3, 60, "three watchdogs", every=2)
     members, tasks = stack.members(), stack.tasks()
 
-    # The same again changes nothing.
-    stack.run("up", "--replicas", "3")
+    # The same again changes nothing, with whatever client.
+    for client in stack.with_each_client():
+        stack.run("up", "--replicas", "3", **client)
+        assert stack.tasks() == tasks
+
+    _refuses_what_cannot_work(stack)
     assert stack.tasks() == tasks
+    _goes_back_from_what_fails(stack)
+    assert stack.members() == members
+    _keeps_its_key(stack)
+    tasks = stack.tasks()
 
     # A task that is killed is told once, and taken back when its successor goes on.
     killed = _docker("inspect", tasks[0], "--format", "{{.Config.Hostname}}").strip()
