@@ -3,12 +3,11 @@
 It says nothing of how an engine behaves (tests/deploy/test_swarm_engine.py asks a real one), only what the script asks of one.
 What `run` is told to do in the image is done here, in the volume's directory. How services are a test says in files of that
 directory, a line for each time that it is asked, of which the last stays: `updates`, `replicas`, `tasks` (what they are made of).
+It is started a thousand times, so it imports what takes long where that is needed.
 """
 
 import json
 import os
-import shutil
-import subprocess
 import sys
 from itertools import pairwise
 from pathlib import Path
@@ -52,6 +51,8 @@ def main(arguments: list[str]) -> int:
                 return 125
             _deploy(rest)
         case ["stack", "rm", name]:
+            import shutil
+
             shutil.rmtree(STATE / "deployed")
             for kind in ("secret", "config"):
                 for each in _all(kind):
@@ -115,6 +116,9 @@ def _all(kind: str) -> list[Path]:
 
 def _run(arguments: list[str]) -> int:
     """What stands at the root of a container stands in `root` here."""
+    import shutil
+    import subprocess
+
     mount = arguments[arguments.index("-v") + 1]
     volume, _, _ = mount.partition(":")
     _, command, *rest = arguments[arguments.index("-euc") :]
@@ -132,6 +136,8 @@ def _run(arguments: list[str]) -> int:
 
 def _deploy(arguments: list[str]) -> None:
     """What the stack is made of: the variables that the script has set, and copies of the files that these name."""
+    import shutil
+
     told = {
         name: value for name, value in os.environ.items() if name.endswith("_VERSION") or name.startswith("DEMESH_")
     }

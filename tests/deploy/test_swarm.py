@@ -142,12 +142,15 @@ def test_the_image_is_built_once_for_what_goes_into_it(swarm: Swarm) -> None:
     (swarm.checkout / "README.md").touch()
     assert swarm.up()["DEMESH_IMAGE"] == first
     assert len(swarm.asked("build")) == 1
-    images = {first, swarm.up(DEMESH_BASE="my/python")["DEMESH_IMAGE"], swarm.up(DEMESH_BUILD="--pull")["DEMESH_IMAGE"]}
+    only_build = {"DEMESH_SWARM_KEY_FILE": "/nowhere"}  # it comes no further than that
+    swarm.refuses(**only_build, DEMESH_BASE="my/python")
+    swarm.refuses(**only_build, DEMESH_BUILD="--pull")
     for name in ("demesh/node.py", "uv.lock", "deploy/Dockerfile", "deploy/slim", "pyproject.toml", "bin/uv.txt"):
         with (swarm.checkout / name).open("a") as file:
             file.write("# more\n")
-        images.add(swarm.up()["DEMESH_IMAGE"])
-    assert len(images) == len(swarm.asked("build")) == 9
+        swarm.refuses(**only_build)
+    built = [each[each.index("-t") + 1] for each in swarm.asked("build")]
+    assert len(set(built)) == len(built) == 9
 
 
 def test_what_has_a_volume_on_one_machine_stays_there(swarm: Swarm) -> None:
