@@ -94,6 +94,7 @@ class Author:
         self._told = [_Told() for _ in checks]
         self._batch = Batch(flush_interval_ms, clock.monotonic_ms())
         self._plan_seq = 0
+        self._has_left = False
         self._one_at_a_time = trio.Lock()
         self._wake = trio.Event()
 
@@ -187,10 +188,11 @@ class Author:
                 await self._flush()
 
     async def say_bye(self, bye: Bye) -> None:
-        """Write what is waiting, then take leave."""
+        """Write what is waiting, then take leave. Nothing is written after it: who still wants to waits to be cancelled."""
         async with self._one_at_a_time:
             await self._write_all_results()
             await self._write([(Kind.BYE, bye.payload())])
+            self._has_left = True
 
     async def append_due(self, due: Callable[[], Awaitable[Sequence[tuple[Kind, Value]]]]) -> bool:
         """Write what `due` names; nothing is appended between its answer and that. Returns whether there was anything."""
@@ -226,6 +228,8 @@ class Author:
 
     async def _write(self, contents: Sequence[tuple[Kind, Value | Results]]) -> None:
         """Write, store, mark, show and publish one entry for each of `contents`, all at one time."""
+        if self._has_left:
+            await trio.sleep_forever()
         wall_ms, up_ms = self._clock.wall_ms(), self._clock.up_ms()
         entries: list[Entry] = []
         for kind, content in contents:

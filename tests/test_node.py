@@ -17,6 +17,7 @@ from demesh.checks.check import Check
 from demesh.config.load import Settings
 from demesh.errors import ConfigError
 from demesh.log.entry import Entry, Kind
+from demesh.log.event import warning
 from demesh.log.hello import read_hello
 from demesh.log.plan import read_plan_part
 from demesh.log.results import read_results
@@ -427,6 +428,24 @@ async def test_node_that_is_stopped_takes_leave(autojump_clock: MockClock, mesh:
         assert ben.presence_of(ann) == Presence.AWAY
         await trio.sleep(_SILENT_SECONDS + 2)
         assert ben.presence_of(ann) == Presence.AWAY
+
+
+async def test_nothing_comes_after_the_bye(autojump_clock: MockClock, mesh: Mesh) -> None:
+    """As what somebody decides, or a reload that is under way, in the moment in which the bye leaves."""
+    ann = mesh.member("ann", [web_check()])
+    kinds: list[int] = []
+
+    async def insist() -> None:
+        while ann.own_log()[-1].kind != Kind.BYE:  # noqa: ASYNC110 nothing tells
+            await trio.sleep(0.01)
+        with trio.move_on_after(0.2):
+            await ann.node._own_log.tell(warning("configuration", "It is too late."))
+        kinds.extend(entry.kind for entry in ann.own_log())
+
+    async with trio.open_nursery() as nursery, running(ann):
+        await trio.sleep(1)
+        nursery.start_soon(insist)
+    assert kinds[-1] == Kind.BYE
 
 
 async def test_vantages_of_a_check_come_to_take_turns(autojump_clock: MockClock, mesh: Mesh) -> None:
