@@ -189,7 +189,7 @@ async def _run(
         read_marker=marker.read,
         write_marker=marker.write,
         rng=random.Random(secrets.randbits(64)),
-        load_settings=partial(_load, source),
+        load_settings=partial(_load, source, trio.CapacityLimiter(1)),
         epoch_nonce=partial(secrets.token_bytes, 8),
         machine=machine_id(),
         own_addresses=this_machines_addresses,
@@ -240,11 +240,14 @@ async def _obey_signals(ask_reload: trio.MemorySendChannel[None], stop: trio.Eve
                 stop.set()
 
 
-async def _load(source: ConfigSource) -> Settings:
-    """Read the configuration anew. Raises UsageError, for a file system that does not answer, too: nobody waits for it."""
+async def _load(source: ConfigSource, one_at_a_time: trio.CapacityLimiter) -> Settings:
+    """Read the configuration anew. Raises UsageError, for a file system that does not answer, too: nobody waits for it.
+
+    A thread that is given up stays for as long as that takes; with a limiter of its own it takes no place of others'.
+    """
     try:
         with trio.fail_after(limits.CONFIG_READ_SECONDS_MAX):
-            return await trio.to_thread.run_sync(source.load, abandon_on_cancel=True)
+            return await trio.to_thread.run_sync(source.load, abandon_on_cancel=True, limiter=one_at_a_time)
     except trio.TooSlowError:
         raise UsageError(f"It could not be read within {limits.CONFIG_READ_SECONDS_MAX} s.") from None
 
