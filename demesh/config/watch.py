@@ -2,7 +2,8 @@
 
 Guarantees: a change is noticed however the file was replaced (written in place, renamed over, or by a symbolic link that
 points elsewhere since), at once as a rule and within LOOK_SECONDS where the system does not tell (network mounts, no watches
-left); changes that follow each other closely are one. Not guaranteed: that what the files say has changed.
+left); changes that follow each other closely are one, so that a file that is being written in place is not read before it is
+whole. Not guaranteed: that it is where its writer pauses for longer than _STEP_MS; that what the files say has changed.
 """
 
 import os
@@ -40,8 +41,19 @@ async def watch(
             await trio.sleep(LOOK_SECONDS)
             now = await _fingerprint(files)
         if now != known:
-            known = now
+            known = await _settled(files, now)
             await changed()
+
+
+async def _settled(files: Callable[[], Collection[Path]], now: _Fingerprint) -> _Fingerprint:
+    """What the files are once nothing has changed for _STEP_MS, or after _GATHER_MS."""
+    with trio.move_on_after(_GATHER_MS / 1_000):
+        while True:
+            await trio.sleep(_STEP_MS / 1_000)
+            before, now = now, await _fingerprint(files)
+            if now == before:
+                break
+    return now
 
 
 def _notifier(paths: Collection[Path]) -> RustNotify:

@@ -122,6 +122,34 @@ def test_what_else_happens_in_the_directory_is_no_change(tmp_path: Path) -> None
     trio.run(main)
 
 
+def test_a_file_is_whole_when_its_change_is_told(tmp_path: Path) -> None:
+    """Also where it is emptied while the change before it is being dealt with: to be read at once it would have to be whole."""
+    path = written(tmp_path, main="")
+    told: list[str] = []
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+
+            async def write_slowly() -> None:
+                await trio.sleep(0.1)
+                path.write_text("# whole\n")
+
+            async def changed() -> None:
+                told.append(path.read_text())
+                if len(told) > 1:
+                    nursery.cancel_scope.cancel()
+                path.write_text("")
+                nursery.start_soon(write_slowly)
+
+            with trio.fail_after(4 * LOOK_SECONDS):
+                await nursery.start(watch, ConfigSource(path, CommandLine()).files, changed)
+                path.write_text("# first\n")
+                await trio.sleep_forever()
+
+    trio.run(main)
+    assert told == ["# first\n", "# whole\n"]
+
+
 def test_it_ends_when_it_is_cancelled(tmp_path: Path) -> None:
     path = written(tmp_path, main="")
 

@@ -85,14 +85,16 @@ class _Past:
 
 
 def plant_past(nodes: Sequence[NodeProcess], mesh_id: bytes, check: str, days: int) -> None:
-    """Give nodes that have not run yet logs of `check` that began `days` whole days ago and ended some hours ago.
+    """Give nodes that have not run yet logs of `check` that have checkpoints of `days` whole days and ended some hours ago.
 
     Each holds the logs of all of them.
     """
     clock = SystemClock()
+    end_ms = clock.wall_ms() - 3 * HOUR_MS
+    first_day = (end_ms - STEP_MS - _CHECKPOINT_DUE_MS) // DAY_MS - days
     pasts = [_Past(node.home, node.name, mesh_id, check) for node in nodes]
     for past in pasts:
-        past.write((clock.wall_ms() // DAY_MS - days) * DAY_MS, clock.wall_ms() - 3 * HOUR_MS)
+        past.write(first_day * DAY_MS, end_ms)
     for node, own in zip(nodes, pasts, strict=True):
         with Store(node.home / "log.db", mesh_id=mesh_id) as store:
             for past in pasts:
