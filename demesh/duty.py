@@ -3,7 +3,7 @@
 Guarantees: the rows of the plan and the checks stand in one order, so an index means the same in both: first those of the own
 files, then those taken over from other members (`demesh.adoption`). Which checks with `spread` this node runs follows from what
 it sees of the others (`demesh.checks.placement`); a start goes on with those it ran before. Servers of lists that never
-answered are parked (`demesh.checks.parking`). Not guaranteed: that the mesh has been told; `demesh.node` sees to that.
+answered are parked (`demesh.checks.parking`). Not guaranteed: that the mesh has been told; `demesh.changeover` sees to that.
 """
 
 from collections.abc import Collection, Mapping, Sequence

@@ -3,7 +3,8 @@
 It puts together what the view knows of members, what the network knows of connections and what sync saw of heads.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+import math
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from typing import Any
 
 import trio
@@ -114,6 +115,16 @@ class Membership:
         listening = self._network.listen_addresses()
         networks = [each.network for each in self._own_addresses()]
         return addresses_to_tell(listening, self._network.dialable_addresses(), self._sightings.hosts(networks))
+
+    async def keep_addresses(self, greet_anew: Callable[[], Awaitable[bool]]) -> None:
+        """Have the mesh told (`greet_anew`, which says whether it was) when this node can be dialled at other addresses, not
+        too often; until cancelled. Raises StoreError."""
+        told_at = -math.inf
+        while True:
+            await trio.sleep(limits.ADDRESSES_LOOK_SECONDS)
+            await self.look_outside()
+            if trio.current_time() - told_at >= limits.ADDRESSES_TOLD_SECONDS_MIN and await greet_anew():
+                told_at = trio.current_time()
 
     async def look_outside(self) -> None:
         """Ask peers where they see this node, those that have not said yet."""

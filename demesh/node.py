@@ -7,8 +7,6 @@ What touches the world comes in through `Edges`, so a test or a simulation runs 
 service that fails ends the node: a supervisor restarts it, and the log is built to be picked up again.
 """
 
-import logging
-import math
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import replace
 from functools import partial
@@ -19,8 +17,9 @@ from nacl.signing import SigningKey
 
 from demesh import limits
 from demesh.alerting import Alerting
+from demesh.answers import Answers
 from demesh.asking import Answerer, Asker, Probers, Question
-from demesh.author import Assignment
+from demesh.changeover import Changeover
 from demesh.checks.latest import LatestRuns
 from demesh.checks.runner import Run, Runner
 from demesh.clock import Clock
@@ -29,19 +28,17 @@ from demesh.config.load import Settings
 from demesh.display import Display
 from demesh.duty import Duty
 from demesh.edges import Edges
-from demesh.errors import ConfigError, EntryError, StoreError, UsageError
 from demesh.explaining import Question as Explained
 from demesh.explaining import explain_in_background
 from demesh.historian import Historian
 from demesh.home import bytes_on_disk
 from demesh.housekeeping import Housekeeper, Retention
-from demesh.identity import peer_id
+from demesh.incoming import Incoming
 from demesh.log.admission import Admission
 from demesh.log.bye import LEFT, Bye
 from demesh.log.chain import Logs
 from demesh.log.entry import NO_LOG, Entry
 from demesh.log.epoch import NewEpoch
-from demesh.log.plan import PlanRow, split_plan
 from demesh.log.state import LogState
 from demesh.log.taken import Gap
 from demesh.membership import Membership
@@ -49,24 +46,20 @@ from demesh.mesh.ask import Turnstile
 from demesh.mesh.dialer import keep_dialling
 from demesh.mesh.gossip import bundles
 from demesh.mesh.intake import Intake
-from demesh.mesh.network import ASK, RELAY, Stream, Usage
+from demesh.mesh.network import Usage
 from demesh.mesh.reach import keep_reaching
 from demesh.mesh.supervisor import Supervisor
 from demesh.mesh.syncer import Syncer
-from demesh.metrics import CONFIG_GOOD, PEERS, REFUSED
 from demesh.opening import open_logs
 from demesh.outcome import Outcome
 from demesh.own_log import OwnLog
 from demesh.pulse import INTAKE, NETWORK, SCHEDULER, SYNCER
 from demesh.ranking import Ranking
 from demesh.relaying import Borrower, Lender
-from demesh.view import report
 from demesh.view.isolation import CUT_OFF
-from demesh.view.names import shown_names
 from demesh.view.own_clock import own_clock
 from demesh.view.presence import Presence
 
-log = logging.getLogger(__name__)
 _FAREWELL_SECONDS = 0.3  # for the bye to leave
 _NETWORK_REBUILT = "This node's network failed and was built anew; its diagnostic log says why."
 
@@ -143,13 +136,10 @@ class Node:
             self._publish,
             self._on_gone,
         )
-        self._store_failure: StoreError | None = None
-        self._store_failed = trio.Event()
         listed = edges.public_probes if edges.listed_probes is None else edges.listed_probes
         self._runner = Runner(
             edges.probes, edges.clock, self._report, self.duty.turn, listed, self._pulse.of(SCHEDULER)
         )
-        self._changing = trio.Lock()
         self._explaining = trio.Lock()
         self._intake = Intake(
             self.logs,
@@ -178,8 +168,13 @@ class Node:
         probers = Probers(edges.probes, edges.public_probes, listed)
         self._asker = Asker(self.key, mesh_id, self.view, edges.clock, edges.network, probers)
         turnstile = Turnstile()
-        self._answerer = Answerer(mesh_id, self.view, edges.clock, probers, turnstile, lambda: self.settings)
-        self._lender = Lender(self.view, edges.clock, turnstile, lambda: self.settings)
+        self.incoming = Incoming(
+            edges.network,
+            self._intake,
+            self._syncer,
+            Answerer(mesh_id, self.view, edges.clock, probers, turnstile, lambda: self.settings),
+            Lender(self.view, edges.clock, turnstile, lambda: self.settings),
+        )
         edges.relays.offer(Borrower(self.view, edges.clock, edges.network).candidates)
         self._alerting = Alerting(
             self.view,
@@ -190,9 +185,32 @@ class Node:
             lambda: self.settings,
             self._syncer.pull_from_some,
             self._hears,
-            lambda: self._logs_told()["complete"],
+            self._complete,
         )
         self.deciding, self.sink_trial = self._alerting.deciding, self._alerting.trial
+        self._answers = Answers(
+            self.mesh,
+            self.key,
+            edges.clock,
+            self.view,
+            self.logs,
+            self.historian,
+            self.duty,
+            self._syncer,
+            self._supervisor,
+            self._alerting,
+        )
+        self.status, self.heads, self.held_checks = self._answers.status, self._answers.heads, self._answers.held_checks
+        self._changeover = Changeover(
+            edges.load_settings,
+            self.duty,
+            self._own_log,
+            self._runner,
+            self._admission,
+            edges.network,
+            self._alerting,
+        )
+        self.reload, self.apply = self._changeover.reload, self._changeover.apply
         self._housekeeper = Housekeeper(
             Retention(settings.raw_ms, settings.hour_ms, settings.size_max_bytes),
             edges.storage,
@@ -212,8 +230,8 @@ class Node:
         self._stop = stop
         self._edges.network.admit(self._admission.allows)
         async with trio.open_nursery() as nursery:
-            await nursery.start(self._supervisor.run, self)
-            for task in (self._intake.run, self._syncer.run, self._end_with_the_store):
+            await nursery.start(self._supervisor.run, self.incoming)
+            for task in (self._intake.run, self._syncer.run, self.incoming.run):
                 nursery.start_soon(task)
             for task in (self.historian.run, self._housekeeper.run, *self._alerting.watchers):
                 nursery.start_soon(task)
@@ -221,8 +239,9 @@ class Node:
             if not await self._own_log.begin(stop):
                 nursery.cancel_scope.cancel()
                 return
-            for task in (self._own_log.run, self._membership.run, self._keep_addresses):
+            for task in (self._own_log.run, self._membership.run):
                 nursery.start_soon(task)
+            nursery.start_soon(self._membership.keep_addresses, self._own_log.greet_anew)
             for task in self._alerting.writers:
                 nursery.start_soon(task)
             for service in services:
@@ -230,7 +249,7 @@ class Node:
             async with trio.open_nursery() as checking:
                 self._runner.set_checks(self.duty.running())
                 checking.start_soon(self._runner.run)
-                checking.start_soon(self._follow_the_mesh)
+                checking.start_soon(self._changeover.follow_the_mesh)
                 self.ready.set()
                 await stop.wait()
                 checking.cancel_scope.cancel()
@@ -244,21 +263,6 @@ class Node:
         """What is in force."""
         return self.duty.settings
 
-    def status(self) -> dict[str, Any]:
-        """The answer of `demesh status --json`."""
-        now_ms, wall_ms = self._clock.monotonic_ms(), self._clock.wall_ms()
-        answer = report.status(
-            self.view, self.historian.past, self.historian.behind, self.mesh, self.key, now_ms, wall_ms
-        )
-        return {
-            **answer,
-            "logs": self._logs_told(),
-            "network": self._network_told(wall_ms),
-            "clock": self._clock_told(),
-            "incidents": self._alerting.incidents(),
-            "sinks": self._alerting.sinks(),
-        }
-
     def hanging(self) -> list[str]:
         """The loops that hang (`demesh.pulse`): none if all is well, or while the node starts and they do not turn yet."""
         return self._pulse.hanging(self._clock.monotonic_ms()) if self.ready.is_set() else []
@@ -267,15 +271,6 @@ class Node:
         """How many other members there are, and with how many of them this node is connected."""
         others = {member.public_key for member in self.view.members()} - {self.key}
         return len(others), len(others.intersection(self._edges.network.peers()))
-
-    def heads(self) -> list[dict[str, Any]]:
-        """The answer of `demesh log heads --json`."""
-        return report.heads(self.view, self.logs.states())
-
-    def held_checks(self) -> list[dict[str, Any]]:
-        """The checks that this node holds, with the name of the member from whom each was taken over, if it was."""
-        names = {peer_id(key): name for key, name in shown_names(self.view.members()).items()}
-        return [{**each, "from": names.get(each["from"], each["from"])} for each in self.duty.known()]
 
     def question(self, name: str | None, table: Mapping[str, Any], selectors: Sequence[str]) -> Question:
         """The check `name`, or that of `table`, to be tried once from the nodes that `selectors` mean. Raises UsageError."""
@@ -303,33 +298,6 @@ class Node:
         self._leaving = True
         self._stop.set()
 
-    async def reload(self) -> None:
-        """Take up the configuration anew. Raises UsageError for a bad one; then the last good one stays in force."""
-        try:
-            changed = await self.apply(await self._edges.load_settings())
-        except UsageError as error:
-            REFUSED.labels("config", "bad").inc()
-            CONFIG_GOOD.set(0)
-            await self._own_log.warn("configuration", _refusal(error))
-            raise
-        CONFIG_GOOD.set(1)
-        log.warning("The configuration was taken up: %d checks.", len(self.settings.checks))
-        if changed:
-            log.warning("These settings have changed, but not while this node runs; restart it: %s", ", ".join(changed))
-
-    async def apply(self, settings: Settings) -> list[str]:
-        """Go over to `settings` without a restart; returns the names of those settings that need one, left as they are.
-
-        Checks that stay the same are not disturbed. Raises UsageError if so many checks cannot be told, StoreError.
-        """
-        async with self._changing:
-            settings, changed = self.duty.live(settings)
-            await self._go_over(settings, self.duty.rows_of(settings))
-            self._edges.network.admit(self._admission.allows)
-            self._alerting.look_soon()
-            self._alerting.take_up(settings)
-            return changed
-
     @property
     def clock(self) -> Clock:
         return self._clock
@@ -354,64 +322,6 @@ class Node:
         """The multiaddrs at which peers can connect."""
         return self._edges.network.listen_addresses()
 
-    # What the network brings (demesh.mesh.network.Handler)
-
-    def peer_connected(self, peer: bytes) -> None:
-        PEERS.set(len(self._edges.network.peers()))
-        self._syncer.pull_from(peer)
-
-    def peer_lost(self, peer: bytes) -> None:
-        self._syncer.forget(peer)
-        PEERS.set(len(self._edges.network.peers()))
-
-    def message(self, forwarder: bytes, data: bytes) -> None:
-        self._intake.message(forwarder, data)
-
-    async def stream(self, stream: Stream) -> None:
-        if stream.protocol == ASK:
-            await self._answerer.serve(stream)
-            return
-        if stream.protocol == RELAY:
-            await self._lender.serve(stream)
-            return
-        try:
-            await self._syncer.serve(stream)
-        except StoreError as error:
-            self._store_failure = error
-            self._store_failed.set()
-
-    # Running
-
-    async def _go_over(self, settings: Settings, rows: list[PlanRow]) -> None:
-        """Go over to these settings and this plan. Raises UsageError if it cannot be told, StoreError."""
-        try:
-            sinks = self.duty.sinks_of(settings)
-            told = (rows, sinks) == (self.duty.rows, self.duty.sinks)
-            parts = () if told else split_plan(rows, sinks)
-        except EntryError as error:
-            raise UsageError(f"The checks cannot be told to the mesh: {error}.") from None
-
-        def prepare(own_log: bytes) -> Assignment:
-            self.duty.take_up(settings, rows)
-            self._admission.policy = settings.policy
-            self._runner.set_checks(self.duty.running())
-            return Assignment(settings.checks, self.duty.votes(own_log, rows), parts)
-
-        await self._own_log.change(prepare)
-
-    async def _follow_the_mesh(self) -> None:
-        """Take up what the others' plans and presence ask of this node, and try anew what is parked."""
-        while True:
-            await trio.sleep(limits.DUTY_LOOK_SECONDS)
-            async with self._changing:
-                if (due := self.duty.due()) is not None:
-                    try:
-                        await self._go_over(*due)
-                    except UsageError as error:
-                        log.error("What the mesh asks of this node is not taken up: %s", error)
-                elif self.duty.turned():
-                    self._runner.set_checks(self.duty.running())
-
     async def _keep_connected(self) -> None:
         network, rng = self._edges.network, self._edges.rng
         async with trio.open_nursery() as nursery:
@@ -420,15 +330,6 @@ class Node:
 
     async def _warn_of_the_network(self) -> None:
         await self._own_log.warn("network", _NETWORK_REBUILT)
-
-    async def _keep_addresses(self) -> None:
-        """Tell the mesh when this node can be dialled at other addresses, not too often."""
-        told_at = -math.inf
-        while True:
-            await trio.sleep(limits.ADDRESSES_LOOK_SECONDS)
-            await self._membership.look_outside()
-            if trio.current_time() - told_at >= limits.ADDRESSES_TOLD_SECONDS_MIN and await self._own_log.greet_anew():
-                told_at = trio.current_time()
 
     def _report(self, run: Run) -> bool:
         if self.view.cut_off and run.result.outcome.blames_target:
@@ -441,9 +342,6 @@ class Node:
     async def _publish(self, entries: Sequence[Entry]) -> None:
         for message in bundles(entries):
             await self._edges.network.broadcast(message)
-
-    def _look_soon(self) -> None:
-        self._alerting.look_soon()
 
     async def _end(self, state: LogState) -> None:
         if await self._display.ended(state):
@@ -460,9 +358,6 @@ class Node:
         holding = self._syncer.holders(log_id, seq) & others
         return len(holding) + int(state is not None and state.head.seq >= seq), len(others) + 1
 
-    def _furthest(self, log_id: bytes) -> int:
-        return self._syncer.furthest(log_id)
-
     def _on_gone(self, logs: Sequence[bytes]) -> None:
         self.view.forget(logs)
         self._own_log.gone(logs)
@@ -470,38 +365,16 @@ class Node:
     def _on_gaps(self, peer: bytes, gaps: Sequence[Gap]) -> None:
         self._syncer.pull_from(peer)
 
-    def _logs_told(self) -> dict[str, Any]:
-        missing = self._syncer.missing()
-        owners = {state.log: state.public_key for state in filter(None, map(self.logs.get, missing))}
-        owners |= {shown.log: shown.public_key for shown in filter(None, map(self.view.log, missing))}
-        return report.logs_told(self.view, missing, owners, left_off=self._syncer.left_off)
-
-    def _clock_told(self) -> dict[str, Any] | None:
-        found = self.view.own_clock()
-        return {"ahead_ms": round(found.ahead_ms, 3), "checks": found.checks} if found else None
-
-    def _network_told(self, wall_ms: int) -> dict[str, Any]:
-        now = self._supervisor.condition
-        return report.network(
-            now.rebuilds, now.problem, now.died_ago_ms, now.down_ms, wall_ms, cut_off=self.view.cut_off
-        )
-
     def _hears(self) -> bool:
         return self._supervisor.condition.down_ms is None
 
-    async def _end_with_the_store(self) -> None:
-        """Raise what a handler of the network may not."""
-        await self._store_failed.wait()
-        assert self._store_failure is not None
-        raise self._store_failure
+    # For those that are made before whom they ask
 
+    def _furthest(self, log_id: bytes) -> int:
+        return self._syncer.furthest(log_id)
 
-def _refusal(error: UsageError) -> str:
-    """What may be told to others of a refused configuration: neither its files nor what stands in them."""
-    many = (
-        f" It has {len(error.problems)} mistakes." if isinstance(error, ConfigError) and len(error.problems) > 1 else ""
-    )
-    return (
-        f"The configuration was changed and is refused; the last good one stays in force.{many} "
-        "The node's diagnostic log and `demesh check validate` name each mistake."
-    )
+    def _look_soon(self) -> None:
+        self._alerting.look_soon()
+
+    def _complete(self) -> bool:
+        return self._answers.complete()

@@ -88,7 +88,7 @@ async def test_a_peer_that_answers_with_garbage_is_named_as_such(
                 pass
             await stream.close()
 
-        ben.node._answerer.serve = serve
+        ben.node.incoming._answerer.serve = serve
         _, answers = await answers_to(ann.node.question(None, URL, ["ben"]))
         assert not answers["ben"]["answered"]
         assert answers["ben"]["why_not"] in (

@@ -120,7 +120,7 @@ async def test_a_member_that_hangs_is_no_help_by_the_time_that_was_given(
     async with running(ann, ben):
         mesh.connect(ann, ben)
         await trio.sleep(1)
-        monkeypatch.setattr(ben.node._lender, "serve", hang)
+        monkeypatch.setattr(ben.node.incoming._lender, "serve", hang)
         network = mesh.swarm.networks[ann.key]
         (candidate,) = Borrower(ann.node.view, ann.node.clock, network).candidates()
         by = trio.current_time() + 3

@@ -290,7 +290,7 @@ class Simulation:
                 pass
         sender = rng.choice(self.machines).key
         assert to.process is not None
-        to.process.deliver(partial(to.node.message, sender, bytes(data)))
+        to.process.deliver(partial(to.node.incoming.message, sender, bytes(data)))
 
     async def in_process(
         self, machine: Machine, act: Callable[[], Awaitable[None]], *expected: type[DemeshError]
