@@ -279,7 +279,8 @@ async def test_a_node_that_can_tell_nobody_says_so_at_its_start(
     ann.configured = replace(ann.configured, sinks=(), alertmanagers=())
     async with running(ann):
         await trio.sleep(10)
-    assert caplog.text.count("Nobody will be told when something fails") == 1
+        await ann.node.reload()
+    assert caplog.text.count("Nobody will be told when something fails") == 1, "of a reload it is no news"
 
 
 async def test_a_node_whose_network_is_gone_tells_what_it_sees(autojump_clock: MockClock, mesh: Mesh) -> None:

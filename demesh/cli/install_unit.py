@@ -10,7 +10,7 @@ import click
 from demesh.errors import UsageError
 from demesh.home import SYSTEMS, Home
 from demesh.systemd import installing, machine
-from demesh.systemd.unit import NOTIFY_RELOAD_VERSION, Unit
+from demesh.systemd.unit import NOTIFY_RELOAD_VERSION, Unit, data_dir_of, swarm_key_file_of
 
 _USER = "demesh"
 
@@ -23,12 +23,14 @@ _USER = "demesh"
     "--swarm-key-file",
     metavar="FILE",
     envvar="DEMESH_SWARM_KEY_FILE",
-    help="The mesh's swarm key, which systemd hands to the node [default: swarm.key in the data directory].",
+    help="The mesh's swarm key, which systemd hands to the node [default: that of the unit that is there, or swarm.key in the "
+    "data directory].",
 )
 @click.option(
     "--data-dir",
     metavar="DIR",
-    help="The node's data directory [default: $DEMESH_HOME; /var/lib/demesh, or with --user ~/.local/share/demesh].",
+    help="The node's data directory [default: $DEMESH_HOME; that of the unit that is there; /var/lib/demesh, or with --user "
+    "~/.local/share/demesh].",
 )
 def install_unit(
     for_user: bool, only_print: bool, force: bool, swarm_key_file: str | None, data_dir: str | None
@@ -36,16 +38,21 @@ def install_unit(
     """Write a systemd unit that runs this demesh, and say what is to be done then.
 
     The unit of the whole machine is root's to write; its node runs as the user demesh, or as the user to whom DIR belongs. It has
-    the paths of this installation, so write it anew after demesh has moved. Nothing is started. A unit that somebody has
-    changed is not overwritten.
+    the paths of this installation, so write it anew after demesh has moved; what you named before need not be named again
+    (--swarm-key-file "" takes back the one of the data directory). Nothing is started. A unit that somebody has changed is not
+    overwritten.
 
     \b
     Examples:
       demesh install-unit --user --print
       demesh install-unit --user
     """
+    directory = installing.users_units() if for_user else installing.SYSTEM_UNITS
+    before = installing.read_unit(directory) or ""
     named = data_dir or os.environ.get("DEMESH_HOME")
-    place = Path(named).expanduser().absolute() if named else None if for_user else SYSTEMS
+    place = Path(named).expanduser().absolute() if named else data_dir_of(before) or (None if for_user else SYSTEMS)
+    if swarm_key_file is None:
+        swarm_key_file = str(swarm_key_file_of(before) or "")
     version = machine.systemd_version()
     unit = Unit(
         machine.this_program(),
@@ -57,7 +64,7 @@ def install_unit(
     )
     if not for_user:
         unit = _of_the_machine(unit)
-    if not named and not for_user and (said := _meant_otherwise()):
+    if not named and place == SYSTEMS and (said := _meant_otherwise()):
         if not only_print:
             raise UsageError(said)
         click.echo(said, err=True)
@@ -73,7 +80,6 @@ def install_unit(
             f"The user {unit.user} could not run this demesh, for {closed} is closed to others. Install it where everybody may "
             "read it, as in /opt/demesh, or run it as yourself with --user."
         )
-    directory = installing.users_units() if for_user else installing.SYSTEM_UNITS
     path, written = installing.write_unit(directory, unit.text(), force=force)
     click.echo(f"Wrote {path}." if written else f"{path} is as it should be.")
     _tell_next(unit, version)
@@ -123,6 +129,8 @@ def _tell_next(unit: Unit, version: int | None) -> None:
     click.echo(f"  runs       {shlex.join(unit.program)} node run, as {unit.user or 'you'}")
     if home:
         click.echo(f"  home       {home.path}")
+    if unit.swarm_key_file:
+        click.echo(f"  swarm key  {unit.swarm_key_file}")
     if version is None:
         click.echo("  systemd    none was found here; the unit is of a form that all versions since 250 know")
     if unit.raw_ping:

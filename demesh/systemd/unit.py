@@ -9,6 +9,7 @@ type `command` and `python` live under the same rules; who needs more for them s
 """
 
 import hashlib
+import re
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,6 +21,10 @@ NOTIFY_RELOAD_VERSION = 253
 _STATE = Path("/var/lib")
 _HOMES = tuple(map(Path, ("/home", "/root", "/run/user")))
 _FIRST_LINE = "# Written by `demesh install-unit`. Changes belong into a drop-in (systemctl edit demesh). sha256:"
+
+_DATA_DIR = "Environment", "DEMESH_HOME="
+_KEY_OF_ROOT = "LoadCredential", "swarm.key:"
+_KEY_OF_USER = "Environment", "DEMESH_SWARM_KEY_FILE="
 
 _CREDENTIAL = """\
 # Other secrets: LoadCredential=api.token:/etc/demesh/api.token, and in demesh.toml "${CREDENTIALS_DIRECTORY}/api.token\""""
@@ -83,7 +88,7 @@ class Unit:
         words = [_word(executable), *(_word(each).replace("$", "$$") for each in (*arguments, "node", "run"))]
         lines += [f"ExecStart={' '.join(words)}"]
         if self.data_dir:
-            lines += [f"Environment={_word(f'DEMESH_HOME={self.data_dir}')}"]
+            lines += [_setting(_DATA_DIR, self.data_dir)]
         lines += self._swarm_key()
         lines += [_CREDENTIAL] if self.user else []
         lines += [f"User={self.user}"] if self.user else []
@@ -115,14 +120,14 @@ class Unit:
         if self.swarm_key_file is None:
             return []
         if self.user is None:
-            return [f"Environment={_word(f'DEMESH_SWARM_KEY_FILE={self.swarm_key_file}')}"]
+            return [_setting(_KEY_OF_USER, self.swarm_key_file)]
         path = str(self.swarm_key_file)
         if any(char in " \t:\"'\\" for char in path):
             raise UsageError(
                 f"The swarm key's path {path!r} cannot stand in a unit: no spaces, colons, quotes, backslashes."
             )
         return [
-            f"LoadCredential=swarm.key:{_word(path)}",
+            _setting(_KEY_OF_ROOT, self.swarm_key_file),
             "Environment=DEMESH_SWARM_KEY_FILE=%d/swarm.key",
         ]
 
@@ -164,6 +169,16 @@ class Unit:
         return any(path.is_relative_to(home) for path in paths for home in _HOMES)
 
 
+def data_dir_of(text: str) -> Path | None:
+    """The data directory that a unit names."""
+    return _told(text, _DATA_DIR)
+
+
+def swarm_key_file_of(text: str) -> Path | None:
+    """The swarm key's file that a unit names; None where the node has it in its data directory."""
+    return _told(text, _KEY_OF_ROOT) or _told(text, _KEY_OF_USER)
+
+
 def is_untouched(text: str) -> bool:
     """Whether a unit is as some `install-unit` wrote it."""
     first, _, body = text.partition("\n")
@@ -172,6 +187,27 @@ def is_untouched(text: str) -> bool:
 
 def _digest(body: str) -> str:
     return hashlib.sha256(body.encode()).hexdigest()
+
+
+def _setting(kind: tuple[str, str], path: Path) -> str:
+    name, prefix = kind
+    return f"{name}={_word(f'{prefix}{path}')}"
+
+
+def _told(text: str, kind: tuple[str, str]) -> Path | None:
+    """What `_setting` wrote. None also where it is no absolute path: then somebody else wrote it, and means something else."""
+    name, prefix = kind
+    for line in text.splitlines():
+        word = line.removeprefix(f"{name}=")
+        if word != line and (said := _unworded(word)).startswith(f"{prefix}/"):
+            return Path(said.removeprefix(prefix))
+    return None
+
+
+def _unworded(word: str) -> str:
+    """The text of one word, as `_word` writes it."""
+    inner = word[1:-1] if word.startswith('"') and word.endswith('"') else word
+    return re.sub(r"%%|\\\\|\\\"", lambda found: found[0][1], inner)
 
 
 def _word(text: str) -> str:

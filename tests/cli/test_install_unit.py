@@ -55,9 +55,9 @@ def test_a_unit_of_another_version_is_replaced_and_one_that_was_changed_only_by_
     path = tmp_path / "systemd/user" / NAME
     _install(tmp_path, "--user", "--data-dir", "/srv/mesh")
     assert "DEMESH_HOME=/srv/mesh" in path.read_text()
-    assert "Wrote" in _install(tmp_path, "--user").out
+    assert "Wrote" in _install(tmp_path, "--user", "--data-dir", "/srv/other").out
     ours = path.read_text()
-    assert "DEMESH_HOME" not in ours
+    assert "DEMESH_HOME=/srv/other" in ours
     path.write_text(ours.replace("WatchdogSec=60", "WatchdogSec=10"))
     refused = _install(tmp_path, "--user")
     assert refused.code == 2
@@ -67,6 +67,28 @@ def test_a_unit_of_another_version_is_replaced_and_one_that_was_changed_only_by_
     assert "WatchdogSec=10" in path.read_text()
     assert _install(tmp_path, "--user", "--force").code == 0
     assert path.read_text() == ours
+
+
+def test_what_the_unit_before_was_told_need_not_be_told_again(tmp_path: Path, machine: Path) -> None:
+    """As after an update, when whoever runs it may know nothing of how it was set up."""
+    (home := tmp_path / "my mesh").mkdir()
+    os.chown(home, *pwd.getpwnam("daemon")[2:4])
+    key = ("--swarm-key-file", "/etc/demesh/swarm.key")
+    for told in (("--user", *key), key, ("--data-dir", str(home), *key)):
+        of = told[:1] if "--user" in told else ()
+        first = _install(tmp_path, *told)
+        again = _install(tmp_path, *of)
+        assert (first.code, again.code) == (0, 0), first.err + again.err
+        assert "as it should be" in again.out
+        assert "  swarm key  /etc/demesh/swarm.key\n" in again.out
+        assert _install(tmp_path, *of, "--print").out == _install(tmp_path, *told, "--print").out
+    assert f"DEMESH_HOME={home}" in (machine / NAME).read_text()
+    assert "Wrote" in _install(tmp_path, "--swarm-key-file", "").out
+    assert "swarm.key" not in _settings(machine / NAME)
+
+
+def _settings(unit: Path) -> str:
+    return "\n".join(line for line in unit.read_text().splitlines() if not line.startswith("#"))
 
 
 def test_the_machines_unit_is_roots_to_write(tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch) -> None:

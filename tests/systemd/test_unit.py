@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from demesh.errors import UsageError
-from demesh.systemd.unit import NAME, NOTIFY_RELOAD_VERSION, Unit, is_untouched
+from demesh.systemd.unit import NAME, NOTIFY_RELOAD_VERSION, Unit, data_dir_of, is_untouched, swarm_key_file_of
 from tests.e2e.harness import cannot_run
 
 _PROGRAM = ("/opt/demesh/.venv/bin/demesh",)
@@ -105,6 +105,16 @@ def test_what_is_special_in_a_unit_is_not_in_a_path() -> None:
     with pytest.raises(UsageError, match="a colon is special"):
         replace(_SYSTEM, data_dir=Path("/var/lib/mesh:fra")).text()
     assert "DEMESH_HOME=/srv/mesh:fra\n" in Unit(_PROGRAM, "ann", Path("/srv/mesh:fra")).text()
+
+
+@pytest.mark.parametrize("path", ["/srv/mesh", '/srv/50% "a" \\ b', "/srv/%%", "/home/ann/100%d/my mesh"])
+def test_a_unit_tells_the_paths_that_it_was_given(path: str) -> None:
+    named = Path(path)
+    for user, key in (("ann", Path("/etc/demesh/50%/swarm.key")), (None, named)):
+        text = Unit(_PROGRAM, user, named, key).text()
+        assert (data_dir_of(text), swarm_key_file_of(text)) == (named, key)
+    assert (data_dir_of(_USERS.text()), swarm_key_file_of(_SYSTEM.text()), data_dir_of("")) == (None, None, None)
+    assert data_dir_of("Environment=DEMESH_HOME=%h/mesh\n") is None
 
 
 def test_a_unit_that_somebody_changed_is_told_from_one_of_another_version() -> None:
