@@ -1,6 +1,13 @@
 """One hierarchy of errors. Every message is a sentence for the person (or the peer's operator) who can act on it:
 what was wrong, where, and what is allowed.
+
+Errors come out of nurseries in groups. Nothing is raised within `except*`: Python before 3.11.4 (Debian 12 has 3.11.2) puts a
+group around it. Collect the `leaves` there, and raise after it.
 """
+
+from typing import TypeVar, cast
+
+_E = TypeVar("_E", bound=BaseException)
 
 
 class DemeshError(Exception):
@@ -74,3 +81,10 @@ class SyncError(DemeshError):
 
 class SyncDeclined(SyncError):
     """The peer said no, in a sentence of its own. Every other SyncError is what this node makes of what a peer said."""
+
+
+def leaves(error: _E | BaseExceptionGroup[_E]) -> list[_E]:
+    """The errors in a group, however deep; of an error that is no group itself."""
+    if not isinstance(error, BaseExceptionGroup):
+        return [error]
+    return [leaf for each in cast(BaseExceptionGroup[_E], error).exceptions for leaf in leaves(each)]

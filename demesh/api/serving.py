@@ -21,7 +21,7 @@ from hypercorn.typing import ConnectionState, LifespanState
 from demesh.address import address_text
 from demesh.api.connection import BoundedStream, Connection, closed_when_cancelled
 from demesh.api.guard import Asgi
-from demesh.errors import DemeshError
+from demesh.errors import DemeshError, leaves
 from demesh.metrics import REFUSED
 
 log = logging.getLogger(__name__)
@@ -79,18 +79,16 @@ async def serve(
             REFUSED.labels(doors.room, "broken").inc()
             log.info("A client of the %s listener broke its connection off.", doors.room)
         except* Exception as errors:  # noqa: BLE001 whatever a client does ends its own connection only
-            log.warning("A connection to the %s listener failed: %s", doors.room, ", ".join(sorted(_kinds(errors))))
+            log.warning("A connection to the %s listener failed: %s", doors.room, _kinds(errors))
         finally:
             doors.leave(client)
 
     await trio.serve_listeners(connection, list(listeners), task_status=cast(Any, task_status))
 
 
-def _kinds(error: BaseException) -> set[str]:
+def _kinds(error: BaseException) -> str:
     """What went wrong, without what it says: that may be a client's words."""
-    if isinstance(error, BaseExceptionGroup):
-        return {kind for each in cast(BaseExceptionGroup[BaseException], error).exceptions for kind in _kinds(each)}
-    return {type(error).__name__}
+    return ", ".join(sorted({type(each).__name__ for each in leaves(error)}))
 
 
 def bound(host: str, port: int, what: str, remedy: str) -> socket.socket:

@@ -34,7 +34,7 @@ from demesh.config.watch import watch
 from demesh.curl import CurlEngine
 from demesh.diagnostics import Format, set_up_logging
 from demesh.edges import Edges
-from demesh.errors import DemeshError, UsageError
+from demesh.errors import DemeshError, UsageError, leaves
 from demesh.home import (
     Home,
     HomeLock,
@@ -115,6 +115,7 @@ def run_node(
     key_file = str(key_files.path.absolute()) if key_files.elsewhere else None
     lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None, key_file))
     telling.starting("opening the store", bytes_on_disk(home.log_db) + bytes_on_disk(home.view_db))
+    ended: list[DemeshError] = []
     with Store(home.log_db, mesh_id=mesh_id) as store:
         heads = {state.log: state.head.seq for state in store.logs()}
         history = open_history(home.view_db, heads)
@@ -137,7 +138,9 @@ def run_node(
                 telling,
             )
         except* DemeshError as group:
-            raise _first(group) from group
+            ended = leaves(group)
+    if ended:
+        raise ended[0]
     sys.exit(0)
 
 
@@ -303,10 +306,3 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_keys: SwarmKeys) -> 
 def _url(address: tuple[str, int]) -> str:
     host, port = address
     return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
-
-
-def _first(group: BaseExceptionGroup[DemeshError]) -> DemeshError:
-    """One of the errors in a group, however deep."""
-    for error in group.exceptions:
-        return _first(error) if isinstance(error, BaseExceptionGroup) else error
-    raise AssertionError("an empty group")

@@ -53,10 +53,13 @@ def try_once(
         spec, target, listed = check.probe, check.public_target, check.listed
     if show_actual:
         spec = replace(spec, show_actual=True)
+    result = None
     try:
         result = trio.run(partial(_probe, spec, listed=listed))
     except* KeyboardInterrupt:
-        raise click.Abort from None
+        pass
+    if result is None:
+        raise click.Abort
     told = _told(what, target, spec, result, SystemClock().wall_ms())
     click.echo(json.dumps(told, indent=2) if as_json else _text(printable(told)))
     return 0 if result.outcome == Outcome.PASS else 1

@@ -21,7 +21,7 @@ import trio
 
 from demesh import limits
 from demesh.clock import Clock
-from demesh.errors import NetworkError
+from demesh.errors import NetworkError, leaves
 from demesh.mesh.network import Handler, Network
 from demesh.mesh.supervision import Condition, Supervision
 from demesh.metrics import NETWORK_RESTARTS, NETWORK_UP
@@ -84,7 +84,7 @@ class Supervisor:
                 if again and self._rebuilt is not None:
                     nursery.start_soon(self._rebuilt)
         except* NetworkError as group:
-            problems += _leaves(group)
+            problems = leaves(group)
         raise problems[0] if problems else NetworkError("The network ended without a reason.")
 
     def _started(self, task_status: trio.TaskStatus[None]) -> bool:
@@ -138,10 +138,3 @@ class Supervisor:
 
     def _now(self) -> float:
         return self._clock.monotonic_ms() / 1_000
-
-
-def _leaves(group: BaseExceptionGroup[NetworkError]) -> list[NetworkError]:
-    found: list[NetworkError] = []
-    for each in group.exceptions:
-        found += _leaves(each) if isinstance(each, BaseExceptionGroup) else [each]
-    return found

@@ -73,10 +73,3 @@ def death(failures: list[BaseException]) -> NetworkError:
             error.__cause__ = failure
             return error
     return cast(NetworkError, failures[0])
-
-
-def leaves(error: BaseException) -> list[BaseException]:
-    if isinstance(error, BaseExceptionGroup):
-        group = cast(BaseExceptionGroup[BaseException], error)
-        return [leaf for member in group.exceptions for leaf in leaves(member)]
-    return [error]

@@ -30,11 +30,11 @@ from multiaddr import Multiaddr
 from demesh import limits
 from demesh.address import address_text
 from demesh.clock import Clock, SystemClock
-from demesh.errors import DialError, NetworkError
+from demesh.errors import DialError, NetworkError, leaves
 from demesh.identity import SwarmKey, peer_id
 from demesh.interfaces import dialable, this_machines_addresses
 from demesh.mesh.libp2p.build import Parts, build
-from demesh.mesh.libp2p.health import death, examine, leaves, mind
+from demesh.mesh.libp2p.health import death, examine, mind
 from demesh.mesh.libp2p.identity import id_of, key_of
 from demesh.mesh.libp2p.link import ask_where_seen, link_of
 from demesh.mesh.libp2p.listener import Bound

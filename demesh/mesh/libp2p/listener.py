@@ -101,14 +101,17 @@ class Listener(IListener):
         self._listeners.clear()
 
     async def _serve(self, maddr: Multiaddr, task_status: trio.TaskStatus[None]) -> None:
+        failed: BaseException | None = None
         with self._scope:
             try:
                 async with trio.open_nursery() as nursery:
                     contained = partial(self._contained, maddr)
                     await nursery.start(trio.serve_listeners, contained, [self._listeners[maddr]])
                     task_status.started()
-            except* Exception as group:
-                raise NetworkError(f"It accepts no connections at {maddr} any more.") from group
+            except* Exception as group:  # noqa: BLE001 - raised below
+                failed = group
+            if failed:
+                raise NetworkError(f"It accepts no connections at {maddr} any more.") from failed
 
     async def _contained(self, maddr: Multiaddr, stream: trio.SocketStream) -> None:
         self.accepted[maddr] += 1
