@@ -13,11 +13,13 @@ import hashlib
 import os
 import secrets
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
 
 import base58
 from nacl.signing import SigningKey
 
+from demesh import limits
 from demesh.disk import sync_directory
 from demesh.errors import UsageError
 
@@ -98,8 +100,11 @@ def read_or_make_node_key(path: Path) -> SigningKey:
     return SigningKey(seed)
 
 
+@lru_cache(limits.KEY_MEMBERS_MAX)
 def peer_id(public_key: bytes) -> str:
-    """The libp2p peer id (base58, `12D3KooW…`) of an Ed25519 public key of 32 bytes."""
+    """The libp2p peer id (base58, `12D3KooW…`) of an Ed25519 public key of 32 bytes.
+
+    Remembered, as every answer names all members by it."""
     return base58.b58encode(_PEER_ID_PREFIX + public_key).decode("ascii")
 
 
