@@ -100,7 +100,7 @@ def read_or_make_node_key(path: Path) -> SigningKey:
     return SigningKey(seed)
 
 
-@lru_cache(limits.KEY_MEMBERS_MAX)
+@lru_cache(limits.PEER_IDS_REMEMBERED)
 def peer_id(public_key: bytes) -> str:
     """The libp2p peer id (base58, `12D3KooW…`) of an Ed25519 public key of 32 bytes.
 

@@ -4,7 +4,7 @@
     peer comes, goes ─→ syncer                ├─ ask ───→ answerer
                                               ╰─ relay ─→ lender
 
-Guarantees: no method raises; a store that fails while a peer is being served ends the node, by `run`.
+Guarantees: no method raises for what a peer does; a store that fails while a peer is being served ends the node, by `run`.
 """
 
 import trio

@@ -200,7 +200,6 @@ class Node:
             self._supervisor,
             self._alerting,
         )
-        self.status, self.heads, self.held_checks = self._answers.status, self._answers.heads, self._answers.held_checks
         self._changeover = Changeover(
             edges.load_settings,
             self.duty,
@@ -210,7 +209,6 @@ class Node:
             edges.network,
             self._alerting,
         )
-        self.reload, self.apply = self._changeover.reload, self._changeover.apply
         self._housekeeper = Housekeeper(
             Retention(settings.raw_ms, settings.hour_ms, settings.size_max_bytes),
             edges.storage,
@@ -262,6 +260,22 @@ class Node:
     def settings(self) -> Settings:
         """What is in force."""
         return self.duty.settings
+
+    def status(self) -> dict[str, Any]:
+        """The answer of `demesh status --json`."""
+        return self._answers.status()
+
+    def heads(self) -> list[dict[str, Any]]:
+        """The answer of `demesh log heads --json`."""
+        return self._answers.heads()
+
+    def held_checks(self) -> list[dict[str, Any]]:
+        """The answer of `demesh check list --json`."""
+        return self._answers.held_checks()
+
+    async def reload(self) -> None:
+        """Take up the configuration anew. Raises UsageError for a bad one; then the last good one stays in force."""
+        await self._changeover.reload()
 
     def hanging(self) -> list[str]:
         """The loops that hang (`demesh.pulse`): none if all is well, or while the node starts and they do not turn yet."""

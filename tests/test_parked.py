@@ -177,7 +177,8 @@ async def test_another_interval_makes_no_candidate_of_one_that_is_down(autojump_
         await _known_and_down(mesh, ann, target)
         assert isinstance(ann.configured, Settings)
         checks = tuple(replace(each, interval_ms=50_000) for each in ann.configured.checks)
-        await ann.node.apply(replace(ann.configured, checks=checks))
+        ann.configured = replace(ann.configured, checks=checks)
+        await ann.node.reload()
         await trio.sleep(_PARKED_SECONDS)
         assert (_states(ann)["stun-1"], _parked(ann)) == ("down", set())
 

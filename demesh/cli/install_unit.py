@@ -10,7 +10,7 @@ import click
 from demesh.errors import UsageError
 from demesh.home import SYSTEMS, Home
 from demesh.systemd import installing, machine
-from demesh.systemd.unit import NOTIFY_RELOAD_VERSION, Unit, data_dir_of, swarm_key_file_of
+from demesh.systemd.unit import NOTIFY_RELOAD_VERSION, Unit, data_dir_of, is_untouched, swarm_key_file_of
 
 _USER = "demesh"
 
@@ -39,7 +39,7 @@ def install_unit(
 
     The unit of the whole machine is root's to write; its node runs as the user demesh, or as the user to whom DIR belongs. It has
     the paths of this installation, so write it anew after demesh has moved; what you named before need not be named again
-    (--swarm-key-file "" takes back the one of the data directory). Nothing is started. A unit that somebody has changed is not
+    (--swarm-key-file "" goes back to the one in the data directory). Nothing is started. A unit that somebody has changed is not
     overwritten.
 
     \b
@@ -49,9 +49,10 @@ def install_unit(
     """
     directory = installing.users_units() if for_user else installing.SYSTEM_UNITS
     before = installing.read_unit(directory) or ""
+    kept = _kept(before, data_dir)
     named = data_dir or os.environ.get("DEMESH_HOME")
-    place = Path(named).expanduser().absolute() if named else data_dir_of(before) or (None if for_user else SYSTEMS)
-    if swarm_key_file is None:
+    place = Path(named).expanduser().absolute() if named else kept or (None if for_user else SYSTEMS)
+    if swarm_key_file is None and place == kept and is_untouched(before):
         swarm_key_file = str(swarm_key_file_of(before) or "")
     version = machine.systemd_version()
     unit = Unit(
@@ -64,7 +65,7 @@ def install_unit(
     )
     if not for_user:
         unit = _of_the_machine(unit)
-    if not named and place == SYSTEMS and (said := _meant_otherwise()):
+    if not (named or kept or for_user) and (said := _meant_otherwise()):
         if not only_print:
             raise UsageError(said)
         click.echo(said, err=True)
@@ -82,7 +83,32 @@ def install_unit(
         )
     path, written = installing.write_unit(directory, unit.text(), force=force)
     click.echo(f"Wrote {path}." if written else f"{path} is as it should be.")
+    if written and before and not is_untouched(before):
+        click.echo(
+            "It was changed by somebody, so nothing that it named was taken over: see --data-dir, --swarm-key-file."
+        )
     _tell_next(unit, version)
+
+
+def _kept(before: str, data_dir: str | None) -> Path | None:
+    """The data directory of the unit that is there, which need not be named again. Raises UsageError where it must be.
+
+    Nothing is taken from a unit that somebody has changed: only what demesh wrote is read back for certain.
+    """
+    kept = data_dir_of(before) if is_untouched(before) else None
+    if kept is None or data_dir:
+        return kept
+    told = os.environ.get("DEMESH_HOME")
+    if told and Path(told).expanduser().absolute() != kept:
+        raise UsageError(
+            f"DEMESH_HOME is {told}, and the unit that is there names {kept}. Say which it is to be: --data-dir DIR."
+        )
+    if kept != SYSTEMS and not kept.exists():
+        raise UsageError(
+            f"The unit that is there names the data directory {kept}, which is gone. Say where the node is now: --data-dir DIR, "
+            f"which may be {SYSTEMS}."
+        )
+    return kept
 
 
 def _meant_otherwise() -> str:
@@ -100,7 +126,11 @@ def _meant_otherwise() -> str:
             ]
         said += ["To move it to where a service keeps its own, stop it; then, as root:"]
         said += [] if machine.user_exists(_USER) else [f"  {_useradd(_USER, SYSTEMS)}"]
-        said += [f"  mv -T {path} {shlex.quote(str(SYSTEMS))}", f"  {_give(_USER, SYSTEMS)}", "  demesh install-unit"]
+        said += [
+            f"  mv -T {path} {shlex.quote(str(SYSTEMS))}",
+            f"  {_give(_USER, SYSTEMS)}",
+            f"  demesh install-unit --data-dir {shlex.quote(str(SYSTEMS))}",
+        ]
     return (
         "\n".join([*said, "A new one it is to be:", f"  demesh install-unit --data-dir {shlex.quote(str(SYSTEMS))}"])
         if said

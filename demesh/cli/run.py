@@ -30,7 +30,7 @@ from demesh.clock import SystemClock
 from demesh.config.command_line import CommandLine
 from demesh.config.load import Settings
 from demesh.config.source import ConfigSource
-from demesh.config.watch import watch
+from demesh.config.watch import load_whole, watch
 from demesh.curl import CurlEngine
 from demesh.diagnostics import Format, set_up_logging
 from demesh.edges import Edges
@@ -115,7 +115,6 @@ def run_node(
     key_file = str(key_files.path.absolute()) if key_files.elsewhere else None
     lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None, key_file))
     telling.starting("opening the store", bytes_on_disk(home.log_db) + bytes_on_disk(home.view_db))
-    ended: list[DemeshError] = []
     with Store(home.log_db, mesh_id=mesh_id) as store:
         heads = {state.log: state.head.seq for state in store.logs()}
         history = open_history(home.view_db, heads)
@@ -137,10 +136,8 @@ def run_node(
                 statistics,
                 telling,
             )
-        except* DemeshError as group:
-            ended = leaves(group)
-    if ended:
-        raise ended[0]
+        except BaseExceptionGroup as group:
+            raise _why_it_ended(group) from group
     sys.exit(0)
 
 
@@ -244,13 +241,14 @@ async def _obey_signals(ask_reload: trio.MemorySendChannel[None], stop: trio.Eve
 
 
 async def _load(source: ConfigSource, one_at_a_time: trio.CapacityLimiter) -> Settings:
-    """Read the configuration anew. Raises UsageError, for a file system that does not answer, too: nobody waits for it.
+    """Read the configuration anew. Raises UsageError, also for a file system that does not answer, and for files that are written
+    all the time: nobody waits for them.
 
     A thread that is given up stays for as long as that takes; with a limiter of its own it takes no place of others'.
     """
     try:
         with trio.fail_after(limits.CONFIG_READ_SECONDS_MAX):
-            return await trio.to_thread.run_sync(source.load, abandon_on_cancel=True, limiter=one_at_a_time)
+            return await load_whole(source, one_at_a_time)
     except trio.TooSlowError:
         raise UsageError(f"It could not be read within {limits.CONFIG_READ_SECONDS_MAX} s.") from None
 
@@ -301,6 +299,15 @@ def _tell(node: Node, settings: Settings, home: Home, swarm_keys: SwarmKeys) -> 
     )
     for sentence in settings.warnings:
         click.echo(f"  left out   {sentence}")
+
+
+def _why_it_ended(group: BaseExceptionGroup) -> BaseException:
+    """What to raise of all that ended a node: a bug if there is one, for its traceback. What else there was is logged."""
+    ours, bugs = group.split(DemeshError)
+    errors = leaves(ours) if ours else []
+    for each in errors if bugs else errors[1:]:
+        log.error("%s", each)
+    return bugs or errors[0]
 
 
 def _url(address: tuple[str, int]) -> str:

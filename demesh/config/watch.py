@@ -2,8 +2,10 @@
 
 Guarantees: a change is noticed however the file was replaced (written in place, renamed over, or by a symbolic link that
 points elsewhere since), at once as a rule and within LOOK_SECONDS where the system does not tell (network mounts, no watches
-left); changes that follow each other closely are one, so that a file that is being written in place is not read before it is
-whole. Not guaranteed: that it is where its writer pauses for longer than _STEP_MS; that what the files say has changed.
+left); changes that follow each other closely are one. Not guaranteed: that what the files say has changed.
+
+Who reads them meanwhile (`load_whole`) reads no file that is being written in place, unless its writer pauses for longer than
+SETTLED_SECONDS. What is emptied to be written anew would be a configuration without checks.
 """
 
 import os
@@ -13,7 +15,13 @@ from pathlib import Path
 import trio
 from watchfiles._rust_notify import RustNotify, WatchfilesRustInternalError  # as its documentation has it
 
+from demesh import limits
+from demesh.config.load import Settings
+from demesh.config.source import ConfigSource
+from demesh.errors import UsageError
+
 LOOK_SECONDS = 5
+SETTLED_SECONDS = 0.25
 _STEP_MS = 250  # changes within this time are one; it is also how long the waiting thread may take to end
 _GATHER_MS = 2_000  # but no longer than this
 
@@ -41,19 +49,38 @@ async def watch(
             await trio.sleep(LOOK_SECONDS)
             now = await _fingerprint(files)
         if now != known:
-            known = await _settled(files, now)
+            with trio.move_on_after(limits.CONFIG_SETTLE_SECONDS_MAX):
+                now = await _settled(files)
+            known = now
             await changed()
 
 
-async def _settled(files: Callable[[], Collection[Path]], now: _Fingerprint) -> _Fingerprint:
-    """What the files are once nothing has changed for _STEP_MS, or after _GATHER_MS."""
-    with trio.move_on_after(_GATHER_MS / 1_000):
-        while True:
-            await trio.sleep(_STEP_MS / 1_000)
-            before, now = now, await _fingerprint(files)
-            if now == before:
-                break
-    return now
+async def load_whole(source: ConfigSource, limiter: trio.CapacityLimiter | None = None) -> Settings:
+    """`source.load` of files that nobody writes to meanwhile. Lasts as long as somebody does. Raises UsageError.
+
+    Looks and reads in threads of `limiter`; they are given up when this is cancelled.
+    """
+    while True:
+        before = await _settled(source.files, limiter)
+        try:
+            loaded = await trio.to_thread.run_sync(source.load, abandon_on_cancel=True, limiter=limiter)
+        except UsageError as error:
+            loaded = error
+        if await _fingerprint(source.files, limiter) != before:
+            continue
+        if isinstance(loaded, UsageError):
+            raise loaded
+        return loaded
+
+
+async def _settled(files: Callable[[], Collection[Path]], limiter: trio.CapacityLimiter | None = None) -> _Fingerprint:
+    """What the files are, once they have been the same for SETTLED_SECONDS."""
+    now = await _fingerprint(files, limiter)
+    while True:
+        await trio.sleep(SETTLED_SECONDS)
+        before, now = now, await _fingerprint(files, limiter)
+        if now == before:
+            return now
 
 
 def _notifier(paths: Collection[Path]) -> RustNotify:
@@ -79,9 +106,13 @@ async def _set_when_cancelled(stop: trio.Event) -> None:
         stop.set()
 
 
-async def _fingerprint(files: Callable[[], Collection[Path]]) -> _Fingerprint:
+async def _fingerprint(
+    files: Callable[[], Collection[Path]], limiter: trio.CapacityLimiter | None = None
+) -> _Fingerprint:
     """Not waited for any longer than whoever asks: a file system may not answer."""
-    return await trio.to_thread.run_sync(lambda: {path: _state(path) for path in files()}, abandon_on_cancel=True)
+    return await trio.to_thread.run_sync(
+        lambda: {path: _state(path) for path in files()}, abandon_on_cancel=True, limiter=limiter
+    )
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

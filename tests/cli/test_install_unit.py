@@ -65,7 +65,12 @@ def test_a_unit_of_another_version_is_replaced_and_one_that_was_changed_only_by_
     assert "--force" in refused.err
     assert "drop-in" in refused.err
     assert "WatchdogSec=10" in path.read_text()
-    assert _install(tmp_path, "--user", "--force").code == 0
+    forced = _install(tmp_path, "--user", "--force")
+    assert forced.code == 0
+    assert "nothing that it named was taken over" in forced.out
+    assert "DEMESH_HOME" not in path.read_text(), "what somebody else wrote is not read back"
+    path.write_text(path.read_text() + "\n")
+    assert _install(tmp_path, "--user", "--force", "--data-dir", "/srv/other").code == 0
     assert path.read_text() == ours
 
 
@@ -85,6 +90,27 @@ def test_what_the_unit_before_was_told_need_not_be_told_again(tmp_path: Path, ma
     assert f"DEMESH_HOME={home}" in (machine / NAME).read_text()
     assert "Wrote" in _install(tmp_path, "--swarm-key-file", "").out
     assert "swarm.key" not in _settings(machine / NAME)
+
+
+def test_what_the_unit_before_was_told_is_never_guessed_at(tmp_path: Path, machine: Path) -> None:
+    one, other = tmp_path / "one", tmp_path / "other"
+    for home in (one, other):
+        home.mkdir()
+        os.chown(home, *pwd.getpwnam("daemon")[2:4])
+    assert _install(tmp_path, "--data-dir", str(one), "--swarm-key-file", "/etc/demesh/swarm.key").code == 0
+    assert "SWARM_KEY_FILE" not in _install(tmp_path, "--data-dir", str(other), "--print").out, (
+        "another node, another key"
+    )
+    contradicted = _install(tmp_path, DEMESH_HOME=str(other))
+    assert contradicted.code == 2
+    assert f"DEMESH_HOME is {other}, and the unit that is there names {one}" in contradicted.err
+    assert _install(tmp_path, DEMESH_HOME=str(one)).code == 0
+    one.rename(moved := tmp_path / "moved")
+    gone = _install(tmp_path)
+    assert gone.code == 2
+    assert f"{one}, which is gone" in gone.err
+    assert "--data-dir" in gone.err
+    assert _install(tmp_path, "--data-dir", str(moved)).code == 0
 
 
 def _settings(unit: Path) -> str:
@@ -162,6 +188,8 @@ def test_the_machines_unit_begins_no_new_node_beside_the_one_that_was_meant(
     assert not machine.exists()
     printed = _install(tmp_path, "--print", SUDO_USER="ann")
     assert (printed.code, printed.err) == (0, refused.err), "looking is everybody's"
+    assert _install(tmp_path, "--data-dir", str(systems), SUDO_USER="ann").code == 0
+    assert _install(tmp_path, SUDO_USER="ann").code == 0, "it was said once"
 
 
 def test_what_was_meant_is_also_the_node_of_who_runs_this_and_never_roots_as_it_is(tmp_path: Path, ann: Path) -> None:

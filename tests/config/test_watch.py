@@ -10,8 +10,9 @@ import trio
 from trio.testing import wait_all_tasks_blocked
 
 from demesh.config.command_line import CommandLine
+from demesh.config.load import Settings
 from demesh.config.source import ConfigSource
-from demesh.config.watch import LOOK_SECONDS, watch
+from demesh.config.watch import LOOK_SECONDS, load_whole, watch
 from tests.config.files import written
 
 _Noticed = Callable[[], Awaitable[None]]
@@ -148,6 +149,52 @@ def test_a_file_is_whole_when_its_change_is_told(tmp_path: Path) -> None:
 
     trio.run(main)
     assert told == ["# first\n", "# whole\n"]
+
+
+def _names(settings: Settings) -> list[str]:
+    return [check.name for check in settings.checks]
+
+
+def test_what_is_read_is_whole(tmp_path: Path) -> None:
+    path = written(tmp_path, main="")
+
+    async def write_slowly() -> None:
+        for text in ('[[check]]\nname = "one"\n', 'target = "tcp://192.0.2.1:1"\n'):
+            await trio.sleep(0.1)
+            with path.open("a") as file:
+                file.write(text)
+
+    async def main() -> None:
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(write_slowly)
+            with trio.fail_after(LOOK_SECONDS):
+                assert _names(await load_whole(ConfigSource(path, CommandLine()))) == ["one"]
+
+    trio.run(main)
+
+
+@pytest.mark.parametrize("before", ["", "[[check]\n"])
+def test_what_changes_while_it_is_read_is_read_anew(before: str, tmp_path: Path) -> None:
+    path = written(tmp_path, main=before)
+
+    class Overtaken(ConfigSource):
+        loads = 0
+
+        def load(self) -> Settings:
+            self.loads += 1
+            try:
+                return super().load()
+            finally:
+                if self.loads == 1:
+                    path.write_text('[[check]]\nname = "one"\ntarget = "tcp://192.0.2.1:1"\n')
+
+    async def main() -> None:
+        source = Overtaken(path, CommandLine())
+        with trio.fail_after(LOOK_SECONDS):
+            assert _names(await load_whole(source)) == ["one"]
+        assert source.loads == 2
+
+    trio.run(main)
 
 
 def test_it_ends_when_it_is_cancelled(tmp_path: Path) -> None:

@@ -57,7 +57,7 @@ class _Machine:
         if command.startswith("systemctl "):
             self._systemctl(command.removeprefix("systemctl "))
             return ""
-        if command == "demesh install-unit":
+        if command in ("demesh install-unit", "demesh install-unit --data-dir /var/lib/demesh"):
             unit = self._shell("demesh install-unit --print --data-dir /var/lib/demesh", "")
             assert "Environment=DEMESH_HOME=/var/lib/demesh\n" in unit, "the home of the page"
             assert "User=demesh\n" in unit

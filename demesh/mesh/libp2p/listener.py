@@ -110,8 +110,8 @@ class Listener(IListener):
                     task_status.started()
             except* Exception as group:  # noqa: BLE001 - raised below
                 failed = group
-            if failed:
-                raise NetworkError(f"It accepts no connections at {maddr} any more.") from failed
+        if failed:
+            raise NetworkError(f"It accepts no connections at {maddr} any more.") from failed
 
     async def _contained(self, maddr: Multiaddr, stream: trio.SocketStream) -> None:
         self.accepted[maddr] += 1
