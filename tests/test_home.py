@@ -46,6 +46,7 @@ def _bare_environment(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     for name in ("DEMESH_HOME", "XDG_DATA_HOME", "XDG_RUNTIME_DIR", "RUNTIME_DIRECTORY"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.setattr("demesh.home.SYSTEMS", Path("/nonexistent/demesh"))  # this machine may have a node of its own
 
 
 @contextmanager

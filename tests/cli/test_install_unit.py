@@ -128,7 +128,10 @@ def test_the_machines_unit_is_roots_to_write(tmp_path: Path, machine: Path, monk
     assert _install(tmp_path, "--print").code == 0, "looking is everybody's"
 
 
-def test_the_machines_unit_comes_with_what_is_to_be_done(tmp_path: Path, machine: Path) -> None:
+def test_the_machines_unit_comes_with_what_is_to_be_done(
+    tmp_path: Path, machine: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(machine_module, "user_exists", lambda name: False)
     ran = _install(tmp_path, "--swarm-key-file", "/etc/demesh/swarm.key")
     text = (machine / NAME).read_text()
     assert is_untouched(text)
