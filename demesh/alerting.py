@@ -76,7 +76,7 @@ class Alerting:
             view, self._mesh, key, edges.clock, own_log.tell, own_log.tell_news, self._lookout, settings
         )
         view.heeds = self.deciding.heeds
-        self._tells = True
+        self._tells_nobody = False
         self._heartbeat = Heartbeat(view, key, edges.clock, edges.fetch, lambda: settings().heartbeat_url)
         self.take_up(settings())
 
@@ -95,9 +95,10 @@ class Alerting:
         self._lookout.set_sinks(settings.alertmanagers, settings.alert_labels, watchdog=settings.watchdog)
         self._notifier.set_sinks(settings.sinks, settings.name)
         self.deciding.look_soon()
-        told, self._tells = self._tells, bool(settings.alertmanagers or settings.sinks)
-        if told and not self._tells:
+        nobody = not (settings.alertmanagers or settings.sinks)
+        if nobody and not self._tells_nobody:
             log.warning("Nobody will be told when something fails: no Alertmanager is named, and no [[notify]].")
+        self._tells_nobody = nobody
 
     def look_soon(self) -> None:
         """Something has arrived, or changed."""

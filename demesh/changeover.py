@@ -54,7 +54,7 @@ class Changeover:
     async def reload(self) -> None:
         """Take up the configuration anew. Raises UsageError for a bad one; then the last good one stays in force."""
         try:
-            changed = await self.apply(await self._load())
+            changed = await self._apply(await self._load())
         except UsageError as error:
             REFUSED.labels("config", "bad").inc()
             CONFIG_GOOD.set(0)
@@ -65,7 +65,7 @@ class Changeover:
         if changed:
             log.warning("These settings have changed, but not while this node runs; restart it: %s", ", ".join(changed))
 
-    async def apply(self, settings: Settings) -> list[str]:
+    async def _apply(self, settings: Settings) -> list[str]:
         """Go over to `settings` without a restart; returns the names of those settings that need one, left as they are.
 
         Checks that stay the same are not disturbed. Raises UsageError if so many checks cannot be told, StoreError.

@@ -1,8 +1,8 @@
 """One hierarchy of errors. Every message is a sentence for the person (or the peer's operator) who can act on it:
 what was wrong, where, and what is allowed.
 
-Errors come out of nurseries in groups. Nothing is raised within `except*`: Python before 3.11.4 (Debian 12 has 3.11.2) puts a
-group around it. Collect the `leaves` there, and raise after it.
+Errors come out of nurseries in groups. Nothing is raised within `except*`: Python 3.11.2, which Debian 12 has, puts a group
+around it (3.11.7 does not). Collect the `leaves` there, and raise after it.
 """
 
 from typing import TypeVar, cast

@@ -49,11 +49,12 @@ def install_unit(
     """
     directory = installing.users_units() if for_user else installing.SYSTEM_UNITS
     before = installing.read_unit(directory) or ""
-    kept = _kept(before, data_dir)
+    ours = before if is_untouched(before) else ""  # only what demesh wrote is read back for certain
+    kept = _kept(ours, data_dir)
     named = data_dir or os.environ.get("DEMESH_HOME")
     place = Path(named).expanduser().absolute() if named else kept or (None if for_user else SYSTEMS)
-    if swarm_key_file is None and place == kept and is_untouched(before):
-        swarm_key_file = str(swarm_key_file_of(before) or "")
+    if swarm_key_file is None and place == kept:
+        swarm_key_file = str(swarm_key_file_of(ours) or "")
     version = machine.systemd_version()
     unit = Unit(
         machine.this_program(),
@@ -83,19 +84,16 @@ def install_unit(
         )
     path, written = installing.write_unit(directory, unit.text(), force=force)
     click.echo(f"Wrote {path}." if written else f"{path} is as it should be.")
-    if written and before and not is_untouched(before):
+    if written and before and not ours:
         click.echo(
             "It was changed by somebody, so nothing that it named was taken over: see --data-dir, --swarm-key-file."
         )
     _tell_next(unit, version)
 
 
-def _kept(before: str, data_dir: str | None) -> Path | None:
-    """The data directory of the unit that is there, which need not be named again. Raises UsageError where it must be.
-
-    Nothing is taken from a unit that somebody has changed: only what demesh wrote is read back for certain.
-    """
-    kept = data_dir_of(before) if is_untouched(before) else None
+def _kept(unit: str, data_dir: str | None) -> Path | None:
+    """The data directory of the unit that is there, which need not be named again. Raises UsageError where it must be."""
+    kept = data_dir_of(unit)
     if kept is None or data_dir:
         return kept
     told = os.environ.get("DEMESH_HOME")

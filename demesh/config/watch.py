@@ -21,8 +21,8 @@ from demesh.config.source import ConfigSource
 from demesh.errors import UsageError
 
 LOOK_SECONDS = 5
-SETTLED_SECONDS = 0.25
-_STEP_MS = 250  # changes within this time are one; it is also how long the waiting thread may take to end
+SETTLED_SECONDS = 0.25  # changes within this time are one
+_STEP_MS = int(SETTLED_SECONDS * 1_000)  # it is also how long the waiting thread may take to end
 _GATHER_MS = 2_000  # but no longer than this
 
 _Fingerprint = dict[Path, tuple[int, int, int] | None]
