@@ -106,7 +106,7 @@ async def test_a_cancelled_transfer_leaves_no_socket():
             assert engine.descriptors_watched > 0
             nursery.cancel_scope.cancel()
         assert (engine.transfers_in_flight, engine.descriptors_watched) == (0, 0)
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await server.client_left.wait()
 
 
@@ -134,7 +134,7 @@ async def test_when_the_engine_ends_its_transfers_end_too():
             nursery.start_soon(wait_for_an_answer)
             await server.request_came.wait()
             engine_nursery.cancel_scope.cancel()
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             await server.client_left.wait()
     assert codes == [ENGINE_TROUBLE]
     assert await get(engine, "http://127.0.0.1:1/") == ENGINE_TROUBLE
@@ -151,7 +151,7 @@ async def test_an_engine_gives_back_every_descriptor():
             async with running() as engine:
                 assert await get(engine, server.url) == 0
             # The server's end is closed by its own task, which runs when it likes.
-            with trio.fail_after(2):
+            with trio.fail_after(10):
                 await server.client_left.wait()
             await trio.testing.wait_all_tasks_blocked()
             if round_:
@@ -172,7 +172,7 @@ async def test_a_socket_that_cannot_be_watched_is_our_trouble_not_a_timeout(monk
             modify = register
 
         monkeypatch.setattr(engine, "_epoll", Full())
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             assert await get(engine, server.url) == ENGINE_TROUBLE
         monkeypatch.setattr(engine, "_epoll", real)
         assert await get(engine, server.url) == 0

@@ -120,7 +120,7 @@ def test_whatever_the_server_does_it_ends_soon(respond: Respond):
         found = find_nat_type("127.0.0.1", port)
     assert found.word in (UNKNOWN, "blocked")
     assert len(came) <= NAT_TYPE_PACKETS_MAX
-    assert time.monotonic() - began_s < NAT_TYPE_SECONDS_MAX + 1
+    assert time.monotonic() - began_s < NAT_TYPE_SECONDS_MAX + 5
 
 
 def test_the_doctor_tells_it_if_a_check_names_a_server(tmp_path: Path):

@@ -46,7 +46,7 @@ async def test_answers_come_line_by_line() -> None:
 
 async def test_nobody_is_asked_any_more_when_the_client_has_gone() -> None:
     node = Node(never_ends=True)
-    with trio.fail_after(5):
+    with trio.fail_after(10):
         await ask(
             "/api/v1/ask",
             method="POST",

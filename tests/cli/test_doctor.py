@@ -236,11 +236,11 @@ def test_what_does_not_end_is_left_and_what_breaks_hides_nothing() -> None:
 
     examinations = {"a": lambda: [good("a", "is well.")], "b": hang, "c": fail}
     started_ms = _MONOTONIC()
-    found = list(examine(examinations, _MONOTONIC, told.append, seconds=0.3))
+    found = list(examine(examinations, _MONOTONIC, told.append, seconds=1))
     never.set()
-    assert _MONOTONIC() - started_ms < 3_000
+    assert _MONOTONIC() - started_ms < 5_000
     assert [each.topic for each in found] == ["a", "b", "c"]
-    assert found[1].sentence == "took longer than 0.3 s and was left."
+    assert found[1].sentence == "took longer than 1 s and was left."
     assert "ValueError" in found[2].sentence
     assert "sesame" not in found[2].sentence
     assert told == [["b"]]

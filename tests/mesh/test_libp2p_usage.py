@@ -47,7 +47,7 @@ async def test_messages_and_bytes_are_counted_in_both_directions() -> None:
         await a.network.broadcast(bytes(50_000))
         await c.handler.next_message()
         messages, swarm_bytes = names
-        with trio.fail_after(5):
+        with trio.fail_after(10):
             await eventually(lambda: counted(messages, "received") == 2)
         assert counted(messages, "sent") == 2, "from a to b, and from b to c"
         assert 100_000 < counted(swarm_bytes, "sent") < 110_000

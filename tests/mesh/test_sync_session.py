@@ -105,7 +105,7 @@ async def _pull(ours: Shelf, theirs: Shelf, bytes_max: int = limits.SYNC_PAGE_BY
         await session.serve(their_end, _server(theirs), _stored(theirs, bytes_max), greetings.append)
         await their_end.close()
 
-    with trio.fail_after(5):
+    with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(serve)
             try:
@@ -146,7 +146,7 @@ async def test_only_the_head_of_the_log_that_the_peer_writes_is_fresh() -> None:
 
     our_end, their_end = _two_ends()
     server = Server(MESH, theirs.logs.states(), _ANN[0].log)
-    with trio.fail_after(5):
+    with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(session.serve, their_end, server, _stored(theirs, 1_000_000), lambda writes: None)
             await session.pull(our_end, Puller(MESH, []), _taking(ours, take))
@@ -210,7 +210,7 @@ async def test_log_whose_page_is_not_taken_is_left_and_the_rest_goes_on() -> Non
         asked.append(entries[0].log)
         return await _taker(ours)(entries, fresh_seq) and entries[0].log != _ANN[0].log
 
-    with trio.fail_after(5):
+    with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             nursery.start_soon(
                 session.serve, their_end, _server(theirs), _stored(theirs, 2 * _ANN[1].size), lambda writes: None
@@ -225,7 +225,7 @@ async def test_log_whose_page_is_not_taken_is_left_and_the_rest_goes_on() -> Non
 async def test_refusal_reaches_the_puller_with_its_sentence() -> None:
     our_end, their_end = _two_ends()
     await session.refuse(their_end, Refused.BUSY, "try later")
-    with trio.fail_after(5), pytest.raises(SyncError, match="try later") as refused:
+    with trio.fail_after(10), pytest.raises(SyncError, match="try later") as refused:
         await session.pull(our_end, Puller(MESH, []), _taking(Shelf()))
     assert refused.value.code == Refused.BUSY
 
@@ -296,7 +296,7 @@ async def test_the_next_page_is_read_while_one_is_taken_but_for_the_first() -> N
         return await _taker(ours)(entries, fresh_seq)
 
     our_end, their_end = _two_ends()
-    with trio.fail_after(5):
+    with trio.fail_after(10):
         async with trio.open_nursery() as nursery:
             reading = session.Stored(page, stored.proof)
             nursery.start_soon(session.serve, their_end, _server(theirs), reading, lambda writes: None)

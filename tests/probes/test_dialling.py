@@ -107,12 +107,12 @@ async def test_a_silent_preferred_address_leaves_the_other_family_half_of_the_ti
     with full_backlog("::1") as (port, _):
         listener = socket.create_server(("127.0.0.1", port))
         started = trio.current_time()
-        progress = await dialled(f"tcp://{HOST}:{port}", fake_resolver({HOST: ["::1", "127.0.0.1"]}), 800)
+        progress = await dialled(f"tcp://{HOST}:{port}", fake_resolver({HOST: ["::1", "127.0.0.1"]}), 2_000)
         took_s = trio.current_time() - started
         listener.close()
     assert progress.address == "127.0.0.1"
-    assert 0.39 <= took_s < 0.8
-    assert progress.phases_us["connect"] < 400_000, "the phase is about the address that is recorded"
+    assert 0.99 <= took_s < 2
+    assert progress.phases_us["connect"] < 900_000, "the phase is about the address that is recorded"
 
 
 @pytest.mark.trio

@@ -116,7 +116,7 @@ async def test_one_that_is_silent_keeps_none_of_the_others_back_and_ends_with_th
     async with serving(one=None, two=http()) as servers:
         began = trio.current_time()
         result = await _run(servers.spec(timeout_ms=400))
-        assert trio.current_time() - began < 1.5
+        assert trio.current_time() - began < 3
     assert result.outcome == TIMEOUT
     assert result.detail.startswith(f"1 of 2 addresses: {ONE}: no complete answer within 400 ms")
     assert len(servers.heard[TWO]) == 1
@@ -124,14 +124,14 @@ async def test_one_that_is_silent_keeps_none_of_the_others_back_and_ends_with_th
 
 async def test_what_the_lookup_took_is_part_of_the_timeout() -> None:
     def lookup(_: str) -> list[str]:
-        threading.Event().wait(0.8)
+        threading.Event().wait(2)
         return BOTH
 
     async with serving(one=None, two=http()) as servers:
         began = trio.current_time()
-        result = await _run(servers.spec(timeout_ms=2_000), Resolver(lookup))
-        assert trio.current_time() - began < 2.6
-    assert result.detail.startswith(f"1 of 2 addresses: {ONE}: no complete answer within 2000 ms")
+        result = await _run(servers.spec(timeout_ms=3_000), Resolver(lookup))
+        assert trio.current_time() - began < 4.8
+    assert result.detail.startswith(f"1 of 2 addresses: {ONE}: no complete answer within 3000 ms")
 
 
 async def test_what_a_target_did_is_told_before_what_it_did_not_do() -> None:

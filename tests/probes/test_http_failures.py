@@ -192,17 +192,17 @@ async def test_silence_is_a_timeout_near_the_deadline_and_delays_no_other():
         results: list[tuple[ProbeResult, float]] = []
 
         async def wait() -> None:
-            results.append((await probe(spec(silent.url(), 500)), trio.current_time() - started))
+            results.append((await probe(spec(silent.url(), 1_500)), trio.current_time() - started))
 
         nursery.start_soon(wait)
         await silent.connected.wait()
-        with trio.fail_after(0.4):
+        with trio.fail_after(1.4):
             assert (await probe(spec(server.url()))).outcome == Outcome.PASS
         assert results == []
     [(result, took_s)] = results
     assert result.outcome == Outcome.TIMEOUT
-    assert result.detail == "no complete answer within 500 ms, still waiting for the first byte"
-    assert 0.49 <= took_s < 1.0
+    assert result.detail == "no complete answer within 1500 ms, still waiting for the first byte"
+    assert 1.49 <= took_s < 3
 
 
 @pytest.mark.trio

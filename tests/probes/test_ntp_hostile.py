@@ -154,10 +154,10 @@ async def test_one_lost_packet_is_no_failure():
         return [reply(query)] if len(asked) == 2 else []
 
     async with saying(second) as port:
-        result = await ask(f"ntp://127.0.0.1:{port}", timeout_ms=1_000)
+        result = await ask(f"ntp://127.0.0.1:{port}", timeout_ms=3_000)
     assert (result.outcome, result.detail) == (PASS, "")
     assert result.latency_us is not None
-    assert result.latency_us < 400_000, "the delay is that of the packet that was answered"
+    assert result.latency_us < 1_400_000, "the delay is that of the packet that was answered"
 
 
 @pytest.mark.trio

@@ -135,7 +135,7 @@ def attributes_of_primary(**attributes: object) -> Answers:
 )
 async def test_which_endpoint_fails_is_told(answers: Answers | None, outcome: Outcome, detail: str):
     async with four_endpoints(answers) as primary:
-        with trio.fail_after(5):
+        with trio.fail_after(10):
             result = await ask(f"stun://127.0.0.1:{primary[1]}", 800, nat_behaviour=True)
     assert (result.outcome, detail in result.detail) == (outcome, True), result.detail
 

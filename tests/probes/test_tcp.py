@@ -87,7 +87,7 @@ async def test_what_is_to_be_sent_is_sent_and_the_answer_searched():
 
 @pytest.mark.trio
 async def test_a_match_ends_the_probe_whatever_the_target_does_next():
-    with trio.fail_after(2):
+    with trio.fail_after(10):
         result = await asked(saying(b"220 re", b"ady\r\n", end=False), 30_000, answer="^220 ready")
     assert result.outcome == Outcome.PASS
 
@@ -135,7 +135,7 @@ async def test_an_answer_beyond_the_bound_is_cut_there():
 
 @pytest.mark.trio
 async def test_an_expression_that_takes_for_ever_ends_the_probe():
-    with trio.fail_after(5):
+    with trio.fail_after(10):
         result = await asked(saying(b"a" * 40, end=False), 30_000, answer="^(a|aa)+(b|c)+$")
     assert result.outcome == Outcome.MISMATCH
     assert result.detail.startswith("answer takes too long to search for /^(a|aa)+(b|c)+$/: 40 characters")
@@ -173,7 +173,7 @@ async def test_a_target_that_reads_nothing_is_a_timeout_near_the_deadline():
     started = trio.current_time()
     result = await asked(read_nothing, 200, send=b"x" * 30_000_000)
     assert (result.outcome, result.detail) == (Outcome.TIMEOUT, "no complete answer within 200 ms, still sending")
-    assert 0.19 <= trio.current_time() - started < 1
+    assert 0.19 <= trio.current_time() - started < 3
 
 
 @pytest.mark.trio
@@ -255,7 +255,7 @@ async def test_a_cancelled_probe_leaves_no_connection_open():
             nursery.start_soon(probe(), spec(target, 60_000, answer="never"))
             await connected.wait()
         nursery.cancel_scope.cancel()
-        with trio.CancelScope(shield=True), trio.fail_after(2):
+        with trio.CancelScope(shield=True), trio.fail_after(10):
             await ended.wait()
 
 

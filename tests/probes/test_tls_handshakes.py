@@ -111,7 +111,7 @@ async def test_a_handshake_without_end_is_a_timeout_near_the_deadline(authority:
         before_tls = await run(f"tcp://127.0.0.1:{port}", 400, ca_file=authority.ca_file, starttls="smtp")
     assert (silent.outcome, silent.latency_us) == (Outcome.TIMEOUT, None)
     assert silent.detail == "no complete answer within 400 ms, still in the TLS handshake"
-    assert 0.39 <= took_s < 1
+    assert 0.39 <= took_s < 3
     assert before_tls.detail == "no complete answer within 400 ms, still asking for TLS"
 
 
@@ -158,7 +158,7 @@ async def test_closing_does_not_wait_for_a_peer_that_never_says_goodbye(authorit
         await trio.sleep_forever()
 
     async with listening(never_end) as port:
-        with trio.fail_after(2):
+        with trio.fail_after(10):
             result = await run(f"tls://127.0.0.1:{port}", 30_000, ca_file=authority.ca_file)
             await ended.wait()
     assert (result.outcome, heard) == (Outcome.PASS, [b""])

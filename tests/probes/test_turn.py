@@ -165,7 +165,7 @@ async def test_an_allocation_is_given_back_when_the_time_is_over(silent: str):
     began_s = trio.current_time()
     outcome, _ = await asked(script, 300)
     assert outcome == TIMEOUT
-    assert trio.current_time() - began_s < 0.3 + 0.5
+    assert trio.current_time() - began_s < 0.3 + 3
     assert (script.asked[-1], script.lifetimes[-1]) == ("REFRESH", 0)
 
 
