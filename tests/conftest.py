@@ -1,5 +1,6 @@
 """Fixtures that several rooms share."""
 
+import signal
 from collections.abc import Generator
 
 import pytest
@@ -11,6 +12,10 @@ from tests.in_memory import directory_in_memory
 
 settings.register_profile("demesh", deadline=None)  # the machine may be busy
 settings.load_profile("demesh")
+
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    # So a shell starts what is to run in the background, and so would the programs be started that are to end by SIGINT.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(scope="session")

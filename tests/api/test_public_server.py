@@ -15,6 +15,7 @@ from demesh.api.serving import Doors
 from demesh.errors import DemeshError
 from tests.api.asking import Node
 from tests.log.builders import counted
+from tests.ports import free_port
 
 pytestmark = pytest.mark.trio
 
@@ -22,9 +23,7 @@ pytestmark = pytest.mark.trio
 @asynccontextmanager
 async def _serving(node: Node | None = None) -> AsyncGenerator[int]:
     """At the port it gives."""
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        port = probe.getsockname()[1]
+    port = free_port()
     with trio.fail_after(30):
         async with trio.open_nursery() as nursery:
             await nursery.start(PublicServer("127.0.0.1", port).run, cast(Any, node or Node()))

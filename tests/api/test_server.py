@@ -2,7 +2,6 @@
 
 import io
 import logging
-import socket
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -19,6 +18,7 @@ from demesh.errors import UsageError
 from demesh.tokens import Scope, TokenCheck, Tokens
 from tests.api.asking import Rotation
 from tests.log.builders import counted
+from tests.ports import free_port
 
 _HUGE = 32 * 1_048_576  # more than any socket's buffers take
 
@@ -64,12 +64,6 @@ async def _open(tmp_path: Path) -> trio.SocketStream:
     return await trio.open_unix_socket(str(tmp_path / "api.sock"))
 
 
-def _free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
-
-
 @pytest.mark.trio
 async def test_the_unix_socket_answers_its_user_only_and_goes_with_the_server(tmp_path: Path) -> None:
     path = tmp_path / "api.sock"
@@ -94,7 +88,7 @@ async def test_the_unix_socket_is_the_groups_too_where_it_alone_is_let_into_the_
 @pytest.mark.trio
 @pytest.mark.parametrize("host", ["127.0.0.1", "127.0.0.2"])
 async def test_loopback_answers(host: str, tmp_path: Path) -> None:
-    port = _free_port()
+    port = free_port()
     async with _serving(_server(tmp_path, (host, port))):
         answer = await _get(await trio.open_tcp_stream(host, port))
         assert b"200" in answer.splitlines()[0]
@@ -104,7 +98,7 @@ async def test_loopback_answers(host: str, tmp_path: Path) -> None:
 @pytest.mark.trio
 async def test_the_client_of_a_connection_is_who_the_guard_judges(tmp_path: Path) -> None:
     """Real sockets give the addresses that tests/api/test_guard.py makes up."""
-    port = _free_port()
+    port = free_port()
     change = b"POST /api/v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Length: 0\r\nConnection: close\r\n\r\n"
     async with _serving(_server(tmp_path, ("127.0.0.1", port))):
         for stream, status in (
@@ -247,7 +241,7 @@ def test_anything_but_loopback_is_refused_without_a_token(host: str, tmp_path: P
 @pytest.mark.trio
 async def test_with_a_token_it_listens_everywhere(tmp_path: Path) -> None:
     token = Tokens(tmp_path / "tokens.json").make("reader", Scope.READ, 0)
-    port = _free_port()
+    port = free_port()
     async with _serving(_server(tmp_path, ("0.0.0.0", port))):
         passed_on = "X-Forwarded-For: 192.0.2.99"
         for headers, status in (((passed_on,), b"401"), ((passed_on, f"Authorization: Bearer {token}"), b"200")):

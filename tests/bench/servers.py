@@ -10,7 +10,8 @@ from pathlib import Path
 
 from demesh.trust import find_system_ca_file
 from tests.certificates import Authority
-from tests.e2e.harness import eventually, free_port
+from tests.e2e.harness import eventually
+from tests.ports import free_port
 
 _START_SECONDS_MAX = 20
 _NGINX = """

@@ -4,7 +4,6 @@ import json
 import os
 import shutil
 import signal
-import socket
 import ssl
 import subprocess
 import sys
@@ -19,6 +18,8 @@ from typing import Any, NoReturn, Self, TypeVar
 from urllib.parse import quote
 
 import pytest
+
+from tests.ports import free_port
 
 _T = TypeVar("_T")
 POLL_SECONDS = 0.1
@@ -53,12 +54,6 @@ def cannot_run(reason: str) -> NoReturn:
 def require(program: str) -> str:
     """The path of a program, without which the test cannot run."""
     return shutil.which(program) or cannot_run(f"{program} is not installed")
-
-
-def free_port() -> int:
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def get_json(url: str) -> Any:

@@ -29,8 +29,9 @@ import pytest
 
 from demesh.cli import root
 from tests.cli.harness import commands, examples
-from tests.e2e.harness import NodeProcess, WebServer, eventually, free_port, require
+from tests.e2e.harness import NodeProcess, WebServer, eventually, require
 from tests.e2e.typed import typed
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 

@@ -9,7 +9,8 @@ from typing import Any
 import pytest
 
 from demesh.identity import new_swarm_key, write_secret
-from tests.e2e.harness import NodeProcess, WebServer, eventually, free_port
+from tests.e2e.harness import NodeProcess, WebServer, eventually
+from tests.ports import free_port
 
 _A = """
 [node]

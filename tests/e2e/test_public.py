@@ -9,7 +9,8 @@ from urllib.parse import quote
 
 import pytest
 
-from tests.e2e.harness import NodeProcess, WebServer, eventually, free_port
+from tests.e2e.harness import NodeProcess, WebServer, eventually
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 

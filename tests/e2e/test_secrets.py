@@ -24,8 +24,9 @@ from demesh.log.entry import Entry
 from demesh.log.store import Store
 from tests.certificates import make_authority
 from tests.e2e.echoing import MqttEcho, TurnEcho, serving
-from tests.e2e.harness import HttpsServer, NodeProcess, eventually, free_port
+from tests.e2e.harness import HttpsServer, NodeProcess, eventually
 from tests.e2e.planted import found, planted
+from tests.ports import free_port
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 

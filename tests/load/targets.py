@@ -13,7 +13,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from tests.bench.machine import cpu_seconds
-from tests.e2e.harness import eventually, free_port, require
+from tests.e2e.harness import eventually, require
+from tests.ports import free_port
 
 KINDS = ("stun", "stun-tcp", "ntp", "mqtt")
 _SHARES = dict(zip(KINDS, (1_000, 200, 300, 200), strict=True))

@@ -11,8 +11,8 @@ from demesh.address import PeerAddress
 from demesh.mesh import mesh_id
 from demesh.mesh.libp2p.host import Libp2pNetwork
 from demesh.mesh.mesh_id import Heard, find_mesh_id, is_founding, teller
-from tests.e2e.harness import free_port
 from tests.mesh.libp2p_harness import KEY, SECONDS, Mesh, Node, eventually, mesh, seed_of
+from tests.ports import free_port
 
 _MESH, _FOUNDING = b"m" * 16, b"f" * 16
 

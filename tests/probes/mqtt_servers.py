@@ -16,7 +16,8 @@ from demesh.probes.mqtt import MqttProbe
 from demesh.probes.resolving import Resolver
 from demesh.probes.tls import TlsContexts
 from tests.certificates import Authority
-from tests.e2e.harness import eventually, free_port, require
+from tests.e2e.harness import eventually, require
+from tests.ports import free_port
 from tests.probes.servers import NOW_MS, fake_resolver, listening
 
 USER, PASSWORD, READER = "me", "sesame", "reader"

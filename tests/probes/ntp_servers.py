@@ -14,6 +14,7 @@ from demesh.probes.base import Expect, ProbeSpec
 from demesh.probes.ntp import NtpProbe
 from demesh.probes.resolving import Resolver
 from tests.e2e.harness import eventually, require
+from tests.ports import free_port
 from tests.probes.servers import fake_resolver
 
 _PACKET = struct.Struct("!BBbb4s4s4s8s8s8s8s")
@@ -25,7 +26,7 @@ def chrony(home: Path, *lines: str) -> Generator[int]:
     """The port, on both loopback addresses, of a real time server that leaves this machine's clock alone."""
     program = require("chronyd")
     home.mkdir()
-    port = free_datagram_port()
+    port = free_port()
     config = home / "chrony.conf"
     common = (f"port {port}", "cmdport 0", f"pidfile {home}/pid", "bindaddress 127.0.0.1", "bindaddress ::1", "allow")
     config.write_text("\n".join((*common, *lines)) + "\n")
@@ -48,12 +49,6 @@ def exchange(port: int) -> bytes:
         client.connect(("127.0.0.1", port))
         client.send(b"\x23" + bytes(39) + b"question")
         return client.recv(1_024)
-
-
-def free_datagram_port() -> int:
-    with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as probe:
-        probe.bind(("127.0.0.1", 0))
-        return int(probe.getsockname()[1])
 
 
 def stamp(unix_s: float) -> bytes:

@@ -18,7 +18,8 @@ from demesh.probes.stun import StunProbe
 from demesh.probes.tls import TlsContexts
 from demesh.probes.turn import TurnProbe
 from tests.certificates import Authority
-from tests.e2e.harness import eventually, free_port, require
+from tests.e2e.harness import eventually, require
+from tests.ports import free_port
 from tests.probes.servers import NOW_MS
 
 USER, PASSWORD = "probe", "sesame-of-turn"

@@ -7,7 +7,7 @@ import trio
 
 from demesh.probes import datagram
 from demesh.probes.datagram import DatagramSocket, Refused, socket_address
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 
 HOUR_NS = 3_600_000_000_000
 

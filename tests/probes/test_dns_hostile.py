@@ -12,7 +12,7 @@ from demesh.limits import DNS_STRAYS_MAX, DNS_TCP_BYTES_MAX
 from demesh.metrics import REFUSED
 from demesh.outcome import Outcome
 from demesh.probes.base import DnsOptions, Expect, ProbeSpec
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from tests.probes.dns_servers import answer, ask, dns_probe, saying
 from tests.probes.servers import listening
 

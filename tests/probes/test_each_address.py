@@ -19,7 +19,7 @@ from demesh.probes.public import admits_listed
 from demesh.probes.registry import Probes, Tools
 from demesh.probes.resolving import Resolver
 from tests.certificates import Authority
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from tests.probes.servers import DAY_MS, NOW_MS, fake_resolver, http, read_request, redirect
 
 pytestmark = pytest.mark.trio

@@ -8,7 +8,7 @@ from demesh.outcome import Outcome
 from demesh.pattern import Pattern
 from demesh.probes.base import Expect, HttpOptions
 from tests.certificates import Authority
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from tests.probes.servers import DAY_MS, NOW_MS, nginx, probing, running, spec
 
 pytestmark = pytest.mark.e2e

@@ -12,7 +12,7 @@ import trio
 from demesh.limits import MQTT_BYTES_MAX
 from demesh.outcome import Outcome
 from demesh.probes.base import MqttOptions
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from tests.probes.mqtt_servers import (
     ACKNOWLEDGED,
     WELCOME,

@@ -8,8 +8,9 @@ import trio
 from demesh.limits import NTP_STRAYS_MAX
 from demesh.metrics import REFUSED
 from demesh.outcome import Outcome
+from tests.ports import free_port
 from tests.probes.dns_servers import saying
-from tests.probes.ntp_servers import ask, free_datagram_port, reply
+from tests.probes.ntp_servers import ask, reply
 
 PASS, FAIL, MISMATCH, TIMEOUT, ERROR = Outcome.PASS, Outcome.FAIL, Outcome.MISMATCH, Outcome.TIMEOUT, Outcome.ERROR
 _REFUSES = "the server refuses"
@@ -177,7 +178,7 @@ async def test_a_late_answer_to_the_first_packet_counts_too():
 
 @pytest.mark.trio
 async def test_where_nobody_listens_is_told():
-    result = await ask(f"ntp://127.0.0.1:{free_datagram_port()}")
+    result = await ask(f"ntp://127.0.0.1:{free_port()}")
     assert (result.outcome, result.detail) == (FAIL, "port unreachable, says 127.0.0.1")
 
 

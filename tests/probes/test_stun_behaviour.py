@@ -12,7 +12,7 @@ from aioice import stun
 from demesh.outcome import Outcome
 from demesh.probes import stun_behaviour
 from demesh.probes.resolving import Resolver
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from tests.probes.stun_servers import ask, reply
 
 PASS, FAIL, MISMATCH, TIMEOUT, ERROR = (

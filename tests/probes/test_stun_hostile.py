@@ -9,7 +9,7 @@ import trio
 from demesh.limits import STUN_BYTES_MAX, STUN_STRAYS_MAX
 from demesh.metrics import REFUSED
 from demesh.outcome import Outcome
-from tests.e2e.harness import free_port
+from tests.ports import free_port
 from tests.probes.dns_servers import saying
 from tests.probes.servers import listening
 from tests.probes.stun_servers import ask, reply

@@ -17,7 +17,8 @@ from demesh.outcome import Outcome
 from demesh.probes.base import Expect
 from demesh.probes.tls import TlsContexts, earliest_expiry_s
 from tests.certificates import NOW, Authority, sign
-from tests.e2e.harness import free_port, require
+from tests.e2e.harness import require
+from tests.ports import free_port
 from tests.probes.servers import DAY_MS, fake_resolver, listening
 from tests.probes.tls_servers import expiry_s, openssl_server, pem, probe, run, spec
 
