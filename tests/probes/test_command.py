@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -392,15 +393,16 @@ async def _many(count: int, spec_of: Callable[[int], ProbeSpec]) -> list[ProbeRe
 
 
 def _mixed(n: int) -> ProbeSpec:
+    patient = partial(_spec, timeout_ms=300_000)  # 64 at once on a busy machine
     match n % 10:
         case 0:
             return _sh(f"sleep 600 & sleep 600 {n}", timeout_ms=100)
         case 1:
-            return _spec("/no/such/program")
+            return patient("/no/such/program")
         case 2:
-            return _sh("sleep 600 & exit 2")
+            return patient("/bin/sh", "-c", "sleep 600 & exit 2")
         case _:
-            return _spec("/bin/echo", "OK", timeout_ms=300_000)  # 64 at once on a busy machine
+            return patient("/bin/echo", "OK")
 
 
 @pytest.mark.trio
