@@ -163,7 +163,7 @@ async def test_connections_are_bounded_and_places_are_given_back(
         assert counted("demesh_refused_total", room="api", reason="connections") == before + 1
         for stream in held:
             await stream.aclose()
-        with trio.fail_after(10):
+        with trio.fail_after(4):  # less than hypercorn lets a connection rest
             while not await _answers(tmp_path):
                 await trio.lowlevel.checkpoint()
 

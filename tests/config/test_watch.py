@@ -197,8 +197,9 @@ def test_what_changes_while_it_is_read_is_read_anew(before: str, tmp_path: Path)
     trio.run(main)
 
 
-def test_it_ends_when_it_is_cancelled(tmp_path: Path) -> None:
+def test_it_ends_when_it_is_cancelled(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = written(tmp_path, main="")
+    monkeypatch.setattr("demesh.config.watch.LOOK_SECONDS", 60)  # or it would end by itself
 
     async def main() -> None:
         with trio.fail_after(10):

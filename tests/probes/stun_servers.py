@@ -19,7 +19,7 @@ from demesh.probes.tls import TlsContexts
 from demesh.probes.turn import TurnProbe
 from tests.certificates import Authority
 from tests.e2e.harness import eventually, require
-from tests.ports import free_port
+from tests.ports import free_port, free_ports
 from tests.probes.servers import NOW_MS
 
 USER, PASSWORD = "probe", "sesame-of-turn"
@@ -73,14 +73,14 @@ def coturn(home: Path, authority: Authority) -> Generator[Coturn]:
     authority.server("turn")
     ports = ("port", "other_port", "tls_port", "other_tls_port")
     free = dict(zip(ports, (free_port() for _ in ports), strict=True))
-    first = 42_000 + free["port"] % 500 * 40
+    relayed = free_ports(40)
     config = _CONFIG.format(
         home=home,
         pem=authority.home / "turn.pem",
         user=USER,
         password=PASSWORD,
-        relay_port=first,
-        relay_port_last=first + 39,
+        relay_port=relayed[0],
+        relay_port_last=relayed[-1],
         **free,
     )
     (home / "conf").write_text(config)

@@ -156,8 +156,9 @@ async def test_the_kernel_times_the_answer_however_busy_the_node_is():
         sock.sendto(b"end", sock.getsockname())
         responder.join()
     assert {result.outcome for result in results} == {Outcome.PASS}
-    # The responder may be late on a busy machine, but not each time; who reads the loop's clock is.
-    assert min(result.latency_us or 0 for result in results) < 40_000
+    took_us = sorted(result.latency_us for result in results if result.latency_us is not None)
+    assert len(took_us) == 5
+    assert took_us[2] < 40_000, "the responder may be late on a busy machine, but not most of the time"
 
 
 @pytest.mark.trio

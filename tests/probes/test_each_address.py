@@ -74,7 +74,7 @@ async def _run(spec: ProbeSpec, found: Sequence[str] | Resolver = BOTH, **more: 
         engine = CurlEngine()
         await nursery.start(engine.run)
         tools = Tools(engine, lambda: NOW_MS, resolver, **more)  # pyright: ignore[reportArgumentType]
-        with trio.fail_after(spec.timeout_ms / 1_000 + 2):
+        with trio.fail_after(spec.timeout_ms / 1_000 + 10):
             result = await Probes(tools)[spec.type](spec)
         nursery.cancel_scope.cancel()
         return result
@@ -115,10 +115,10 @@ async def test_one_that_is_dead_fails_the_check_and_is_named() -> None:
 async def test_one_that_is_silent_keeps_none_of_the_others_back_and_ends_with_the_timeout() -> None:
     async with serving(one=None, two=http()) as servers:
         began = trio.current_time()
-        result = await _run(servers.spec(timeout_ms=400))
-        assert trio.current_time() - began < 3
+        result = await _run(servers.spec(timeout_ms=1_500))
+        assert trio.current_time() - began < 4
     assert result.outcome == TIMEOUT
-    assert result.detail.startswith(f"1 of 2 addresses: {ONE}: no complete answer within 400 ms")
+    assert result.detail.startswith(f"1 of 2 addresses: {ONE}: no complete answer within 1500 ms")
     assert len(servers.heard[TWO]) == 1
 
 
@@ -136,9 +136,9 @@ async def test_what_the_lookup_took_is_part_of_the_timeout() -> None:
 
 async def test_what_a_target_did_is_told_before_what_it_did_not_do() -> None:
     async with serving(one=None, two=http(status=503)) as servers:
-        result = await _run(servers.spec(timeout_ms=400))
+        result = await _run(servers.spec(timeout_ms=1_500))
     assert result.outcome == MISMATCH
-    assert result.detail.startswith(f"2 of 2 addresses: {ONE}: no complete answer within 400 ms")
+    assert result.detail.startswith(f"2 of 2 addresses: {ONE}: no complete answer within 1500 ms")
     assert f"; {TWO}: status 503" in result.detail
 
 
@@ -249,7 +249,7 @@ async def test_in_whatever_order_a_name_is_answered_the_result_is_the_same() -> 
 
 async def test_where_many_such_checks_hang_the_other_addresses_of_one_more_are_not_blamed() -> None:
     async with serving(one=http()) as servers:
-        result = await _run(servers.spec(timeout_ms=300), other_addresses=trio.Semaphore(0))
+        result = await _run(servers.spec(timeout_ms=1_500), other_addresses=trio.Semaphore(0))
     assert (result.outcome, result.address) == (PASS, ONE)
 
 

@@ -209,22 +209,22 @@ async def test_silence_is_a_timeout_near_the_deadline_and_delays_no_other():
 async def test_a_timeout_says_how_far_it_came(authority: Authority):
     async with probing() as probe:
         async with serving(lambda _: http(b"x" * 10)[:-5], keep_open=True) as server:
-            body = await probe(spec(server.url(), 150))
-            tls = await probe(spec(server.url(scheme="https"), 150))
+            body = await probe(spec(server.url(), 1_000))
+            tls = await probe(spec(server.url(scheme="https"), 1_000))
         full = socket.create_server(("127.0.0.1", 0), backlog=0)
         address = full.getsockname()
         waiting = [socket.socket() for _ in range(4)]  # a full backlog: further connection attempts are not answered
         for client in waiting:
             client.setblocking(False)
             client.connect_ex(address)
-        connect = await probe(spec(f"http://127.0.0.1:{address[1]}/", 150))
+        connect = await probe(spec(f"http://127.0.0.1:{address[1]}/", 1_000))
         for client in (*waiting, full):
             client.close()
     assert {result.outcome for result in (body, tls, connect)} == {Outcome.TIMEOUT}
-    assert body.detail == "no complete answer within 150 ms, still reading the answer"
+    assert body.detail == "no complete answer within 1000 ms, still reading the answer"
     assert body.status == 200
-    assert tls.detail == "no complete answer within 150 ms, still in the TLS handshake"
-    assert connect.detail == "no complete answer within 150 ms, still connecting"
+    assert tls.detail == "no complete answer within 1000 ms, still in the TLS handshake"
+    assert connect.detail == "no complete answer within 1000 ms, still connecting"
 
 
 @pytest.mark.trio

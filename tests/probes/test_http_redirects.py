@@ -183,9 +183,9 @@ async def test_a_timeout_after_a_redirect_says_where_it_was():
     async with serving(lambda _: None) as silent:
         answer = redirect(silent.url("/?s3cret"))
         async with serving(lambda _: answer) as server, probing() as probe:
-            result = await probe(spec(server.url(), 300))
+            result = await probe(spec(server.url(), 1_500))
     assert result.outcome == Outcome.TIMEOUT
-    assert result.detail == ("after 1 redirect: no complete answer within 300 ms, still waiting for the first byte")
+    assert result.detail == ("after 1 redirect: no complete answer within 1500 ms, still waiting for the first byte")
     assert result.phases_us["connect"] > 0
 
 

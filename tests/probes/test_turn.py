@@ -163,16 +163,16 @@ async def test_an_allocation_is_given_back_when_the_run_fails():
 async def test_an_allocation_is_given_back_when_the_time_is_over(silent: str):
     script = Script(**{silent: [None] * 9})
     began_s = trio.current_time()
-    outcome, _ = await asked(script, 300)
+    outcome, _ = await asked(script, 1_500)
     assert outcome == TIMEOUT
-    assert trio.current_time() - began_s < 0.3 + 3
+    assert trio.current_time() - began_s < 1.5 + 3
     assert (script.asked[-1], script.lifetimes[-1]) == ("REFRESH", 0)
 
 
 async def test_an_allocation_is_given_back_when_the_run_is_cancelled():
     script = Script(CREATE_PERMISSION=[None] * 9)
     async with saying(script) as port:
-        with trio.move_on_after(0.2):
+        with trio.move_on_after(1):
             await ask(f"turn://127.0.0.1:{port}", 5000, **LOGIN)
     assert (script.asked[-1], script.lifetimes[-1]) == ("REFRESH", 0)
 
@@ -180,7 +180,7 @@ async def test_an_allocation_is_given_back_when_the_run_is_cancelled():
 @pytest.mark.parametrize("key", [None, b"of another"])
 async def test_an_answer_that_is_not_signed_with_the_password_is_none(key: bytes | None):
     script = Script(ALLOCATE=[{"key": key}] * 9)
-    assert await asked(script, 300) == (MISMATCH, "the answer is not signed with the password")
+    assert await asked(script, 1_500) == (MISMATCH, "the answer is not signed with the password")
 
 
 @pytest.mark.parametrize(
