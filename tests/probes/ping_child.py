@@ -36,7 +36,7 @@ async def respond(manner: str) -> None:
     answering = stranger if manner == "from elsewhere" else requests
 
     async def say_again(reply: bytes, to: tuple[str, int]) -> None:
-        await trio.sleep(0.1)
+        await trio.sleep(0.35)
         await answering.sendto(reply, to)
 
     async with trio.open_nursery() as nursery:
