@@ -1,12 +1,11 @@
 """Ports for servers that a test starts, and for targets where nobody listens.
 
-Guarantees: no other test on this machine is given the same port, in this process or another; nor does the system give it to who
-asks for any (those are from 32768 on, unless ip_local_port_range says otherwise), or `demesh demo` draw it. Not that no program
-takes it that was told to.
+Guarantees: no test in another process on this machine is given the same port, and none in this one before its thousand are used
+up; nor does the system give it to who asks for any (those are from 32768 on, unless ip_local_port_range says otherwise), or
+`demesh demo` draw it. Not that no program takes it that was told to. A child that is forked must not ask.
 """
 
 import errno
-import os
 import socket
 import threading
 
@@ -28,13 +27,13 @@ class _Ports:
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
-        self._pid = 0
+        self._mark: socket.socket | None = None
         self._next = self._first = 0
 
     def take(self, count: int) -> range:
         with self._lock:
-            if self._pid != os.getpid():  # at first, and in a child that was forked
-                self._take_block()
+            if self._mark is None:
+                self._mark = self._take_block()
             for _ in range(_BLOCK):
                 start = self._next if self._next + count <= _BLOCK else 0
                 ports = range(self._first + start, self._first + start + count)
@@ -44,12 +43,12 @@ class _Ports:
                 self._next = start + 1
         raise OSError(errno.EADDRINUSE, "all ports of this process are taken")
 
-    def _take_block(self) -> None:
+    def _take_block(self) -> socket.socket:
         mark = socket.socket(socket.AF_UNIX)
         for first in range(_FIRST, _END, _BLOCK):
             if _binds(mark, f"\0demesh-tests-ports-{first}"):
-                self._pid, self._mark, self._first, self._next = os.getpid(), mark, first, 0
-                return
+                self._first = first
+                return mark
         mark.close()
         raise OSError(errno.EADDRINUSE, "all blocks of ports are taken: so many tests run at once")
 
