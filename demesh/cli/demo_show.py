@@ -65,6 +65,8 @@ def _run(stage: Stage, terminal: Terminal, ending: Ending, place: Place, *, wait
         terminal.line()
     except Unexpected as error:
         terminal.line()
+        if ending.asked:  # by a signal to all, from which a node that was being started has ended, too
+            return 0
         terminal.line(f"✖ {error}", "bold red")
         terminal.tell("This was not to happen. If this machine is not very busy, please report it.")
         return 1

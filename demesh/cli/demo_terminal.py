@@ -55,6 +55,12 @@ class Ending:
         with suppress(BlockingIOError):
             os.write(self._write, b"!")
 
+    @property
+    def asked(self) -> bool:
+        """Whether somebody asked the demo to end."""
+        ready, _, _ = select.select([self._read], [], [], 0)
+        return bool(ready)
+
     def rest(self, seconds: float, *, or_line: bool = False) -> str | None:
         """Wait so long; with `or_line` until a line comes in, which is returned.
 

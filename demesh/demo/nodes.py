@@ -1,7 +1,8 @@
 """The nodes of the demo: real `demesh node run` processes with homes of their own, on loopback.
 
 Guarantees: nothing outside the demo's directories is read or written, whatever the environment names; no node outlives the
-demo (`demesh.demo.tether`); a signal from the terminal reaches the demo alone, which ends them in good order.
+demo (`demesh.demo.tether`); a signal from the terminal reaches the demo alone, which ends them in good order. (It also reaches
+a node that is being started in that very moment, before it has a session of its own: that node ends at once.)
 """
 
 import os
@@ -103,6 +104,12 @@ class DemoNode:
     def gave_up(self) -> bool:
         """Whether it has ended by itself."""
         return self._meant_to_run and not self.running
+
+    @property
+    def ending(self) -> str:
+        """How it ended: with which exit code, or by which signal."""
+        code = self._process.poll() if self._process else None
+        return f"by signal {-code}" if code is not None and code < 0 else f"with {code}"
 
     @property
     def running(self) -> bool:

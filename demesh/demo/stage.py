@@ -163,7 +163,9 @@ class Stage:
     def _lack(self, step: See) -> str:
         for node in self.nodes.values():
             if node.gave_up:
-                raise Unexpected(f"{node.name} ended by itself. The end of {node.log}:\n{node.last_words()}")
+                raise Unexpected(
+                    f"{node.name} ended by itself, {node.ending}. The end of {node.log}:\n{node.last_words()}"
+                )
         return lacking(step.sight, {node.name: self._ask(node) for node in self.nodes.values() if node.running})
 
     def _wait(self, claim: str, lack: Callable[[], str], seconds: int) -> float:

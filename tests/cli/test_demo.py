@@ -12,6 +12,7 @@ import pytest
 from demesh.cli import root
 from demesh.cli.demo_commands import suggestions
 from demesh.cli.demo_terminal import Ended, Ending
+from demesh.demo.nodes import DemoNode
 from tests.cli.harness import demesh
 
 _SIGNALS = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)
@@ -89,3 +90,24 @@ def test_where_nobody_could_type_it_goes_on(monkeypatch: pytest.MonkeyPatch) -> 
     for _ in range(2):
         assert ending.rest(0, or_line=True) is None
     os.close(nothing)
+
+
+def test_who_asked_it_to_end_is_not_told_of_a_node_that_the_same_signal_ended(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A signal to all reaches a node that is being started, too, before it has a session of its own."""
+    start = DemoNode.start
+
+    def start_under_fire(node: DemoNode) -> None:
+        start(node)
+        os.kill(node.pid, signal.SIGINT)
+        os.kill(os.getpid(), signal.SIGINT)
+
+    monkeypatch.setattr(DemoNode, "start", start_under_fire)
+    monkeypatch.setattr(DemoNode, "gave_up", True)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    ran = demesh(tmp_path / "home", "demo")
+    assert ran.code == 0
+    assert "Three nodes find each other" in ran.out
+    assert "by itself" not in ran.out
+    assert list(tmp_path.iterdir()) == []

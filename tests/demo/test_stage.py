@@ -20,6 +20,7 @@ class _Node:
         self.name = name
         self.running = False
         self.gave_up = False
+        self.ending = "with 1"
         self.log = f"{name}.log"
 
     def start(self) -> None:
@@ -93,7 +94,7 @@ def test_all_nodes_that_run_are_asked() -> None:
 def test_a_node_that_ends_by_itself_is_told_with_its_last_words() -> None:
     world = _World()
     world.nodes["lab"].gave_up = True
-    with pytest.raises(Unexpected, match=r"lab ended by itself. The end of lab.log:\nthe end of its log"):
+    with pytest.raises(Unexpected, match=r"lab ended by itself, with 1\. The end of lab.log:\nthe end of its log"):
         world.stage.play(Act("x", (Start("fra"), _SILENT)), "1")
 
 

@@ -176,5 +176,5 @@ def test_what_was_not_to_happen_is_said_and_fails(demos: list[Demo], directory: 
     demo.wait_for("agree that all is up")
     os.kill(demo.nodes()["nyc"], signal.SIGKILL)
     assert demo.process.wait(60) == 1
-    assert "nyc ended by itself" in demo.output()
+    assert "nyc ended by itself, by signal 9" in demo.output()
     demo.gone_without_a_trace()
