@@ -148,6 +148,7 @@ async def test_an_engine_gives_back_every_descriptor():
     async with serving() as server:
         for round_ in range(2):  # the first may open what stays open for good, as trio's own do
             before = descriptors()
+            server.client_left = trio.Event()
             async with running() as engine:
                 assert await get(engine, server.url) == 0
             # The server's end is closed by its own task, which runs when it likes.

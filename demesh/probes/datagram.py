@@ -133,11 +133,14 @@ class DatagramSocket:
             return Datagram(data, self._arrival_s(ancillary), _endpoint(source))
 
     def _arrival_s(self, ancillary: list[tuple[int, int, bytes]]) -> float:
-        now_s = trio.current_time()
+        wall_ns, now_s = (
+            packet_ns(),
+            trio.current_time(),
+        )  # in this order: what comes between makes it late, never too early
         for level, type_, data in ancillary:
             if (level, type_) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(data) >= _TIMESPEC.size:
                 seconds, nanoseconds = _TIMESPEC.unpack_from(data)
-                waited_s = (packet_ns() - seconds * 1_000_000_000 - nanoseconds) / 1_000_000_000
+                waited_s = (wall_ns - seconds * 1_000_000_000 - nanoseconds) / 1_000_000_000
                 if 0 <= waited_s <= now_s - self._opened_s:
                     return now_s - waited_s
         return now_s

@@ -40,7 +40,8 @@ def mesh(scope: Scope) -> list[Figure]:
         configs = [checks + _FLIPPING.format(url=flipping.url), *[checks] * (count - 1)]
         nodes = start_mesh(running, scope.place, configs)
         time.sleep(scope.choose(30.0, 1.0))  # what the start set going
-        at_rest = _at_rest(f"mesh of {count}, {_CHECKS} checks at {_INTERVAL} each", nodes[1:], scope.choose(60.0, 3.0))
+        what = f"mesh of {count}, {_CHECKS} checks at {_INTERVAL} each"
+        at_rest = _at_rest(what, nodes[1:], scope.choose(60.0, 11.0))  # more than a flush interval: each is heard once
         changes = _changes(nodes, flipping, scope.choose(60, 4))
         nodes[0].stop()
         signed_ms = _signed_ms(nodes[0].own_entries(), changes)

@@ -33,8 +33,8 @@ def test_what_a_node_without_tokens_says_to_do_can_be_done_before_its_first_star
     home = tmp_path / "home"
     if configured:
         home.mkdir()
-        (home / "demesh.toml").write_text('[api]\nlisten = "0.0.0.0:18570"\n')
-    start = ("node", "run") if configured else ("node", "run", "--api", "0.0.0.0:18570")
+        (home / "demesh.toml").write_text('[api]\nlisten = "0.0.0.0:8570"\n')
+    start = ("node", "run") if configured else ("node", "run", "--api", "0.0.0.0:8570")
     refused = demesh(tmp_path / "other" if not configured else home, *start)
     assert refused.code == 2
     assert "`demesh token new`" in refused.err

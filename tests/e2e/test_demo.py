@@ -97,7 +97,7 @@ def directory() -> Iterator[Path]:
 
 
 @pytest.fixture
-def demos() -> Iterator[list[Demo]]:
+def demos(directory: Path) -> Iterator[list[Demo]]:  # ended before the directory goes
     started: list[Demo] = []
     yield started
     for demo in started:

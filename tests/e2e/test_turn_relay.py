@@ -76,4 +76,5 @@ def test_what_another_node_sends_comes_out_of_the_relay_and_its_absence_is_no_fa
                 30,
                 "b says why it does not",
             )
-        assert server.allocations() == 0
+            assert a.stop() == 0
+        eventually(server.allocations, lambda found: found == 0, 10, "all are given back")

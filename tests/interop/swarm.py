@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from prometheus_client.parser import text_string_to_metric_families
+from prometheus_client.samples import Sample
 
 from demesh.identity import new_swarm_key, write_secret
 from tests.e2e.harness import NodeProcess
@@ -47,13 +48,20 @@ def multiaddr(node: NodeProcess) -> str:
 
 def refused(node: NodeProcess) -> dict[str, float]:
     """What the node turned away until now, by room and reason."""
-    families = text_string_to_metric_families(node.read("/metrics").decode())
     return {
         f"{sample.labels['room']}/{sample.labels['reason']}": sample.value
-        for family in families
-        for sample in family.samples
-        if sample.name == "demesh_refused_total"
+        for sample in _samples(node, "demesh_refused_total")
     }
+
+
+def connections(node: NodeProcess) -> int:
+    (sample,) = _samples(node, "demesh_connections")
+    return int(sample.value)
+
+
+def _samples(node: NodeProcess, name: str) -> list[Sample]:
+    families = text_string_to_metric_families(node.read("/metrics").decode())
+    return [sample for family in families for sample in family.samples if sample.name == name]
 
 
 def heads(node: NodeProcess) -> dict[str, tuple[int, str]]:

@@ -244,12 +244,13 @@ async def _leak_places(a: Node) -> None:
 async def test_what_is_dead_without_a_word_is_found(
     harm: Callable[[Node], Awaitable[None]], told: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(health, "ACCEPT_SECONDS_MAX", 0.3)
-    monkeypatch.setattr(health, "HEARTBEAT_SECONDS_MAX", 1.5)
     async with mesh() as m:
         a = await m.start("a", connections_max=8)
         await a.network.examine()
         with trio.fail_after(SECONDS):
             await harm(a)
+            monkeypatch.setattr(health, "ACCEPT_SECONDS_MAX", 0.3)
+            if harm is _stop_heartbeat:
+                monkeypatch.setattr(health, "HEARTBEAT_SECONDS_MAX", 1.5)
             with pytest.raises(NetworkError, match=told):
                 await a.network.examine()

@@ -17,6 +17,7 @@ from demesh.probes.http import HttpProbe
 from demesh.probes.resolving import Resolver
 from tests.certificates import NOW
 from tests.e2e.harness import eventually, require
+from tests.ports import free_port
 
 DAY_MS = 86_400_000
 NOW_MS = int(NOW.timestamp()) * 1000
@@ -42,6 +43,11 @@ class Served:
         return f"{scheme}://{host}:{self.port}{rest}"
 
 
+def port_at(host: str) -> int:
+    """To listen at: any, but for IPv6 one that nobody has for IPv4, where it is to be refused."""
+    return free_port() if ":" in host else 0
+
+
 @asynccontextmanager
 async def listening(handle: Handle, host: str = "127.0.0.1") -> AsyncGenerator[int]:
     """Yields the port where every connection is given to `handle`."""
@@ -51,7 +57,7 @@ async def listening(handle: Handle, host: str = "127.0.0.1") -> AsyncGenerator[i
             await handle(stream)
 
     async with trio.open_nursery() as nursery:
-        [listener] = await trio.open_tcp_listeners(0, host=host, backlog=512)
+        [listener] = await trio.open_tcp_listeners(port_at(host), host=host, backlog=512)
         nursery.start_soon(trio.serve_listeners, guarded, [listener])
         yield listener.socket.getsockname()[1]
         nursery.cancel_scope.cancel()

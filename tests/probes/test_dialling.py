@@ -18,7 +18,7 @@ from demesh.probes.base import ProbeSpec
 from demesh.probes.dialling import Place, Progress, dial, place_of
 from demesh.probes.resolving import Resolver
 from tests.e2e.harness import cannot_run, require
-from tests.probes.servers import fake_resolver, listening
+from tests.probes.servers import fake_resolver, listening, port_at
 from tests.probes.test_http_failures import no_descriptors_left
 
 HOST = "shop.test"
@@ -42,7 +42,7 @@ def full_backlog(host: str = "127.0.0.1") -> Generator[tuple[int, socket.socket]
     """A port where connection attempts are not answered, and its listener, which can make room by accepting."""
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
     with contextlib.ExitStack() as stack:
-        listener = stack.enter_context(socket.create_server((host, 0), family=family, backlog=0))
+        listener = stack.enter_context(socket.create_server((host, port_at(host)), family=family, backlog=0))
         for _ in range(4):
             client = stack.enter_context(socket.socket(family))
             client.setblocking(False)

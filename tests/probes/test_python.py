@@ -218,8 +218,8 @@ async def test_a_function_that_hangs_is_not_called_again_until_it_ends(install: 
         f"{_FORMS[0]}\n    arguments['note']('')\n    arguments['released'].wait()\n    return Answer('pass')"
     )
     probe = PythonProbe()
-    spec = _spec(blocks, timeout_ms=100, released=released, note=called.append)
-    other = _spec(blocks, timeout_ms=100, released=released, note=called.append, other=True)
+    spec = _spec(blocks, timeout_ms=1_000, released=released, note=called.append)
+    other = _spec(blocks, timeout_ms=1_000, released=released, note=called.append, other=True)
     try:
         assert (await probe(spec)).outcome is Outcome.TIMEOUT
         for _ in range(3):

@@ -83,8 +83,8 @@ async def test_a_message_that_is_no_answer_is_passed_over_and_counted(spoof):
 @pytest.mark.parametrize(
     ("respond", "outcome", "detail"),
     [
-        (lambda r: [], TIMEOUT, "no answer within 300 ms"),
-        (lambda r: [other_id(r)], TIMEOUT, "no answer within 300 ms; ignored 1 to another request"),
+        (lambda r: [], TIMEOUT, "no answer within 450 ms"),
+        (lambda r: [other_id(r)], TIMEOUT, "no answer within 450 ms; ignored 1 to another request"),
         (lambda r: [b"no STUN at all"], MISMATCH, "the answer is not STUN"),
         (lambda r: [other_id(r)] * (STUN_STRAYS_MAX + 1), FAIL, f"more than {STUN_STRAYS_MAX} messages"),
     ],
@@ -92,7 +92,8 @@ async def test_a_message_that_is_no_answer_is_passed_over_and_counted(spoof):
 async def test_who_never_answers_is_told_in_time(respond, outcome: Outcome, detail: str):
     async with saying(respond) as port:
         with trio.fail_after(10):
-            result = await ask(f"stun://127.0.0.1:{port}", 300)
+            # Before the second request is sent, or long after it.
+            result = await ask(f"stun://127.0.0.1:{port}", 450 if outcome is TIMEOUT else 5_000)
     assert result.outcome == outcome
     assert result.detail.startswith(detail)
 

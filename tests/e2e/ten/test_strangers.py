@@ -15,7 +15,7 @@ from tests.e2e.local_network import Machine
 from tests.e2e.swarm import PORT, SECONDS, SwarmNode, heads, know_each_other, own_head, presences, settled
 from tests.e2e.ten.conftest import MESH, Ten
 from tests.e2e.ten.insider import Guest, visit
-from tests.interop.swarm import assert_verifies, refused
+from tests.interop.swarm import assert_verifies, connections, refused
 
 pytestmark = [pytest.mark.slow, pytest.mark.e2e]
 _GARBAGE = (
@@ -43,7 +43,7 @@ def stranger(ten: Ten) -> Machine:
 @contextmanager
 def _unharmed(ten: Ten, victim: SwarmNode, *counted: tuple[set[str], int]) -> Generator[None]:
     """What is done to the victim inside the block costs it nothing but counts: so many, at least, for one of these reasons."""
-    logs, descriptors, before = settled(ten.nodes), _descriptors(victim), refused(victim)
+    logs, descriptors, before = settled(ten.nodes), _own_descriptors(victim), refused(victim)
     yield
 
     def grown() -> list[float]:
@@ -54,15 +54,16 @@ def _unharmed(ten: Ten, victim: SwarmNode, *counted: tuple[set[str], int]) -> Ge
         return all(count >= least for count, (_, least) in zip(found, counted, strict=True))
 
     eventually(grown, enough, SECONDS, f"{counted} are counted")
-    eventually(lambda: _descriptors(victim), lambda now: now <= descriptors, SECONDS, f"{descriptors} are open")
+    eventually(lambda: _own_descriptors(victim), lambda now: now <= descriptors, SECONDS, f"{descriptors} are open")
     know_each_other(ten.nodes)
     assert settled(ten.nodes) == logs, "nobody else has a log"
     ten.ledger.look(ten.nodes)
     ten.ledger.wait_held(ten.nodes)
 
 
-def _descriptors(node: NodeProcess) -> int:
-    return len(os.listdir(f"/proc/{node.pid}/fd"))
+def _own_descriptors(node: NodeProcess) -> int:
+    """Without those of members, who may come to be connected once more."""
+    return len(os.listdir(f"/proc/{node.pid}/fd")) - connections(node)
 
 
 def _assert_delivers(ten: Ten, victim: SwarmNode) -> None:
