@@ -1,10 +1,11 @@
 """Whether the node of this home is sane, for whatever restarts it where it is not: `python -m demesh.healthy` exits 0 or 1.
 
 Sane is a node that answers `/healthz` over its Unix socket with a 200, which it does not while a loop that it lives by hangs
-(`demesh.pulse`), or one that has taken its home and is still starting: it may be waiting for a member that knows the mesh. What
-its checks find and how many peers it has does not matter. It imports next to nothing, so it can be asked every few seconds.
+(`demesh.pulse`), or one that has taken its home and is still starting: it may be waiting for a member that knows the mesh, or
+look through a large store. What its checks find and how many peers it has does not matter. It imports next to nothing, so it can
+be asked every few seconds.
 
-Not noticed: a start that hangs before the node says where it is to be asked.
+Not noticed: a start that hangs.
 """
 
 import json
@@ -25,6 +26,8 @@ def why_not(home: Home) -> str:
     running = running_node(home)
     if running is None:
         return "" if is_held(home) else f"No node is running on {home.path}."
+    if running.starting:
+        return ""
     try:
         with socket.socket(socket.AF_UNIX) as connection:
             connection.settimeout(limits.HEALTH_SECONDS_MAX)

@@ -151,13 +151,15 @@ class Running:
     api: str | None
     swarm_key_file: str | None = None
     """Where its swarm key is, if that is not the data directory's own."""
+    starting: bool = False
+    """It does not answer there yet."""
 
 
 class HomeLock:
     """The exclusive hold on a data directory; kept until it is released, or the process ends."""
 
     def __init__(self, home: Home) -> None:
-        """Raises UsageError when another process holds it."""
+        """Raises UsageError when a node holds it, DemeshError when another process does, which will end."""
         try:
             descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
@@ -168,17 +170,25 @@ class HomeLock:
         if not _locked(descriptor):
             os.close(descriptor)
             other = running_node(home)
-            who = f" (pid {other.pid})" if other else ""
+            if other is None:
+                raise DemeshError(
+                    f"Another process has {home.path}: a node that is about to start, or a command such as `demesh log repair`. "
+                    "Wait until it has ended, or name another with --data-dir."
+                )
             raise UsageError(
-                f"Another node{who} is running on {home.path}. Stop it first, or give this one its own --data-dir."
-            ) from None
+                f"Another node (pid {other.pid}) is running on {home.path}. Stop it first, or give this one its own --data-dir."
+            )
+        os.ftruncate(descriptor, 0)  # what the last one said
         self._descriptor = descriptor
 
     def announce(self, running: Running) -> None:
-        """Tell other commands how to reach this node."""
+        """Tell other commands how to reach this node. Raises DemeshError for a full disk."""
         text = json.dumps(asdict(running)).encode()
-        os.ftruncate(self._descriptor, 0)
-        os.pwrite(self._descriptor, text, 0)
+        try:
+            os.ftruncate(self._descriptor, 0)
+            os.pwrite(self._descriptor, text, 0)
+        except OSError as error:
+            raise DemeshError(f"Cannot write the data directory's lock file: {error.strerror}.") from None
 
     def release(self) -> None:
         os.close(self._descriptor)
@@ -217,7 +227,13 @@ def running_node(home: Home) -> Running | None:
     if not said:
         return None
     api, key = said.get("api"), said.get("swarm_key_file")
-    return Running(int(str(said["pid"])), str(said["socket"]), str(api) if api else None, str(key) if key else None)
+    return Running(
+        int(str(said["pid"])),
+        str(said["socket"]),
+        str(api) if api else None,
+        str(key) if key else None,
+        bool(said.get("starting")),
+    )
 
 
 def is_held(home: Home) -> bool:
@@ -244,6 +260,10 @@ def find_running(home: Home) -> Running:
     """Like `running_node`. Raises NodeNotRunning with what to do."""
     running = running_node(home)
     if running is None:
+        if is_held(home):
+            raise NodeNotRunning(
+                f"A node is about to start on {home.path}, or a command holds it; ask again in a while."
+            )
         what = f"No node is running on {home.path}." if home.exists else f"There is no node at {home.path}."
         raise NodeNotRunning(f"{what} Start one with `demesh node run`, or name another with --data-dir or --node URL.")
     return running

@@ -423,6 +423,7 @@ WATCHDOG_AGAIN_SECONDS = 1  # after a look that found a hang; it may have been a
 START_EXTENDED_SECONDS = 120  # a start may go on for so long after each sign that it advances
 START_BYTES_PER_SECOND = 1_000_000  # of a store that is copied and written anew, on a slow disk
 START_SIGN_SECONDS_MIN = 5  # between two such signs
+END_AGAIN_SECONDS_MIN = 1  # after SIGTERM or SIGINT, until another one ends a node without its farewell
 STATUS_LOOK_SECONDS = 15  # how often the line of status may change
 
 # Demo

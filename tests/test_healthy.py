@@ -7,6 +7,7 @@ import sys
 import threading
 from collections.abc import Generator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -75,6 +76,15 @@ def test_a_node_that_is_starting_is_sane(home: Home) -> None:
     """It may be waiting for a member that knows the mesh; to be found, it must count as there."""
     with HomeLock(home):
         assert why_not(home) == ""
+
+
+def test_a_node_that_looks_through_its_store_is_sane_until_it_says_that_it_answers(home: Home) -> None:
+    with HomeLock(home) as lock:
+        running = Running(4711, str(home.path / "none"), None, starting=True)
+        lock.announce(running)
+        assert why_not(home) == ""
+        lock.announce(replace(running, starting=False))
+        assert "No such file" in why_not(home)
 
 
 def test_a_node_whose_socket_is_gone_is_not(home: Home) -> None:

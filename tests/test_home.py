@@ -1,5 +1,6 @@
 """Where a node lives: one process at a time, found by every command, its marker whole or absent."""
 
+import errno
 import fcntl
 import json
 import os
@@ -128,8 +129,9 @@ def test_a_runtime_id_tells_homes_apart_however_they_are_written(tmp_path: Path)
 
 def test_one_data_directory_has_one_node(home: Home) -> None:
     lock = HomeLock(home)
-    with pytest.raises(UsageError, match=r"Another node is running on .*/home\. .* --data-dir"):
+    with pytest.raises(DemeshError, match=r"Another process has .*/home: .* --data-dir") as raised:
         HomeLock(home)
+    assert raised.value.exit_code == 1, "a service manager tries again: it is about to end, or to say who it is"
     lock.announce(_RUNNING)
     with pytest.raises(UsageError, match=r"Another node \(pid 4242\) is running"):
         HomeLock(home)
@@ -155,6 +157,29 @@ def test_a_refused_start_leaves_the_running_node_announced(home: Home) -> None:
             HomeLock(home)
         assert running_node(home) == _RUNNING
     lock.release()
+
+
+def test_who_holds_it_now_is_not_taken_for_who_held_it_last(home: Home) -> None:
+    lock = HomeLock(home)
+    lock.announce(_RUNNING)
+    lock.release()
+    with HomeLock(home):  # as `demesh log repair` does, which says nothing of itself
+        assert running_node(home) is None
+        with pytest.raises(NodeNotRunning, match=r"is about to start on .*, or a command holds it"):
+            find_running(home)
+        with pytest.raises(DemeshError) as raised:
+            HomeLock(home)
+        assert "4242" not in str(raised.value)
+
+
+def test_a_full_disk_is_a_sentence(home: Home, monkeypatch: pytest.MonkeyPatch) -> None:
+    def full(*_: object) -> int:
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    with HomeLock(home) as lock:
+        monkeypatch.setattr("demesh.home.os.pwrite", full)
+        with pytest.raises(DemeshError, match="lock file: No space left on device"):
+            lock.announce(_RUNNING)
 
 
 def test_the_lock_is_free_after_the_holder_was_killed(home: Home) -> None:

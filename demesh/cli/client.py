@@ -66,6 +66,7 @@ def _answer(
 ) -> Generator[tuple[str, http.client.HTTPResponse]]:
     """Where the node was found, and its answer, whose status is 200. Raises UsageError, NodeNotRunning."""
     headers: dict[str, str] = {}
+    starting = False
     if document is not None:
         headers["Content-Type"] = "application/json"
     if node_url:
@@ -74,6 +75,7 @@ def _answer(
             headers["Authorization"] = f"Bearer {token}"
     else:
         running = find_running(find_home(data_dir))
+        starting = running.starting
         where, connection = running.socket, UnixConnection(running.socket, seconds)
     try:
         connection.request(method, path, None if document is None else json.dumps(document), headers=headers)
@@ -86,6 +88,10 @@ def _answer(
             f"No permission to use {where}; ask as the user that runs the node, or use --node URL."
         ) from None
     except (OSError, http.client.HTTPException, ValueError) as error:
+        if starting:
+            raise NodeNotRunning(
+                "The node is starting and answers nobody yet; its diagnostic log says what takes its time."
+            ) from None
         raise NodeNotRunning(f"The node at {where} does not answer: {str(error) or type(error).__name__}.") from None
     finally:
         connection.close()

@@ -1,7 +1,5 @@
 """What a first start needs: the swarm key, which mesh it opens, and where to listen."""
 
-import os
-import signal
 import socket
 from collections.abc import Callable
 
@@ -9,6 +7,7 @@ import trio
 from nacl.signing import SigningKey
 
 from demesh import limits
+from demesh.cli.signals import end_when_asked
 from demesh.config.load import Settings
 from demesh.errors import UsageError
 from demesh.home import Home, read_mesh_id
@@ -80,7 +79,7 @@ async def _ask_for_mesh_id(
     """Run a network for as long as it takes to learn of which mesh the peers are. Ends the process on SIGTERM and SIGINT."""
     network = Libp2pNetwork(bytes(key), swarm_keys.accepted, "", listening(settings))
     async with trio.open_nursery() as nursery:
-        nursery.start_soon(_end_on_signal)
+        nursery.start_soon(end_when_asked)
         nursery.start_soon(_say_that_it_waits, starting)
         found = await find_mesh_id(network, settings.peers, swarm_keys.current.first_mesh_id())
         nursery.cancel_scope.cancel()
@@ -91,10 +90,3 @@ async def _say_that_it_waits(starting: Callable[[str], None]) -> None:
     while True:
         starting("waiting for a peer that says of which mesh it is")
         await trio.sleep(limits.START_SIGN_SECONDS_MIN)
-
-
-async def _end_on_signal() -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async for received in signals:
-            if received != signal.SIGHUP:
-                os._exit(0)  # nothing has been written or said yet

@@ -7,7 +7,6 @@ import os
 import random
 import resource
 import secrets
-import signal
 import sys
 from collections.abc import Awaitable, Callable
 from contextlib import suppress
@@ -26,11 +25,12 @@ from demesh.alerts.post import curl_post
 from demesh.api.public_server import PublicServer
 from demesh.api.server import ApiServer
 from demesh.cli.first_start import listening, mesh_id_of, swarm_key_files
+from demesh.cli.signals import obey
 from demesh.clock import SystemClock
 from demesh.config.command_line import CommandLine
 from demesh.config.load import Settings
 from demesh.config.source import ConfigSource
-from demesh.config.watch import load_whole, watch
+from demesh.config.watch import Fingerprint, load_first, load_whole, watch
 from demesh.curl import CurlEngine
 from demesh.diagnostics import Format, set_up_logging
 from demesh.edges import Edges
@@ -97,7 +97,7 @@ def run_node(
     set_up_logging(verbose, log_format, clock.monotonic_ms, statistics=statistics)
     home = find_home(data_dir)
     source = ConfigSource(Path(config) if config else home.config, command_line, needed=bool(config))
-    settings = source.load()
+    settings, files = load_first(source)
     home.make()
     lock = HomeLock(home)
     os.umask(0o077)
@@ -111,18 +111,20 @@ def run_node(
     key_files = swarm_key_files(home, settings)
     swarm_keys = key_files.open()
     key = read_or_make_node_key(home.node_key)
-    mesh_id = mesh_id_of(home, settings, key, swarm_keys, telling.starting)
     key_file = str(key_files.path.absolute()) if key_files.elsewhere else None
-    lock.announce(Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None, key_file))
-    telling.starting("opening the store", bytes_on_disk(home.log_db) + bytes_on_disk(home.view_db))
-    with Store(home.log_db, mesh_id=mesh_id) as store:
-        heads = {state.log: state.head.seq for state in store.logs()}
-        history = open_history(home.view_db, heads)
-        try:
+    running = Running(os.getpid(), str(api_socket), _url(settings.api) if settings.api else None, key_file)
+    try:
+        mesh_id = mesh_id_of(home, settings, key, swarm_keys, telling.starting)
+        lock.announce(replace(running, starting=True))
+        telling.starting("opening the store", bytes_on_disk(home.log_db) + bytes_on_disk(home.view_db))
+        with Store(home.log_db, mesh_id=mesh_id) as store:
+            heads = {state.log: state.head.seq for state in store.logs()}
+            history = open_history(home.view_db, heads)
             trio.run(
                 _run,
                 settings,
                 source,
+                files,
                 home,
                 key,
                 key_files,
@@ -135,9 +137,10 @@ def run_node(
                 clock,
                 statistics,
                 telling,
+                partial(lock.announce, running),
             )
-        except BaseExceptionGroup as group:
-            raise _why_it_ended(group) from group
+    except BaseExceptionGroup as group:
+        raise _why_it_ended(group) from group
     sys.exit(0)
 
 
@@ -153,6 +156,7 @@ def _allow_descriptors() -> None:
 async def _run(
     settings: Settings,
     source: ConfigSource,
+    files: Fingerprint,
     home: Home,
     key: SigningKey,
     key_files: SwarmKeyFiles,
@@ -165,6 +169,7 @@ async def _run(
     clock: SystemClock,
     statistics: bool,
     telling: Telling,
+    announce: Callable[[], None],
 ) -> None:
     curl, lateness, relays = CurlEngine(), Lateness(clock), Relays()
     tools = Tools(curl, clock.wall_ms, Resolver(), relays)
@@ -207,14 +212,17 @@ async def _run(
         nursery.start_soon(lateness.run)
         nursery.start_soon(telling.run, node, partial(_glance, node), stop)
         ask_reload, reloads_asked = trio.open_memory_channel[None](1)
-        nursery.start_soon(_obey_signals, ask_reload, stop)
+        nursery.start_soon(obey, ask_reload, stop)
         nursery.start_soon(_reload_when_asked, reloads_asked, node, telling)
-        await nursery.start(watch, source.files, partial(_reload, node, telling))
+        nursery.start_soon(watch, source.files, partial(_reload, node, telling), files)
         if statistics:
             nursery.start_soon(tell_statistics, clock, lateness, node.store_bytes)
         nursery.start_soon(_greet, node, settings, home, rotation)
         nursery.start_soon(rotation.run)
-        services: list[Callable[[Node], Awaitable[None]]] = [partial(api.run, rotation=rotation)]
+        services: list[Callable[[Node], Awaitable[None]]] = [
+            partial(api.run, rotation=rotation),
+            partial(_announce, announce),
+        ]
         if public is not None:
             services.append(public.run)
         if settings.mdns:
@@ -223,21 +231,17 @@ async def _run(
         nursery.cancel_scope.cancel()
 
 
+async def _announce(
+    announce: Callable[[], None], _node: Node, task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED
+) -> None:
+    """Tell other commands that the node answers from now on."""
+    announce()
+    task_status.started()
+
+
 def _trusted(node: Node) -> frozenset[bytes]:
     """The members that may have the mesh's secrets: all that are known from their logs, are let in here and have not left."""
     return frozenset(member.public_key for member in node.view.members())
-
-
-async def _obey_signals(ask_reload: trio.MemorySendChannel[None], stop: trio.Event) -> None:
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
-        async for received in signals:
-            if received == signal.SIGHUP:
-                with suppress(trio.WouldBlock):  # one is asked for that has not begun
-                    ask_reload.send_nowait(None)
-            elif stop.is_set():
-                os._exit(130)  # asked twice: the log is durable as it is, only the farewell is lost
-            else:
-                stop.set()
 
 
 async def _load(source: ConfigSource, one_at_a_time: trio.CapacityLimiter) -> Settings:

@@ -25,21 +25,18 @@ SETTLED_SECONDS = 0.25  # changes within this time are one
 _STEP_MS = int(SETTLED_SECONDS * 1_000)  # it is also how long the waiting thread may take to end
 _GATHER_MS = 2_000  # but no longer than this
 
-_Fingerprint = dict[Path, tuple[int, int, int] | None]
+Fingerprint = dict[Path, tuple[int, int, int] | None]
+"""What is different for each path once it was changed or replaced."""
 
 
 async def watch(
     files: Callable[[], Collection[Path]],
     changed: Callable[[], Awaitable[None]],
-    task_status: trio.TaskStatus[None] = trio.TASK_STATUS_IGNORED,
+    known: Fingerprint,
 ) -> None:
-    """Await `changed` after each change of `files()`: files and directories, which may be missing. Runs until cancelled.
-
-    Has started (`nursery.start`) when no later change can be missed. `files` is called in a thread. What changes while
-    `changed` runs is another change.
+    """Await `changed` after each change of `files()` as they were when they were `known`: files and directories, which may be
+    missing. Runs until cancelled. `files` is called in a thread. What changes while `changed` runs is another change.
     """
-    known = await _fingerprint(files)
-    task_status.started()
     while True:
         try:
             with _notifier(known) as notifier:
@@ -53,6 +50,14 @@ async def watch(
                 now = await _settled(files)
             known = now
             await changed()
+
+
+def load_first(source: ConfigSource) -> tuple[Settings, Fingerprint]:
+    """`source.load`, and what its files were then: what changes from now on, however long a start takes, is a change to
+    `watch`. Raises UsageError."""
+    before = fingerprint(source.files)
+    settings = source.load()
+    return settings, {**fingerprint(source.files), **before}
 
 
 async def load_whole(source: ConfigSource, limiter: trio.CapacityLimiter | None = None) -> Settings:
@@ -73,7 +78,7 @@ async def load_whole(source: ConfigSource, limiter: trio.CapacityLimiter | None 
         return loaded
 
 
-async def _settled(files: Callable[[], Collection[Path]], limiter: trio.CapacityLimiter | None = None) -> _Fingerprint:
+async def _settled(files: Callable[[], Collection[Path]], limiter: trio.CapacityLimiter | None = None) -> Fingerprint:
     """What the files are, once they have been the same for SETTLED_SECONDS."""
     now = await _fingerprint(files, limiter)
     while True:
@@ -108,11 +113,13 @@ async def _set_when_cancelled(stop: trio.Event) -> None:
 
 async def _fingerprint(
     files: Callable[[], Collection[Path]], limiter: trio.CapacityLimiter | None = None
-) -> _Fingerprint:
+) -> Fingerprint:
     """Not waited for any longer than whoever asks: a file system may not answer."""
-    return await trio.to_thread.run_sync(
-        lambda: {path: _state(path) for path in files()}, abandon_on_cancel=True, limiter=limiter
-    )
+    return await trio.to_thread.run_sync(fingerprint, files, abandon_on_cancel=True, limiter=limiter)
+
+
+def fingerprint(files: Callable[[], Collection[Path]]) -> Fingerprint:
+    return {path: _state(path) for path in files()}
 
 
 def _state(path: Path) -> tuple[int, int, int] | None:

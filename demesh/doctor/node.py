@@ -165,6 +165,11 @@ def running(home: Home, node: Running | None, answer: dict[str, Any] | DemeshErr
     if node is None:
         yield warning("node", f"none is running on {home.path}.", "demesh node run")
         return
+    if not isinstance(answer, dict) and node.starting:
+        yield warning(
+            "node", f"pid {node.pid} is starting and does not answer yet.", "Its log says what takes its time."
+        )
+        return
     if not isinstance(answer, dict):
         yield bad("node", f"pid {node.pid} runs but does not answer: {answer}", "Look at its log; restart it.")
         return

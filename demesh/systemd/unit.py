@@ -99,6 +99,8 @@ class Unit:
             "RestartSec=5",
             "# 2: what it was told cannot be, as a mistake in demesh.toml. Only a person mends that.",
             "RestartPreventExitStatus=2",
+            "# Commands of checks are ended by the node, which then does not take it for what they found.",
+            "KillMode=mixed",
             "# A node takes leave of the mesh within 5 s, whatever hangs.",
             "TimeoutStopSec=20",
             f"LimitNOFILE={limits.DESCRIPTORS_WANTED}",

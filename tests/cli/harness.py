@@ -4,6 +4,7 @@ import inspect
 import logging
 import os
 import re
+import signal
 import sys
 from collections.abc import Iterator
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
@@ -65,6 +66,7 @@ def demesh(home: Path, *arguments: str, **environment: str) -> Ran:
         stack.enter_context(redirect_stderr(err))
         stack.callback(logger.setLevel, level)
         if arguments[:2] == ("node", "run"):
+            stack.callback(signal.signal, signal.SIGHUP, signal.getsignal(signal.SIGHUP))
             stack.enter_context(patch("demesh.cli.run.trio.run", side_effect=AssertionError("the node would run")))
             stack.enter_context(patch("demesh.cli.run.HomeLock", lambda home: _until(stack, HomeLock(home))))
         try:

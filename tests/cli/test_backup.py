@@ -170,10 +170,11 @@ def test_nothing_is_restored_over_anything(home: Home, tmp_path: Path) -> None:
     after = {path: path.stat().st_mtime_ns for path in home.path.rglob("*") if path != home.lock}
     assert after == before
     lock = HomeLock(home)
+    lock.announce(Running(1, "/none", None))
     ran = demesh(home.path, "restore", str(tmp_path / "b.tar"))
     lock.release()
     assert ran.code == 2
-    assert "Another node is running on" in ran.err
+    assert "Another node (pid 1) is running on" in ran.err
 
 
 def _member(name: str, content: bytes = b"x", **fields: object) -> tuple[tarfile.TarInfo, bytes]:

@@ -18,7 +18,7 @@ from demesh.config.load import Settings
 from demesh.doctor import machine
 from demesh.doctor import node as its
 from demesh.doctor.finding import Finding, Level, examine, good
-from demesh.home import Home, Running
+from demesh.home import Home, HomeLock, Running
 from demesh.identity import SwarmKey, read_swarm_key
 from demesh.mesh.key_change import Change
 from demesh.probes.base import ProbeSpec, StunOptions
@@ -210,6 +210,17 @@ def test_a_network_that_failed_lately_is_found(home: Path) -> None:
     (down,) = found(running=False, down_since="2026-01-01T11:00:00Z", failed_at="2026-01-01T11:59:00Z", **why)
     assert down.level == Level.BAD
     assert down.sentence.startswith("it has none since 2026-01-01T11:00:00Z: The peer-to-peer")
+
+
+def test_a_node_that_is_starting_is_not_to_be_restarted(home: Path) -> None:
+    home.mkdir(exist_ok=True)
+    with HomeLock(Home(home)) as lock:
+        lock.announce(Running(4242, str(home / "none.sock"), None, starting=True))
+        (node,) = _found(home)["node"]
+        ran = demesh(home, "members")
+    assert (node["level"], node["sentence"]) == ("warning", "pid 4242 is starting and does not answer yet.")
+    assert ran.code == 3
+    assert ran.err.startswith("The node is starting and answers nobody yet")
 
 
 def test_a_node_that_runs_and_does_not_answer_is_found(home: Path) -> None:

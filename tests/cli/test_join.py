@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from demesh.config.load import read_settings
-from demesh.home import Home, HomeLock
+from demesh.home import Home, HomeLock, Running
 from demesh.identity import SwarmKey, peer_id, read_or_make_node_key, read_swarm_key, write_secret
 from demesh.invitation import Invitation, read_invitation
 from demesh.reachable import dialable
@@ -236,6 +236,7 @@ def test_a_home_in_use_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatc
     home = tmp_path / "home"
     _join(home, _INVITATION.line(), monkeypatch=monkeypatch)
     lock = HomeLock(Home(home))
+    lock.announce(Running(1, "/none", None))
     ran = _join(home, _INVITATION.line(), monkeypatch=monkeypatch)
     lock.release()
     assert ran.code == 2

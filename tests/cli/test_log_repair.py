@@ -4,7 +4,7 @@ from pathlib import Path
 
 import pytest
 
-from demesh.home import Home, HomeLock, MarkerFile
+from demesh.home import Home, HomeLock, MarkerFile, Running
 from demesh.log.epoch import Marker
 from demesh.log.store import Store
 from tests.cli.harness import demesh
@@ -63,6 +63,7 @@ def test_what_is_done_is_said_entry_by_entry_and_then_done(home: Home, tmp_path:
 
 def test_a_running_node_is_in_the_way(home: Home) -> None:
     lock = HomeLock(home)
+    lock.announce(Running(1, "/none", None))
     ran = demesh(home.path, "log", "repair")
     lock.release()
     assert (ran.code, ran.out) == (2, "")

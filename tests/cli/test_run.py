@@ -1,5 +1,6 @@
 """What `demesh node run` refuses before anything runs, each with a sentence."""
 
+import json
 import socket
 from pathlib import Path
 
@@ -24,6 +25,7 @@ def test_a_node_needs_nothing_but_a_target(tmp_path: Path) -> None:
     assert {"node.key", "swarm.key", "mesh.id", "log.db", "lock"} <= {path.name for path in home.iterdir()}
     assert home.stat().st_mode & 0o777 == 0o700
     assert {(home / name).stat().st_mode & 0o777 for name in ("node.key", "swarm.key")} == {0o600}
+    assert json.loads((home / "lock").read_text())["starting"], "so that nobody takes it for one that should answer"
 
 
 def test_a_second_node_on_one_data_directory_is_refused(tmp_path: Path) -> None:

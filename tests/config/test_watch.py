@@ -12,7 +12,7 @@ from trio.testing import wait_all_tasks_blocked
 from demesh.config.command_line import CommandLine
 from demesh.config.load import Settings
 from demesh.config.source import ConfigSource
-from demesh.config.watch import LOOK_SECONDS, load_whole, watch
+from demesh.config.watch import LOOK_SECONDS, fingerprint, load_first, load_whole, watch
 from tests.config.files import written
 
 _Noticed = Callable[[], Awaitable[None]]
@@ -29,7 +29,7 @@ async def _watched(source: ConfigSource, seconds: float = LOOK_SECONDS - 1) -> A
         await wait_all_tasks_blocked(0.1)
 
     async with trio.open_nursery() as nursery:
-        await nursery.start(watch, source.files, lambda: send.send(None))
+        nursery.start_soon(watch, source.files, lambda: send.send(None), fingerprint(source.files))
         await wait_all_tasks_blocked(0.1)  # until it waits for the system to tell
         yield noticed
         nursery.cancel_scope.cancel()
@@ -143,7 +143,9 @@ def test_a_file_is_whole_when_its_change_is_told(tmp_path: Path) -> None:
                 nursery.start_soon(write_slowly)
 
             with trio.fail_after(4 * LOOK_SECONDS):
-                await nursery.start(watch, ConfigSource(path, CommandLine()).files, changed)
+                files = ConfigSource(path, CommandLine()).files
+                nursery.start_soon(watch, files, changed, fingerprint(files))
+                await wait_all_tasks_blocked(0.1)
                 path.write_text("# first\n")
                 await trio.sleep_forever()
 
@@ -153,6 +155,26 @@ def test_a_file_is_whole_when_its_change_is_told(tmp_path: Path) -> None:
 
 def _names(settings: Settings) -> list[str]:
     return [check.name for check in settings.checks]
+
+
+@pytest.mark.trio
+async def test_what_changes_after_it_was_read_is_noticed_however_long_a_start_takes(tmp_path: Path) -> None:
+    """The files are read first, then a store is opened, which may take minutes; only then is there a loop that watches."""
+    path = written(tmp_path, main="", web="")
+    source = ConfigSource(path, CommandLine())
+    for change in (_in_place, _renamed_over, _another_file):
+        _, known = load_first(source)
+        change(path)
+        noticed = trio.Event()
+
+        async def changed(noticed: trio.Event = noticed) -> None:
+            noticed.set()
+
+        async with trio.open_nursery() as nursery:
+            nursery.start_soon(watch, source.files, changed, known)
+            with trio.fail_after(LOOK_SECONDS - 1):
+                await noticed.wait()
+            nursery.cancel_scope.cancel()
 
 
 def test_what_is_read_is_whole(tmp_path: Path) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from demesh.log.bye import LEFT, read_bye
 from demesh.log.entry import Entry, Kind
 from demesh.log.store import Store
 from tests.e2e.harness import NodeProcess, eventually
@@ -83,13 +84,38 @@ def test_configuration_is_taken_up_when_it_changes_and_on_a_hang_up(tmp_path: Pa
         assert node.stop() == 0
 
 
-def test_a_busy_swarm_port_is_named_with_its_remedy(tmp_path: Path) -> None:
-    with NodeProcess(tmp_path / "node", "nas") as node, NodeProcess(tmp_path / "second", "second") as second:
+@pytest.mark.parametrize("leaves", [False, True])
+def test_a_farewell_is_not_cut_off_by_what_ends_a_node_twice_at_once_or_after_it_left(
+    leaves: bool, tmp_path: Path
+) -> None:
+    """As a supervisor in a terminal does that takes the Ctrl-C, and `systemctl disable --now` after `demesh node leave`."""
+    began = tmp_path / "began"
+    script = f"trap '' TERM; echo began > {began}; exec sleep 600"  # keeps the node waiting, until it is killed
+    config = f'[[check]]\nname = "slow"\ncommand = ["sh", "-c", "{script}"]\ninterval = "1s"\ntimeout = "300s"\n'
+    with NodeProcess(tmp_path / "node", "nas", config) as node:
         node.start()
         node.wait_ready()
+        eventually(lambda: began.exists() and began.read_text(), bool, 20, "the command runs")
+        if leaves:
+            assert node.run_command("node", "leave").returncode == 0
+        node.send(signal.SIGTERM)
+        node.send(signal.SIGINT)
+        assert node.wait(2 * _END_SECONDS) == 0, node.output()
+        bye = _own_entries(node)[-1]
+        assert (bye.kind, read_bye(bye.payload).reason) == (Kind.BYE, LEFT if leaves else "stopped")
+
+
+@pytest.mark.parametrize("joins", [False, True])
+def test_a_busy_swarm_port_is_named_with_its_remedy(joins: bool, tmp_path: Path) -> None:
+    with NodeProcess(tmp_path / "node", "nas") as node:
+        node.start()
+        node.wait_ready()
+        key = node.home / "swarm.key" if joins else None
+        second = NodeProcess(tmp_path / "second", "second", swarm_key=key)
         second.swarm = node.swarm
-        second.start()
-        assert second.wait(20) != 0
+        with second:
+            second.start(*(("--peer", "127.0.0.1:9") if joins else ()))
+            assert second.wait(20) == 1
         assert f"{node.swarm} is taken by another process" in second.output()
         assert "--listen" in second.output()
         assert "Traceback" not in second.output()

@@ -79,8 +79,8 @@ def _wired(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Edges:
     api: Any = None
     with Store(home.log_db, mesh_id=MESH) as store, HistoryStore(home.view_db) as history, pytest.raises(_Captured):
         trio.run(
-            run._run, settings, source, home, SigningKey.generate(), key_files, key_files.open(), MESH, store, history,
-            api, None, SystemClock(), False, Telling(Notifying(), SystemClock()),
+            run._run, settings, source, {}, home, SigningKey.generate(), key_files, key_files.open(), MESH, store, history,
+            api, None, SystemClock(), False, Telling(Notifying(), SystemClock()), lambda: None,
         )  # fmt: skip
     return found[0]
 

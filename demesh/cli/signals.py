@@ -1,0 +1,52 @@
+"""What signals do to a node that runs or is about to.
+
+Guarantees: SIGHUP never ends it; SIGTERM ends it in good order from the moment on when it has something to say, before that at
+once, also as the first process of a container. It is ended without a farewell only by who asks again after a while: what asks
+twice in one moment, as a supervisor in the terminal that took the Ctrl-C does, has asked once.
+"""
+
+import os
+import signal
+from contextlib import suppress
+
+import trio
+
+from demesh import limits
+
+
+def before_there_is_a_node() -> None:
+    """From the start of the program on. Afterwards whoever listens to signals does so in place of this."""
+    signal.signal(signal.SIGHUP, _not_yet)  # SIG_IGN would be inherited by the commands of checks
+    if os.getpid() == 1:  # to which the kernel gives nothing that it does not handle
+        signal.signal(signal.SIGTERM, _end)
+
+
+def _not_yet(*_: object) -> None:
+    """The configuration is about to be read, or is watched as from when it was."""
+
+
+def _end(*_: object) -> None:
+    os._exit(0)
+
+
+async def end_when_asked() -> None:
+    """End the process on SIGTERM and SIGINT, for as long as nothing has been written or said."""
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for received in signals:
+            if received != signal.SIGHUP:
+                _end()
+
+
+async def obey(ask_reload: trio.MemorySendChannel[None], stop: trio.Event) -> None:
+    """Pass on what signals ask of a node, which may have begun to stop for other reasons."""
+    asked_s: float | None = None
+    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+        async for received in signals:
+            if received == signal.SIGHUP:
+                with suppress(trio.WouldBlock):  # one is asked for that has not begun
+                    ask_reload.send_nowait(None)
+            elif asked_s is None:
+                asked_s = trio.current_time()
+                stop.set()
+            elif trio.current_time() - asked_s >= limits.END_AGAIN_SECONDS_MIN:
+                os._exit(130)  # the log is durable as it is, only the farewell is lost
