@@ -68,7 +68,8 @@ async def test_what_a_denied_peer_says_is_not_passed_on_by_others_way() -> None:
             ann.handler.messages.receive_nowait()
 
 
-async def test_links_tell_who_is_where_and_who_dialled() -> None:
+async def test_links_tell_who_is_where_and_who_dialled(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("demesh.mesh.libp2p.muxer._FIRST_PING_SECONDS", 60)
     async with mesh() as nodes:
         ann, bob = await nodes.start("ann"), await nodes.start("bob")
         assert ann.network.links() == []

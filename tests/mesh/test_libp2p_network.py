@@ -222,7 +222,7 @@ def _open_streams(connection: INetConn) -> list[YamuxStream]:
 async def test_a_stopped_node_leaves_nothing_behind() -> None:
     async with mesh() as m:
         a = await m.start("a")
-        before = _files_and_threads(), _trio_tasks()
+        before, threads = (_files(), _trio_tasks()), set(threading.enumerate())
         b = await m.start("b")
         await b.dial(a)
         await b.meshed(a)
@@ -230,11 +230,12 @@ async def test_a_stopped_node_leaves_nothing_behind() -> None:
         await stream.send(b"x")
         await b.stop()
         await eventually(lambda: not a.network.peers())
-        await eventually(lambda: (_files_and_threads(), _trio_tasks()) == before)
+        await eventually(lambda: (_files(), _trio_tasks()) == before)
+        await eventually(lambda: set(threading.enumerate()) <= threads)
 
 
-def _files_and_threads() -> tuple[int, int]:
-    return len(os.listdir("/proc/self/fd")), threading.active_count()
+def _files() -> int:
+    return len(os.listdir("/proc/self/fd"))
 
 
 def _trio_tasks() -> int:

@@ -211,9 +211,9 @@ async def test_the_query_says_what_was_asked():
         return [answer(query)]
 
     async with saying(note) as port:
-        for recursion in (True, False):
+        for recursion in (True, False, False):  # two of the random ids may well be the same
             await ask(f"dns://127.0.0.1:{port}/0%2F25.x.test", options=DnsOptions("PTR", recursion=recursion))
     desired = [struct.unpack_from("!H", query, 2)[0] for query in queries]
-    assert desired == [0x0100, 0]
+    assert desired == [0x0100, 0, 0]
     assert all(query[12:].startswith(b"\x040/25\1x\4test\0\0\x0c\0\1") for query in queries)
-    assert queries[0][:2] != queries[1][:2]
+    assert len({query[:2] for query in queries}) > 1

@@ -38,7 +38,7 @@ class _Names:
         """Ask for so many that hang, and wait until each was asked for and is left behind."""
         async with trio.open_nursery() as nursery:
             for n in range(count):
-                nursery.start_soon(self.is_found, f"hung{n}", 0.2)
+                nursery.start_soon(self.is_found, f"hung{n}", 1)
 
     async def is_found(self, host: str, within_s: float = _WITHIN_SECONDS) -> bool:
         try:
@@ -51,7 +51,7 @@ class _Names:
 def names() -> Generator[_Names]:
     names = _Names()
     yield names
-    for each in names.released.values():
+    for each in list(names.released.values()):
         each.set()
 
 

@@ -4,7 +4,6 @@ from pathlib import Path
 
 import pytest
 import trio
-import trio.testing
 
 from demesh.outcome import Outcome
 from tests.certificates import Authority
@@ -132,16 +131,19 @@ async def test_an_answer_may_end_without_a_goodbye(authority: Authority):
 async def test_a_server_is_told_why_its_certificate_is_refused(authority: Authority):
     context = authority.server("unloved")
     told: list[str] = []
+    ended = trio.Event()
 
     async def listen(stream: trio.SocketStream) -> None:
         try:
             await trio.SSLStream(stream, context, server_side=True).receive_some()
         except trio.BrokenResourceError as error:
             told.append(str(error.__cause__))
+        ended.set()
 
     async with listening(listen) as port:
         await run(f"tls://127.0.0.1:{port}")
-        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(10):
+            await ended.wait()
     assert "alert unknown ca" in told[0]
 
 
@@ -210,6 +212,7 @@ async def test_a_server_without_starttls_is_a_mismatch_and_one_that_leaves_fails
 @pytest.mark.trio
 async def test_an_injected_reply_before_tls_is_refused_and_no_handshake_is_made():
     heard: list[bytes] = []
+    ended = trio.Event()
 
     async def inject(stream: trio.SocketStream) -> None:
         await stream.send_all(b"220 hi\r\n")
@@ -217,10 +220,12 @@ async def test_an_injected_reply_before_tls_is_refused_and_no_handshake_is_made(
             heard.append(await stream.receive_some())
             await stream.send_all(said)
         heard.append(await stream.receive_some())
+        ended.set()
 
     async with listening(inject) as port:
         result = await run(f"tcp://127.0.0.1:{port}", starttls="smtp")
-        await trio.testing.wait_all_tasks_blocked()
+        with trio.fail_after(10):
+            await ended.wait()
     assert result.outcome == Outcome.FAIL
     assert result.detail == "the server sent more after its go-ahead for TLS, which is refused"
     assert heard == [b"EHLO demesh.invalid\r\n", b"STARTTLS\r\n", b""]
