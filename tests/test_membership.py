@@ -8,7 +8,7 @@ import trio
 from trio.testing import MockClock
 
 from demesh import limits
-from demesh.cli.run import _trusted
+from demesh.cli.running import _trusted
 from demesh.config.load import Settings
 from demesh.errors import UsageError
 from demesh.identity import peer_id

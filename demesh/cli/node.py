@@ -75,7 +75,7 @@ def run(
       demesh node run --peer vps1.example.net:8471 --swarm-key-file swarm.key
       demesh node run --stats --log-format json https://example.org
     """
-    from demesh.cli.signals import before_there_is_a_node
+    from demesh.cli.early import before_there_is_a_node
 
     before_there_is_a_node()
     from demesh.cli.run import run_node  # which takes a second

@@ -1,8 +1,8 @@
-"""What signals do to a node that runs or is about to.
+"""What signals do to a node, and to one that waits to learn of which mesh it is.
 
-Guarantees: SIGHUP never ends it; SIGTERM ends it in good order from the moment on when it has something to say, before that at
-once, also as the first process of a container. It is ended without a farewell only by who asks again after a while: what asks
-twice in one moment, as a supervisor in the terminal that took the Ctrl-C does, has asked once.
+Guarantees: SIGHUP never ends it; SIGTERM and SIGINT end it in good order from the moment on when it has something to say, before
+that at once. It is ended without a farewell only by who asks again after a while: what asks twice in one moment, as a
+supervisor in the terminal that took the Ctrl-C does, has asked once.
 """
 
 import os
@@ -14,27 +14,12 @@ import trio
 from demesh import limits
 
 
-def before_there_is_a_node() -> None:
-    """From the start of the program on. Afterwards whoever listens to signals does so in place of this."""
-    signal.signal(signal.SIGHUP, _not_yet)  # SIG_IGN would be inherited by the commands of checks
-    if os.getpid() == 1:  # to which the kernel gives nothing that it does not handle
-        signal.signal(signal.SIGTERM, _end)
-
-
-def _not_yet(*_: object) -> None:
-    """The configuration is about to be read, or is watched as from when it was."""
-
-
-def _end(*_: object) -> None:
-    os._exit(0)
-
-
 async def end_when_asked() -> None:
     """End the process on SIGTERM and SIGINT, for as long as nothing has been written or said."""
     with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
         async for received in signals:
             if received != signal.SIGHUP:
-                _end()
+                os._exit(0)
 
 
 async def obey(ask_reload: trio.MemorySendChannel[None], stop: trio.Event) -> None:

@@ -7,7 +7,7 @@ import pytest
 import trio
 
 from demesh import limits
-from demesh.cli.run import _load
+from demesh.cli.running import _load
 from demesh.config.command_line import CommandLine
 from demesh.config.source import ConfigSource
 from demesh.errors import UsageError

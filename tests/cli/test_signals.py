@@ -16,7 +16,7 @@ from demesh.cli import signals
 from tests.e2e.harness import cannot_run, require
 
 _WAITS = (
-    "import sys; from demesh.cli.signals import before_there_is_a_node; before_there_is_a_node();"
+    "import sys; from demesh.cli.early import before_there_is_a_node; before_there_is_a_node();"
     "print('ready', flush=True); sys.stdin.read(); print('still here', flush=True)"
 )
 

@@ -8,7 +8,7 @@ import pytest
 import trio
 from nacl.signing import SigningKey
 
-from demesh.cli import run
+from demesh.cli import running
 from demesh.cli.first_start import swarm_key_files
 from demesh.clock import SystemClock
 from demesh.config.load import Settings
@@ -70,18 +70,34 @@ def _wired(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> Edges:
         found.append(edges)
         raise _Captured
 
-    monkeypatch.setattr(run, "Node", capture)
+    monkeypatch.setattr(running, "Node", capture)
     monkeypatch.setenv("XDG_RUNTIME_DIR", str(tmp_path))
     home = Home(tmp_path)
     settings = Settings("ann", listen=(("127.0.0.1", 0),))
     key_files = swarm_key_files(home, settings)
     source: Any = type("Source", (), {"load": None, "files": None})
     api: Any = None
-    with Store(home.log_db, mesh_id=MESH) as store, HistoryStore(home.view_db) as history, pytest.raises(_Captured):
-        trio.run(
-            run._run, settings, source, {}, home, SigningKey.generate(), key_files, key_files.open(), MESH, store, history,
-            api, None, SystemClock(), False, Telling(Notifying(), SystemClock()), lambda: None,
-        )  # fmt: skip
+    with Store(home.log_db, mesh_id=MESH) as store, HistoryStore(home.view_db) as history:
+        start = running.Start(
+            settings=settings,
+            source=source,
+            files={},
+            home=home,
+            key=SigningKey.generate(),
+            key_files=key_files,
+            swarm_keys=key_files.open(),
+            mesh_id=MESH,
+            store=store,
+            history=history,
+            api=api,
+            public=None,
+            clock=SystemClock(),
+            statistics=False,
+            telling=Telling(Notifying(), SystemClock()),
+            announce=lambda: None,
+        )
+        with pytest.raises(_Captured):
+            trio.run(running.run, start)
     return found[0]
 
 
