@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from demesh import limits
-from demesh.errors import UsageError
+from demesh.errors import DemeshError, UsageError
 from demesh.tokens import Scope, TokenCheck, Tokens, read_token_file
 
 
@@ -102,7 +102,7 @@ def test_a_failed_write_leaves_the_old_tokens(path: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(UsageError, match="No space left"):
+    with pytest.raises(DemeshError, match="No space left"):
         Tokens(path).make("b", Scope.READ, 0)
     assert TokenCheck(path, None).scope_of(text) == Scope.READ
     assert [each.name for each in path.parent.iterdir()] == ["tokens.json"]
