@@ -8,6 +8,7 @@ import pytest
 from demesh import limits
 from demesh.errors import DemeshError, UsageError
 from demesh.tokens import Scope, TokenCheck, Tokens, read_token_file
+from tests.at_once import at_once
 
 
 @pytest.fixture
@@ -86,6 +87,44 @@ def test_a_name_is_given_once_and_what_is_not_there_cannot_be_revoked(path: Path
         tokens.make("a", Scope.WRITE, 0)
     with pytest.raises(UsageError, match=r"no token named 'b' \(a\)"):
         tokens.revoke("b")
+
+
+def test_a_token_that_is_made_while_another_is_revoked_leaves_that_revoked(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Tokens(path).make("old", Scope.WRITE, 0)
+    made: list[str] = []
+    at_once(
+        monkeypatch,
+        lambda: made.append(Tokens(path).make("new", Scope.READ, 0)),
+        lambda: Tokens(path).revoke("old"),
+    )
+    check = TokenCheck(path, None)
+    assert [check.scope_of(text) for text in (old, *made)] == [None, Scope.READ]
+
+
+def test_a_token_that_is_made_while_another_is_revoked_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = Tokens(path).make("old", Scope.WRITE, 0)
+    made: list[str] = []
+    at_once(
+        monkeypatch,
+        lambda: Tokens(path).revoke("old"),
+        lambda: made.append(Tokens(path).make("new", Scope.READ, 0)),
+    )
+    check = TokenCheck(path, None)
+    assert [check.scope_of(text) for text in (old, *made)] == [None, Scope.READ]
+
+
+def test_two_first_tokens_at_once_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "home/tokens.json"
+    made: list[str] = []
+    at_once(
+        monkeypatch,
+        lambda: made.append(Tokens(path).make("a", Scope.READ, 0)),
+        lambda: made.append(Tokens(path).make("b", Scope.READ, 0)),
+    )
+    check = TokenCheck(path, None)
+    assert [check.scope_of(text) for text in made] == [Scope.READ, Scope.READ]
 
 
 def test_their_number_is_bounded(path: Path) -> None:
