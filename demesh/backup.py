@@ -1,25 +1,28 @@
 """A node's data directory as one tar file, and back.
 
 Guarantees: a backup is made while the node runs, and holds one moment of its store; it stands under its name whole or not
-at all, mode 0600, since the keys are in it. A restore takes nothing but plain files and directories inside the data
+at all, mode 0600, since the keys are in it, and overwrites nothing. What a killed one has left is taken away by the next to the
+same place; of two at the same time the second is refused. A restore takes nothing but plain files and directories inside the data
 directory, of bounded number and size, and only into an empty one. It never forks a log: what was published after the
 backup cannot be known from it, so the node begins a new epoch of its own log (see `demesh.log.epoch`).
 
 Not guaranteed: that the files beside the store are of the same moment as it.
 """
 
+import fcntl
 import os
 import stat
 import tarfile
-from collections.abc import Iterator
-from contextlib import suppress
+from collections.abc import Generator, Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from io import BytesIO
 from pathlib import Path, PurePosixPath
 from shutil import copyfileobj, rmtree
+from typing import BinaryIO
 
 from demesh import limits
-from demesh.disk import sync_directory, sync_file
+from demesh.disk import changing, put_new, sync_directory
 from demesh.errors import StoreError, UsageError
 from demesh.home import Home
 from demesh.log.store import Store
@@ -27,7 +30,8 @@ from demesh.log.store import Store
 _STORE = "log.db"
 _DERIVED = "view.db"  # made anew from the store
 _STAGING = ".restoring"
-_LEFT_OUT_SUFFIXES = (".part", ".sock", ".marker")
+_PART = ".part"
+_LEFT_OUT_SUFFIXES = (_PART, ".sock", ".marker")
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,43 +48,30 @@ def make_backup(home: Home, target: Path, swarm_key: str | None = None) -> list[
     if target.resolve().is_relative_to(home.path.resolve()):
         raise UsageError(f"{target} is inside the data directory. Write the backup elsewhere, best to another disk.")
     if target.exists():
-        raise UsageError(f"{target} exists and is not overwritten.")
-    part = target.with_name(target.name + ".part")
-    database = target.with_name(target.name + ".log.db")
+        raise _there_already(target)
     skipped: list[Skipped] = []
     try:
-        with _private(part) as file, tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
-            for path in _files(home, skipped):
-                if path == home.swarm_key and swarm_key is not None:
-                    continue
-                tar.add(path, path.relative_to(home.path).as_posix(), recursive=False, filter=_anonymous)
-            if swarm_key is not None:
-                _add_text(tar, home.swarm_key.name, swarm_key)
-            if home.log_db.exists():
-                with Store(home.log_db, readonly=True) as store:
-                    store.copy_to(database)
-                tar.add(database, _STORE, filter=_anonymous)
-        sync_file(part)
-        part.replace(target)
-        sync_directory(target.parent)
+        with _growing(target) as file:
+            _write(home, file, target, swarm_key, skipped)
+    except FileExistsError:
+        raise _there_already(target) from None
     except OSError as error:
         raise UsageError(f"Cannot write {target}: {error.strerror}.") from None
-    finally:
-        for left in (part, database):
-            with suppress(OSError):
-                left.unlink(missing_ok=True)
     return skipped
 
 
 def restore_backup(home: Home, source: Path) -> None:
     """Fill the empty data directory `home`, whose lock the caller holds, from the backup `source`.
 
-    Raises UsageError if it is not empty, or if the file is no backup or damaged; then the directory is as it was.
+    Raises UsageError if it is not empty, or if the file is no backup or damaged; then the directory is as it was, but for what a
+    restore that was killed while it unpacked had left there.
     """
-    if any(path != home.lock for path in home.path.iterdir()):
-        raise UsageError(f"{home.path} is not empty, and nothing in it is overwritten. Name another with --data-dir.")
     staging = Home(home.path / _STAGING)
+    if any(path not in (home.lock, staging.path) for path in home.path.iterdir()):
+        raise UsageError(f"{home.path} is not empty, and nothing in it is overwritten. Name another with --data-dir.")
     try:
+        if staging.path.exists():
+            rmtree(staging.path)
         staging.path.mkdir(mode=0o700)
         with tarfile.open(source, mode="r:") as tar:
             _extract(tar, staging.path)
@@ -97,16 +88,89 @@ def restore_backup(home: Home, source: Path) -> None:
         rmtree(staging.path, ignore_errors=True)
 
 
+@contextmanager
+def _growing(target: Path) -> Generator[BinaryIO]:
+    """A file that becomes `target` when all is written; until then it is another, which is gone if anything fails.
+
+    Raises UsageError if another backup to `target` is being made, FileExistsError if one has been meanwhile, OSError.
+    """
+    part = target.with_name(target.name + _PART)
+    with changing(target.parent):
+        _remove_stale(part, target)
+        try:
+            file = _private(part)
+        except FileExistsError:
+            raise _busy(target) from None
+        with suppress(OSError):  # where nothing can be locked, none is taken for stale either
+            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    with file:  # and so locked until it is gone
+        try:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+            put_new(part, target)
+            sync_directory(target.parent)
+        finally:
+            with suppress(OSError):
+                if os.path.samestat(part.lstat(), os.fstat(file.fileno())):
+                    part.unlink()
+
+
+def _remove_stale(part: Path, target: Path) -> None:
+    """Take away what a killed backup has left: it is locked as long as one writes to it. Raises UsageError."""
+    try:
+        descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
+        try:
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            part.unlink()
+        finally:
+            os.close(descriptor)
+    except (FileNotFoundError, NotADirectoryError):
+        return
+    except BlockingIOError:
+        raise _busy(target) from None
+    except OSError as error:
+        raise UsageError(f"{part} is in the way and cannot be removed: {error.strerror}.") from None
+
+
+def _there_already(target: Path) -> UsageError:
+    return UsageError(f"{target} exists and is not overwritten.")
+
+
+def _busy(target: Path) -> UsageError:
+    return UsageError(f"Another backup to {target} is being made. Wait for it, or name another file.")
+
+
+def _write(home: Home, file: BinaryIO, target: Path, swarm_key: str | None, skipped: list[Skipped]) -> None:
+    """Write all of the backup to `file`. Raises OSError, StoreError."""
+    database = target.with_name(target.name + ".log.db")
+    try:
+        with tarfile.open(fileobj=file, mode="w", format=tarfile.PAX_FORMAT) as tar:
+            for path in _files(home, skipped):
+                if path == home.swarm_key and swarm_key is not None:
+                    continue
+                tar.add(path, path.relative_to(home.path).as_posix(), recursive=False, filter=_anonymous)
+            if swarm_key is not None:
+                _add_text(tar, home.swarm_key.name, swarm_key)
+            if home.log_db.exists():
+                with Store(home.log_db, readonly=True) as store:
+                    store.copy_to(database)
+                tar.add(database, _STORE, filter=_anonymous)
+    finally:
+        with suppress(OSError):
+            database.unlink(missing_ok=True)
+
+
 def _files(home: Home, skipped: list[Skipped]) -> Iterator[Path]:
     """Directories and plain files but for the databases and what belongs to a running node, in order."""
     for directory, names, files in os.walk(home.path):
-        names.sort()
+        names[:] = sorted(name for name in names if Path(directory, name) != home.path / _STAGING)
         for name in sorted((*names, *files)):
             path = Path(directory, name)
-            mode = path.lstat().st_mode
             is_database = directory == str(home.path) and name.startswith((_STORE, _DERIVED))
             if is_database or path == home.lock or name.endswith(_LEFT_OUT_SUFFIXES):
                 continue
+            mode = path.lstat().st_mode
             if stat.S_ISDIR(mode) or stat.S_ISREG(mode):
                 yield path
             else:

@@ -5,13 +5,16 @@ is its libp2p identity, so a connection's peer id proves whose log comes first-h
 network key in the file format of IPFS; it decides who may connect and signs nothing. The mesh id is what entries are
 bound to: made from the first swarm key and kept, so that a new swarm key never invalidates what was signed.
 
-Guarantees: secret files are created with mode 0600 and never overwritten. Not guaranteed: protection from other
-processes of the same user.
+Guarantees: secret files are created with mode 0600, as a whole or not at all, whatever ends us meanwhile, and never
+overwritten. Not guaranteed: protection from other processes of the same user.
 """
 
+import errno
 import hashlib
 import os
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from functools import lru_cache
 from pathlib import Path
@@ -20,13 +23,25 @@ import base58
 from nacl.signing import SigningKey
 
 from demesh import limits
-from demesh.disk import sync_directory
-from demesh.errors import UsageError
+from demesh.disk import put_new, sync_directory
+from demesh.errors import DemeshError, UsageError
 
 _SWARM_KEY_HEADER = ("/key/swarm/psk/1.0.0/", "/base16/")
 # A libp2p peer id of an Ed25519 key: identity multihash (0x00, 36 bytes) of the protobuf {type: Ed25519, data: key}.
 # https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
 _PEER_ID_PREFIX = bytes.fromhex("002408011220")
+_MAY_PASS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOLCK,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+}
+"""What keeps a file from being written now and may not do so later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -122,31 +137,61 @@ def public_key_of(text: str) -> bytes:
 
 
 def write_secret(path: Path, text: str) -> None:
-    """Create `path` with mode 0600, durably. Raises UsageError if it exists: a secret is never overwritten."""
+    """Create `path` with mode 0600, durably and as a whole or not at all. Raises UsageError if it exists, as a secret is never
+    overwritten, or cannot be; DemeshError if that may pass, as a full disk may."""
+    make_private_directory(path.parent)
     try:
-        path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        if os.path.lexists(path):
+            raise FileExistsError
+        with _written_beside(path, text) as temporary:
+            put_new(temporary, path)
+            sync_directory(path.parent)
     except FileExistsError:
         raise UsageError(f"{path} exists and is not overwritten.") from None
     except OSError as error:
-        raise UsageError(f"Cannot create {path}: {_reason(error)}.") from None
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-        file.flush()
-        os.fsync(file.fileno())
-    sync_directory(path.parent)
+        raise _failure(f"Cannot create {path}", error) from None
 
 
 def replace_secret(path: Path, text: str) -> None:
-    """Make `path` hold `text`, with mode 0600, durably and as a whole or not at all. Raises UsageError."""
-    temporary = path.with_name(f"{path.name}.{secrets.token_hex(4)}")
-    write_secret(temporary, text)
+    """Make `path` hold `text`, with mode 0600, durably and as a whole or not at all. Raises UsageError, or DemeshError if what
+    is in the way may pass, as a full disk may."""
+    make_private_directory(path.parent)
     try:
-        temporary.replace(path)
-        sync_directory(path.parent)
+        with _written_beside(path, text) as temporary:
+            temporary.replace(path)
+            sync_directory(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
-        raise UsageError(f"Cannot write {path}: {_reason(error)}.") from None
+        raise _failure(f"Cannot write {path}", error) from None
+
+
+def make_private_directory(path: Path) -> None:
+    """Have the directory `path`, mode 0700 if it is made. Raises like `write_secret`."""
+    try:
+        path.mkdir(parents=True, exist_ok=True, mode=0o700)
+    except OSError as error:
+        raise _failure(f"Cannot make the directory {path}", error) from None
+
+
+@contextmanager
+def _written_beside(path: Path, text: str) -> Generator[Path]:
+    """A file with that text, mode 0600, on the disk; afterwards it is gone by its own name. Raises OSError."""
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    try:
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            file.write(text)
+            file.flush()
+            os.fsync(descriptor)
+        yield temporary
+    finally:
+        with suppress(OSError):
+            temporary.unlink(missing_ok=True)
+
+
+def _failure(what: str, error: OSError) -> DemeshError:
+    """No UsageError for what may pass: nobody starts a node again after that."""
+    said = f"{what}: {_reason(error)}."
+    return DemeshError(said) if error.errno in _MAY_PASS else UsageError(said)
 
 
 def _reason(error: Exception) -> str:

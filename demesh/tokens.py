@@ -1,8 +1,9 @@
 """Tokens of the API: who bears one may read, or also change, from elsewhere than this machine.
 
 Guarantees: a token is 32 random bytes, shown once, when it is made; what is kept is its SHA-256, in `tokens.json` of the data
-directory with mode 0600, replaced as a whole. (A slow hash is for passwords, which can be guessed; 2^256 cannot.) A node takes
-up a token that was made or revoked while it runs, with the next request. Tokens are compared in constant time.
+directory with mode 0600, replaced as a whole. (A slow hash is for passwords, which can be guessed; 2^256 cannot.) Of changes at
+the same time each comes after another (`demesh.disk.changing`), so none is lost. A node takes up a token that was made or
+revoked while it runs, with the next request. Tokens are compared in constant time.
 
     [{"name": "grafana", "scope": "read", "sha256": "…64 hex digits…", "made_at": "2026-01-31T12:00:00Z"}]
 """
@@ -13,6 +14,8 @@ import json
 import os
 import re
 import secrets
+from collections.abc import Generator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
 from enum import IntEnum
@@ -20,8 +23,9 @@ from pathlib import Path
 from typing import Any, cast
 
 from demesh import limits
+from demesh.disk import changing
 from demesh.errors import UsageError
-from demesh.identity import replace_secret
+from demesh.identity import make_private_directory, replace_secret
 
 _PREFIX = "demesh_"
 _SHA256 = re.compile(r"[0-9a-f]{64}")
@@ -70,14 +74,24 @@ class Tokens:
         except (ValueError, KeyError, TypeError, AttributeError):
             raise UsageError(f"{self._path} holds no tokens: it is damaged. Remove it, then make them anew.") from None
 
+    @contextmanager
+    def changing(self) -> Generator[None]:
+        """Hold off who else would make or revoke one. Raises UsageError, DemeshError."""
+        make_private_directory(self._path.parent)  # it is what is locked
+        with changing(self._path.parent):
+            yield
+
     def make(self, name: str, scope: Scope, wall_ms: int, text: str | None = None) -> str:
-        """Keep a new token and return it; `text` is one that other nodes know already. Raises UsageError."""
+        """Keep a new token and return it; `text` is one that other nodes know already. Raises UsageError, DemeshError."""
+        with self.changing():
+            return self._make(name, scope, wall_ms, text or _PREFIX + secrets.token_urlsafe(32))
+
+    def _make(self, name: str, scope: Scope, wall_ms: int, text: str) -> str:
         tokens = self.all()
         if any(each.name == name for each in tokens):
             raise UsageError(f"There is a token named {name!r}; give this one another --name, or revoke that one.")
         if len(tokens) >= limits.TOKENS_MAX:
             raise UsageError(f"There are {limits.TOKENS_MAX} tokens, and no more are kept; revoke some.")
-        text = text or _PREFIX + secrets.token_urlsafe(32)
         digest = _sha256(text)
         if known := next((each.name for each in tokens if hmac.compare_digest(each.sha256, digest)), None):
             raise UsageError(f"This node knows that token already, as {known!r}.")
@@ -86,13 +100,14 @@ class Tokens:
         return text
 
     def revoke(self, name: str) -> None:
-        """Raises UsageError if there is no such token."""
-        tokens = self.all()
-        kept = [each for each in tokens if each.name != name]
-        if len(kept) == len(tokens):
-            names = ", ".join(each.name for each in tokens) or "there are none"
-            raise UsageError(f"There is no token named {name!r} ({names}).")
-        self._write(kept)
+        """Raises UsageError if there is no such token, and DemeshError."""
+        with changing(self._path.parent):
+            tokens = self.all()
+            kept = [each for each in tokens if each.name != name]
+            if len(kept) == len(tokens):
+                names = ", ".join(each.name for each in tokens) or "there are none"
+                raise UsageError(f"There is no token named {name!r} ({names}).")
+            self._write(kept)
 
     def _write(self, tokens: list[Token]) -> None:
         said: list[dict[str, Any]] = [{**asdict(each), "scope": each.scope.name.lower()} for each in tokens]

@@ -1,13 +1,17 @@
 """Keys: their files, what they reveal, and what they are to libp2p."""
 
+import errno
 import os
+import subprocess
+import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from demesh.errors import UsageError
+from demesh.errors import DemeshError, UsageError
 from demesh.identity import (
     SwarmKey,
     new_swarm_key,
@@ -15,6 +19,7 @@ from demesh.identity import (
     public_key_of,
     read_or_make_node_key,
     read_swarm_key,
+    replace_secret,
     write_secret,
 )
 
@@ -144,6 +149,76 @@ def test_a_link_in_the_place_of_a_secret_is_not_followed(tmp_path: Path) -> None
     with pytest.raises(UsageError, match="exists and is not overwritten"):
         write_secret(link, "secret\n")
     assert not (tmp_path / "elsewhere").exists()
+
+
+def test_a_secret_never_takes_the_place_of_one_that_came_meanwhile(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = _file(tmp_path, "theirs")
+    monkeypatch.setattr(os.path, "lexists", lambda _: False)
+    with pytest.raises(UsageError, match="exists and is not overwritten"):
+        write_secret(path, "ours\n")
+    assert path.read_text() == "theirs"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("refusal", [errno.EPERM, errno.EOPNOTSUPP])
+def test_a_secret_is_written_where_there_are_no_hard_links(
+    refusal: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(refusal, os.strerror(refusal))
+
+    monkeypatch.setattr(os, "link", no_links)
+    path = tmp_path / "key"
+    write_secret(path, "first\n")
+    assert path.stat().st_mode & 0o777 == 0o600
+    with pytest.raises(UsageError, match="exists and is not overwritten"):
+        write_secret(path, "second\n")
+    assert path.read_text() == "first\n"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize(("write", "before"), [(write_secret, None), (replace_secret, "old"), (replace_secret, None)])
+def test_a_full_disk_is_said_leaves_nothing_and_may_pass(
+    write: Callable[[Path, str], None], before: str | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    path = tmp_path / "secret"
+    if before:
+        path.write_text(before)
+
+    def full(_descriptor: int) -> None:
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "fsync", full)
+        with pytest.raises(DemeshError, match=f"{path}: No space left on device") as refused:
+            write(path, "new")
+    assert refused.value.exit_code == 1, "after 2 nobody starts a node again"
+    assert {each.name: each.read_text() for each in tmp_path.iterdir()} == ({"secret": before} if before else {})
+    write(path, "new")
+    assert path.read_text() == "new"
+    assert list(tmp_path.iterdir()) == [path]
+
+
+@pytest.mark.parametrize("write", [write_secret, replace_secret])
+def test_what_does_not_pass_by_itself_is_a_mistake(write: Callable[[Path, str], None], tmp_path: Path) -> None:
+    with pytest.raises(UsageError, match="Cannot make the directory"):
+        write(_file(tmp_path, "no directory") / "secret", "text")
+
+
+@pytest.mark.parametrize("call", ["fsync", "link"])
+def test_a_kill_while_a_key_is_made_leaves_none_and_the_next_start_makes_it(call: str, tmp_path: Path) -> None:
+    path = tmp_path / "node.key"
+    program = (
+        "import os, sys; from pathlib import Path; from demesh.identity import read_or_make_node_key\n"
+        f"os.{call} = lambda *_: os.kill(os.getpid(), 9)\n"
+        "read_or_make_node_key(Path(sys.argv[1]))"
+    )
+    ran = subprocess.run([sys.executable, "-c", program, str(path)], timeout=60, check=False)
+    assert ran.returncode == -9
+    assert not path.exists()
+    assert read_or_make_node_key(path) == read_or_make_node_key(path)
 
 
 @given(st.binary(min_size=32, max_size=32))

@@ -6,8 +6,9 @@ from pathlib import Path
 import pytest
 
 from demesh import limits
-from demesh.errors import UsageError
+from demesh.errors import DemeshError, UsageError
 from demesh.tokens import Scope, TokenCheck, Tokens, read_token_file
+from tests.at_once import at_once
 
 
 @pytest.fixture
@@ -88,6 +89,44 @@ def test_a_name_is_given_once_and_what_is_not_there_cannot_be_revoked(path: Path
         tokens.revoke("b")
 
 
+def test_a_token_that_is_made_while_another_is_revoked_leaves_that_revoked(
+    path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    old = Tokens(path).make("old", Scope.WRITE, 0)
+    made: list[str] = []
+    at_once(
+        monkeypatch,
+        lambda: made.append(Tokens(path).make("new", Scope.READ, 0)),
+        lambda: Tokens(path).revoke("old"),
+    )
+    check = TokenCheck(path, None)
+    assert [check.scope_of(text) for text in (old, *made)] == [None, Scope.READ]
+
+
+def test_a_token_that_is_made_while_another_is_revoked_is_kept(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    old = Tokens(path).make("old", Scope.WRITE, 0)
+    made: list[str] = []
+    at_once(
+        monkeypatch,
+        lambda: Tokens(path).revoke("old"),
+        lambda: made.append(Tokens(path).make("new", Scope.READ, 0)),
+    )
+    check = TokenCheck(path, None)
+    assert [check.scope_of(text) for text in (old, *made)] == [None, Scope.READ]
+
+
+def test_two_first_tokens_at_once_are_two(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "home/tokens.json"
+    made: list[str] = []
+    at_once(
+        monkeypatch,
+        lambda: made.append(Tokens(path).make("a", Scope.READ, 0)),
+        lambda: made.append(Tokens(path).make("b", Scope.READ, 0)),
+    )
+    check = TokenCheck(path, None)
+    assert [check.scope_of(text) for text in made] == [Scope.READ, Scope.READ]
+
+
 def test_their_number_is_bounded(path: Path) -> None:
     kept = [{"name": str(i), "scope": "read", "sha256": "0" * 64, "made_at": ""} for i in range(limits.TOKENS_MAX)]
     path.write_text(json.dumps(kept))
@@ -102,7 +141,7 @@ def test_a_failed_write_leaves_the_old_tokens(path: Path, monkeypatch: pytest.Mo
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr(Path, "replace", fail)
-    with pytest.raises(UsageError, match="No space left"):
+    with pytest.raises(DemeshError, match="No space left"):
         Tokens(path).make("b", Scope.READ, 0)
     assert TokenCheck(path, None).scope_of(text) == Scope.READ
     assert [each.name for each in path.parent.iterdir()] == ["tokens.json"]

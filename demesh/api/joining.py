@@ -10,7 +10,7 @@ from demesh.api.models import KeyStateModel, Problem, ReachedModel
 from demesh.api.problem import problem
 from demesh.api.scopes import requires
 from demesh.config.load import Settings
-from demesh.errors import UsageError
+from demesh.errors import DemeshError, UsageError
 from demesh.identity import peer_id
 from demesh.swarm_key_files import SwarmKeys
 from demesh.tokens import Scope
@@ -77,7 +77,7 @@ def add_joining_routes(app: FastAPI, node: JoiningNode, rotation: KeyRotation) -
         """Begin to change the swarm key, for all members but those in `without`, by name or peer id."""
         try:
             await rotation.begin(frozenset(_member(node, name) for name in without or ()))
-        except UsageError as error:
+        except DemeshError as error:
             return problem(422, str(error))
         return JSONResponse(_told(node.view, rotation.keys))
 
@@ -91,7 +91,7 @@ def add_joining_routes(app: FastAPI, node: JoiningNode, rotation: KeyRotation) -
         """Drop the old swarm key, whoever has not got the new one."""
         try:
             await rotation.finish()
-        except UsageError as error:
+        except DemeshError as error:
             return problem(422, str(error))
         return JSONResponse(_told(node.view, rotation.keys))
 

@@ -1,12 +1,36 @@
-"""The command line. One module a command, loaded when it is called; none but `node run` imports libp2p."""
+"""The command line. One module a command, loaded when it is called; none but `node run` imports libp2p.
 
+Guarantees: an error that a person can act on is a sentence and an exit code, never a traceback. A command whose reader has gone
+away, as in `demesh log export | head`, ends without a word and with 141, as a shell says it of what SIGPIPE ended.
+"""
+
+import os
 import sys
+from collections.abc import Generator
+from contextlib import contextmanager, suppress
 from importlib import import_module
+from typing import Any
 
 import click
 
 from demesh import __version__
 from demesh.errors import DemeshError
+
+_UNREAD = 141
+_INTERRUPTED = 130
+
+
+class Unread(Exception):
+    """Nobody reads any more what a command writes."""
+
+
+@contextmanager
+def _noticing_unread() -> Generator[None]:
+    """click ends for an EPIPE by itself, with 1, which a command may say of what it was asked."""
+    try:
+        yield
+    except BrokenPipeError:
+        raise Unread from None
 
 
 class LazyGroup(click.Group):
@@ -24,6 +48,16 @@ class LazyGroup(click.Group):
             module, attribute = self._lazy[cmd_name].split(":")
             return getattr(import_module(module), attribute)
         return super().get_command(ctx, cmd_name)
+
+    def make_context(
+        self, info_name: str | None, args: list[str], parent: click.Context | None = None, **extra: Any
+    ) -> click.Context:
+        with _noticing_unread():  # of a help, too
+            return super().make_context(info_name, args, parent, **extra)
+
+    def invoke(self, ctx: click.Context) -> Any:
+        with _noticing_unread():
+            return super().invoke(ctx)
 
 
 @click.group(
@@ -59,23 +93,61 @@ def root() -> None:
 
 
 def main() -> None:
-    """The entry point: errors that a person can act on come as a sentence and an exit code, never as a traceback."""
+    """The entry point."""
+    try:
+        code = _run()
+        _flush()
+    except (Unread, BrokenPipeError):
+        code = _UNREAD
+        leave_unread()
+    except KeyboardInterrupt:
+        code = _INTERRUPTED
+    sys.exit(code)
+
+
+def _run() -> Any:
+    """Run the command; returns with what to exit."""
     try:
         code = root.main(standalone_mode=False)
+    except SystemExit as ended:
+        return ended.code
     except click.ClickException as error:
         error.show()
-        code = error.exit_code
+        return error.exit_code
     except click.Abort:
-        code = 130
+        return _INTERRUPTED
     except DemeshError as error:
         click.echo(str(error), err=True)
-        code = error.exit_code
-    except BrokenPipeError:
-        code = 141
+        return error.exit_code
     except PermissionError as error:
         where = error.filename or "what this needs"
         click.echo(
             f"No permission to use {where}; run this as the user that it belongs to, or use --node URL.", err=True
         )
-        code = 2
-    sys.exit(code if isinstance(code, int) else 0)
+        return 2
+    return code if isinstance(code, int) else 0
+
+
+def _flush() -> None:
+    """Write what is still to be written while it can be noticed that nobody reads it. Raises BrokenPipeError."""
+    try:
+        if sys.stdout:
+            sys.stdout.flush()
+    except BrokenPipeError:
+        raise
+    except (OSError, ValueError):
+        pass  # Python says so when it ends
+
+
+def leave_unread() -> None:
+    """Python tries to write it once more when it ends, and would complain."""
+    for stream in (sys.stdout, sys.stderr):
+        try:
+            if stream:
+                stream.flush()
+        except BrokenPipeError:
+            with suppress(OSError):
+                nowhere = os.open(os.devnull, os.O_WRONLY)
+                os.dup2(nowhere, stream.fileno())
+        except (OSError, ValueError):
+            pass

@@ -5,7 +5,6 @@ import logging
 import random
 import secrets
 from collections.abc import Awaitable, Callable
-from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 
@@ -18,6 +17,7 @@ from demesh.alerts.delivery import curl_fetch, delivery
 from demesh.alerts.post import curl_post
 from demesh.api.public_server import PublicServer
 from demesh.api.server import ApiServer
+from demesh.cli import leave_unread
 from demesh.cli.first_start import listening
 from demesh.cli.signals import obey
 from demesh.clock import SystemClock
@@ -206,8 +206,10 @@ async def _greet(node: Node, settings: Settings, home: Home, rotation: rotations
     gc.collect()
     gc.freeze()
     gc.set_threshold(*_GC_THRESHOLDS)
-    with suppress(BrokenPipeError):  # whoever read our output may be gone; the node is not
+    try:
         _tell(node, settings, home, rotation.keys)
+    except BrokenPipeError:  # whoever read our output is gone; the node is not
+        leave_unread()
 
 
 def _tell(node: Node, settings: Settings, home: Home, swarm_keys: SwarmKeys) -> None:

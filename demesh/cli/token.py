@@ -41,13 +41,14 @@ def new(read_only: bool, name: str | None, file: str | None, as_json: bool, data
     """
     from demesh.clock import SystemClock
 
-    home = find_home(data_dir)
-    tokens = Tokens(home.tokens)
-    known = {each.name for each in tokens.all()}
-    name = check_name(name) if name else next(free for i in range(1, 2**31) if (free := f"token-{i}") not in known)
+    name = check_name(name) if name else None
+    tokens = Tokens(find_home(data_dir).tokens)
     scope = Scope.READ if read_only else Scope.WRITE
     given = read_token_file(Path(file)) if file else None
-    text = tokens.make(name, scope, SystemClock().wall_ms(), given)
+    with tokens.changing():
+        known = {each.name for each in tokens.all()}
+        name = name or next(free for i in range(1, 2**31) if (free := f"token-{i}") not in known)
+        text = tokens.make(name, scope, SystemClock().wall_ms(), given)
     if as_json:
         click.echo(json.dumps({"name": name, "scope": scope.name.lower(), "token": None if given else text}))
         return

@@ -3,6 +3,7 @@
 Only the text of the one check is touched, and what comes of it must say what it said before but for the change. An edit is made
 on a copy, the whole configuration is read with that copy, and only then the file is replaced, as a whole and
 with its owner and mode. What the edit would make worse is refused; problems that were there before are not its fault.
+Of edits at the same time each comes after another (`demesh.disk.changing`), so none is lost.
 """
 
 import os
@@ -23,6 +24,7 @@ from demesh.config.lines import table_spans
 from demesh.config.load import Loaded, load
 from demesh.config.problems import nearest
 from demesh.config.read import is_there, read_text
+from demesh.disk import changing
 from demesh.errors import ConfigError, UsageError
 
 _PLACE = re.compile(r":(?P<line>\d+): (check\[\d+\]\.?)?")
@@ -40,7 +42,12 @@ class Edited:
 
 
 def add_check(config: Path, table: Mapping[str, Any]) -> Edited:
-    """Append a check to the main file, which is made if it is missing. Raises UsageError."""
+    """Append a check to the main file, which is made if it is missing. Raises UsageError, DemeshError."""
+    with changing(_directory(config)):
+        return _add_check(config, table)
+
+
+def _add_check(config: Path, table: Mapping[str, Any]) -> Edited:
     text = read_text(config) if is_there(config) else ""
     ending = "\r\n" if "\r\n" in text else "\n"
     gap = "" if not text else ending if text.endswith("\n") else 2 * ending
@@ -56,7 +63,7 @@ def add_check(config: Path, table: Mapping[str, Any]) -> Edited:
 
 
 def set_keys(config: Path, name: str, values: Mapping[str, Any]) -> Edited:
-    """Set keys of the check `name`; a key may be dotted. Raises UsageError."""
+    """Set keys of the check `name`; a key may be dotted. Raises UsageError, DemeshError."""
 
     def change(checks: list[Table], index: int) -> None:
         for key, value in values.items():
@@ -67,7 +74,7 @@ def set_keys(config: Path, name: str, values: Mapping[str, Any]) -> Edited:
 
 
 def remove_check(config: Path, name: str) -> Edited:
-    """Take the check `name` away. Raises UsageError."""
+    """Take the check `name` away. Raises UsageError, DemeshError."""
 
     def change(checks: list[Table], index: int) -> None:
         del checks[index]
@@ -76,7 +83,12 @@ def remove_check(config: Path, name: str) -> Edited:
 
 
 def add_peers(config: Path, peers: Sequence[str]) -> int:
-    """Add to `[mesh] peers` of the main file those that are not there; returns how many. Raises UsageError."""
+    """Add to `[mesh] peers` of the main file those that are not there; returns how many. Raises UsageError, DemeshError."""
+    with changing(_directory(config)):
+        return _add_peers(config, peers)
+
+
+def _add_peers(config: Path, peers: Sequence[str]) -> int:
     text = read_text(config)
     try:
         document = cast(Table, tomlkit.parse(text))
@@ -113,7 +125,13 @@ def parse_value(text: str) -> Any:
 
 def _change(config: Path, name: str, change: Callable[[list[Table], int], None]) -> Edited:
     """Apply `change` to a list of checks and the place of `name` in it: in the text of that check only."""
-    path, index = _find(load(config), name)
+    with changing(_directory(config)):
+        path, _ = _find(load(config), name)
+        with changing(_directory(path)):  # which may be part of another configuration, too
+            return _change_in(config, *_find(load(config), name), change)
+
+
+def _change_in(config: Path, path: Path, index: int, change: Callable[[list[Table], int], None]) -> Edited:
     text = read_text(path)
     try:
         wanted = tomllib.loads(text)
@@ -129,6 +147,11 @@ def _change(config: Path, name: str, change: Callable[[list[Table], int], None])
     if not sound:
         raise UsageError(f"{path} is written in a way that cannot be changed here without harm; edit it by hand.")
     return _replace(config, path, made)
+
+
+def _directory(path: Path) -> Path:
+    """Where the file is that is replaced: that which a link leads to."""
+    return Path(os.path.realpath(path)).parent
 
 
 def _span(text: str, index: int) -> tuple[int, int]:
@@ -187,7 +210,7 @@ def _write(path: Path, content: bytes) -> None:
     temporary = None
     try:
         status = path.stat() if path.exists() else None
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name}.", suffix=".part", dir=path.parent)
         temporary = Path(name)
         with open(descriptor, "wb") as file:
             if status:

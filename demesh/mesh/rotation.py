@@ -15,7 +15,7 @@ from typing import Protocol
 import trio
 
 from demesh import limits
-from demesh.errors import EntryError, NetworkError, SyncError, UsageError
+from demesh.errors import DemeshError, EntryError, NetworkError, SyncError, UsageError
 from demesh.identity import SwarmKey, new_swarm_key, peer_id
 from demesh.mesh.key_change import (
     Change,
@@ -129,7 +129,7 @@ class Rotation:
     async def _finish_by_itself(self) -> None:
         try:
             await self.finish()
-        except UsageError as error:
+        except DemeshError as error:
             log.error("The change of the swarm key cannot be finished yet: %s", error)
             await trio.sleep(_RETRY_SECONDS)
 
@@ -179,7 +179,7 @@ class Rotation:
                 new = self.keys.change is None
                 try:
                     await self._keep(taken.change)
-                except UsageError as error:
+                except DemeshError as error:
                     log.error("The new swarm key cannot be kept: %s", error)
                     raise Declined("this node cannot store the key; try later", Refusal.BUSY) from None
                 if new:
@@ -202,7 +202,7 @@ class Rotation:
         except (*_FAILED, trio.TooSlowError) as error:
             self._due_at[peer] = trio.current_time() + _RETRY_SECONDS
             log.info("%s could not be given the new swarm key: %s", peer_id(peer), error or "it does not answer")
-        except UsageError as error:
+        except DemeshError as error:
             log.error("Who has the new swarm key cannot be noted: %s", error)
         finally:
             self._talking.discard(peer)
@@ -220,7 +220,7 @@ class Rotation:
                 await self._keep(answered(said, self.keys.change, peer))
 
     async def _keep(self, change: Change) -> None:
-        """Have a change on the disk, then act by it. The lock is held. Raises UsageError."""
+        """Have a change on the disk, then act by it. The lock is held. Raises DemeshError."""
         if change == self.keys.change:
             return
         await self._files.save(change)
@@ -241,7 +241,7 @@ class Rotation:
         async with self._lock:
             try:
                 self.keys = await self._files.finish(change)
-            except UsageError as error:
+            except DemeshError as error:
                 log.error("The old swarm key cannot be dropped yet: %s", error)
             else:
                 await self._network.use_swarm_keys(self.keys.accepted)

@@ -1,6 +1,10 @@
 """`demesh backup` and `demesh restore`: all that a node is, and nothing that a hostile archive wants."""
 
+import errno
 import io
+import os
+import subprocess
+import sys
 import tarfile
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +18,7 @@ from demesh.log.chain import Logs
 from demesh.log.entry import Entry
 from demesh.log.epoch import Continue, Decision, Marker, NewEpoch, decide_epoch
 from demesh.log.store import Store
-from tests.cli.harness import demesh
+from tests.cli.harness import Ran, demesh
 from tests.log.builders import BOOT8, MESH, NO_LOG, Pen, log_of, owners, put
 
 _FILES = {
@@ -175,6 +179,113 @@ def test_nothing_is_restored_over_anything(home: Home, tmp_path: Path) -> None:
     lock.release()
     assert ran.code == 2
     assert "Another node (pid 1) is running on" in ran.err
+
+
+def _killed(home: Home, where: str, *arguments: str) -> None:
+    """Run a command that is killed in the place of its first call of `where`."""
+    program = (
+        f"import os, pathlib, sys, tarfile; from demesh.cli import main; import demesh.backup\n"
+        f"{where} = lambda *_, **__: os.kill(os.getpid(), 9)\n"
+        f"main()"
+    )
+    environment = {**os.environ, "DEMESH_HOME": str(home.path), "XDG_RUNTIME_DIR": str(home.path.parent)}
+    ran = subprocess.run(
+        [sys.executable, "-c", program, *arguments], env=environment, capture_output=True, timeout=60, check=False
+    )
+    assert ran.returncode == -9, ran.stderr
+
+
+@pytest.mark.parametrize("where", ["tarfile.TarFile.close", "demesh.backup.put_new"])
+def test_a_backup_that_was_killed_is_not_in_the_way_of_the_next(where: str, home: Home, tmp_path: Path) -> None:
+    target = tmp_path / "b.tar"
+    _killed(home, where, "backup", str(target))
+    assert (tmp_path / "b.tar.part").exists(), "the test is one of what a kill leaves"
+    assert not target.exists()
+    ran = demesh(home.path, "backup", str(target))
+    assert ran.code == 0, ran.err
+    assert sorted(tmp_path.iterdir()) == [target, home.path]
+    assert target.stat().st_mode & 0o777 == 0o600
+    assert demesh(tmp_path / "there", "restore", str(target)).code == 0
+
+
+def _meanwhile(monkeypatch: pytest.MonkeyPatch, do: Callable[[], object]) -> None:
+    """Have that done while a backup copies the store."""
+    copy = Store.copy_to
+
+    def copy_to(self: Store, path: Path) -> None:
+        monkeypatch.setattr(Store, "copy_to", copy)
+        do()
+        copy(self, path)
+
+    monkeypatch.setattr(Store, "copy_to", copy_to)
+
+
+def test_two_backups_to_one_name_at_once_are_one_and_a_sentence(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "b.tar"
+    second: list[Ran] = []
+    _meanwhile(monkeypatch, lambda: second.append(demesh(home.path, "backup", str(target))))
+    first = demesh(home.path, "backup", str(target))
+    assert first.code == 0, first.err
+    assert [ran.code for ran in second] == [2]
+    assert second[0].err.endswith(f"Another backup to {target} is being made. Wait for it, or name another file.\n")
+    assert sorted(tmp_path.iterdir()) == [target, home.path]
+    assert demesh(tmp_path / "there", "restore", str(target)).code == 0
+
+
+def test_a_backup_never_takes_the_place_of_what_came_meanwhile(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    target = tmp_path / "b.tar"
+    _meanwhile(monkeypatch, lambda: target.write_text("theirs"))
+    ran = demesh(home.path, "backup", str(target))
+    assert (ran.code, ran.err.splitlines()[-1]) == (2, f"{target} exists and is not overwritten.")
+    assert target.read_text() == "theirs"
+    assert sorted(tmp_path.iterdir()) == [target, home.path]
+
+
+def test_a_backup_is_made_where_there_are_no_hard_links(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def no_links(*_: object) -> None:
+        raise OSError(errno.EPERM, "Operation not permitted")
+
+    monkeypatch.setattr(os, "link", no_links)
+    assert demesh(home.path, "backup", str(tmp_path / "b.tar")).code == 0
+    assert sorted(tmp_path.iterdir()) == [tmp_path / "b.tar", home.path]
+    assert demesh(tmp_path / "there", "restore", str(tmp_path / "b.tar")).code == 0
+
+
+def test_what_is_no_part_of_a_backup_is_not_written_through_and_is_named(home: Home, tmp_path: Path) -> None:
+    (tmp_path / "victim").write_text("kept")
+    part = tmp_path / "b.tar.part"
+    part.symlink_to(tmp_path / "victim")
+    ran = demesh(home.path, "backup", str(tmp_path / "b.tar"))
+    assert ran.code == 2
+    assert f"{part} is in the way and cannot be removed" in ran.err
+    assert (tmp_path / "victim").read_text() == "kept"
+
+
+def test_a_restore_that_was_killed_is_not_in_the_way_of_the_next(home: Home, tmp_path: Path) -> None:
+    assert demesh(home.path, "backup", str(tmp_path / "b.tar")).code == 0
+    there = Home(tmp_path / "there")
+    _killed(there, "demesh.backup._check", "restore", str(tmp_path / "b.tar"))
+    assert (there.path / ".restoring/node.key").exists(), "the test is one of what a kill leaves"
+    (there.path / ".restoring/of-another").write_text("x")
+    ran = demesh(there.path, "restore", str(tmp_path / "b.tar"))
+    assert ran.code == 0, ran.err
+    found = sorted(path.name for path in there.path.iterdir() if "-" not in path.name)
+    assert found == ["checks", "demesh.toml", "lock", "log.db", "mesh.id", "node.key", "swarm.key"]
+
+
+def test_what_is_left_of_killed_commands_is_in_no_backup(home: Home, tmp_path: Path) -> None:
+    (home.path / ".restoring").mkdir()
+    (home.path / ".restoring/node.key").write_text("x")
+    (home.path / ".node.key.1a2b3c4d.part").write_text("x")
+    assert demesh(home.path, "backup", str(tmp_path / "b.tar")).code == 0
+    with tarfile.open(tmp_path / "b.tar") as tar:
+        assert sorted(tar.getnames()) == sorted([*_FILES, "checks", "checks/disk", "log.db"])
 
 
 def _member(name: str, content: bytes = b"x", **fields: object) -> tuple[tarfile.TarInfo, bytes]:

@@ -1,11 +1,13 @@
 """`demesh token`: what it prints, and how a command shows a token to a node."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
-from demesh.tokens import Scope, TokenCheck
+from demesh.tokens import Scope, TokenCheck, Tokens
 from tests.cli.answering import url_answering
 from tests.cli.harness import demesh
 
@@ -140,3 +142,15 @@ def test_a_token_that_can_be_none_is_refused_and_not_repeated(tmp_path: Path) ->
         said = _status(tmp_path / "home", url, "--token", "sesame\r\nX: y")
     assert "holds a character that none has" in said
     assert "sesame" not in said
+
+
+def test_several_made_at_once_without_a_name_have_one_each(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "demesh", "token", "new", "--data-dir", str(tmp_path / "home")]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(4)]
+    made = [process.communicate(timeout=60)[0].strip() for process in running]
+    assert [process.returncode for process in running] == [0] * 4
+    check = TokenCheck(tmp_path / "home" / "tokens.json", None)
+    assert [check.scope_of(text) for text in made] == [Scope.WRITE] * 4
+    assert sorted(each.name for each in Tokens(tmp_path / "home" / "tokens.json").all()) == [
+        f"token-{n}" for n in range(1, 5)
+    ]

@@ -105,6 +105,16 @@ def test_a_farewell_is_not_cut_off_by_what_ends_a_node_twice_at_once_or_after_it
         assert (bye.kind, read_bye(bye.payload).reason) == (Kind.BYE, LEFT if leaves else "stopped")
 
 
+def test_a_node_whose_output_nobody_reads_any_more_runs_on_and_ends_well(tmp_path: Path) -> None:
+    with NodeProcess(tmp_path / "node", "nas") as node:
+        node.inside = ("bash", "-c", 'exec "$@" > >(exec true)', "bash")
+        node.start()
+        node.wait_ready()
+        assert node.stop() == 0
+        assert "BrokenPipe" not in node.output()
+        assert _own_entries(node)[-1].kind == Kind.BYE
+
+
 @pytest.mark.parametrize("joins", [False, True])
 def test_a_busy_swarm_port_is_named_with_its_remedy(joins: bool, tmp_path: Path) -> None:
     with NodeProcess(tmp_path / "node", "nas") as node:

@@ -7,7 +7,7 @@ from pathlib import Path
 
 import trio
 
-from demesh.errors import NetworkError, UsageError
+from demesh.errors import DemeshError, NetworkError
 from demesh.home import Home
 from demesh.identity import SwarmKey, read_swarm_key, write_secret
 from demesh.mesh import rotation as rotations
@@ -51,7 +51,7 @@ class Files:
     async def save(self, change: Change) -> None:
         await trio.lowlevel.checkpoint()
         if self.full:
-            raise UsageError("Cannot create it: No space left on device.")
+            raise DemeshError("Cannot create it: No space left on device.")
         self.files.save(change)
 
     async def finish(self, change: Change) -> SwarmKeys:
