@@ -22,7 +22,7 @@ from shutil import copyfileobj, rmtree
 from typing import BinaryIO
 
 from demesh import limits
-from demesh.disk import changing, put_new, sync_directory
+from demesh.disk import put_new, sync_directory
 from demesh.errors import StoreError, UsageError
 from demesh.home import Home
 from demesh.log.store import Store
@@ -95,16 +95,15 @@ def _growing(target: Path) -> Generator[BinaryIO]:
     Raises UsageError if another backup to `target` is being made, FileExistsError if one has been meanwhile, OSError.
     """
     part = target.with_name(target.name + _PART)
-    with changing(target.parent):
-        _remove_stale(part, target)
-        try:
-            file = _private(part)
-        except FileExistsError:
-            raise _busy(target) from None
-        with suppress(OSError):  # where nothing can be locked, none is taken for stale either
-            fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    _remove_stale(part, target)
+    try:
+        file = _private(part)
+    except FileExistsError:
+        raise _busy(target) from None
     with file:  # and so locked until it is gone
         try:
+            if not _is_kept(part, file):
+                raise _busy(target)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -112,8 +111,25 @@ def _growing(target: Path) -> Generator[BinaryIO]:
             sync_directory(target.parent)
         finally:
             with suppress(OSError):
-                if os.path.samestat(part.lstat(), os.fstat(file.fileno())):
+                if _is_same(part, file):
                     part.unlink()
+
+
+def _is_kept(part: Path, file: BinaryIO) -> bool:
+    """Whether nobody takes away `file` as stale from now on: not before it was locked, either. Raises OSError."""
+    try:
+        fcntl.flock(file.fileno(), fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True  # where nothing can be locked, none is taken for stale
+    return _is_same(part, file)
+
+
+def _is_same(part: Path, file: BinaryIO) -> bool:
+    with suppress(FileNotFoundError):
+        return os.path.samestat(part.lstat(), os.fstat(file.fileno()))
+    return False
 
 
 def _remove_stale(part: Path, target: Path) -> None:
@@ -130,7 +146,7 @@ def _remove_stale(part: Path, target: Path) -> None:
     except BlockingIOError:
         raise _busy(target) from None
     except OSError as error:
-        raise UsageError(f"{part} is in the way and cannot be removed: {error.strerror}.") from None
+        raise UsageError(f"{part} is in the way: {error.strerror}. Remove it, unless a backup is being made.") from None
 
 
 def _there_already(target: Path) -> UsageError:

@@ -1,12 +1,14 @@
 """What makes a file survive a power cut, beyond writing it; and what keeps two from changing it at once, or making it twice.
 
 Guarantees: `changing` is held by one at a time, and by nobody once its process has ended, however it ends; `put_new` never
-overwrites. Not guaranteed: `changing` on file systems that lock nothing; there it is gone on without, as a change that is
-lost now and then is less bad than a configuration, or a token, that cannot be changed at all.
+overwrites. Not guaranteed: `changing` on file systems that lock nothing, nor where somebody does not let go of it, which takes no
+more than the right to read the directory; there it is gone on without, as a change that is lost now and then is less bad than a
+configuration, or a token, that cannot be changed at all.
 """
 
 import errno
 import fcntl
+import logging
 import os
 import threading
 import time
@@ -15,8 +17,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from demesh import limits
-from demesh.errors import DemeshError
 
+log = logging.getLogger(__name__)
 _LOOK_SECONDS = 0.02
 _NO_LINKS = {errno.EPERM, errno.EACCES, errno.ENOTSUP, errno.EOPNOTSUPP, errno.ENOSYS, errno.EMLINK, errno.EXDEV}
 """How file systems, and those who watch over them, say that there are no hard links."""
@@ -75,7 +77,7 @@ def changing(directory: Path) -> Generator[None]:
     """Hold off all others who would change a file in `directory`: around reading it, changing it and replacing it.
 
     Whoever holds it may take it again. A directory that is not there, or may not be read, is no reason to stop here: whoever
-    then reads or writes in it says so. Never wait for a person within it. Raises DemeshError if another does not let go of it.
+    then reads or writes in it says so. Never wait for a person within it.
     """
     try:
         descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -110,7 +112,6 @@ def _lock(descriptor: int, directory: Path) -> None:
             return  # nothing can be locked on this file system
         else:
             return
-    raise DemeshError(
-        f"Another command has been changing what is in {directory} for {limits.CHANGE_WAIT_SECONDS_MAX} s. End it if it hangs, "
-        "then try again."
+    log.warning(
+        "Somebody has locked %s for %d s; it is not waited for any longer.", directory, limits.CHANGE_WAIT_SECONDS_MAX
     )

@@ -5,6 +5,7 @@ Errors come out of nurseries in groups. Nothing is raised within `except*`: Pyth
 around it (3.11.7 does not). Collect the `leaves` there, and raise after it.
 """
 
+import errno
 from typing import TypeVar, cast
 
 _E = TypeVar("_E", bound=BaseException)
@@ -81,6 +82,25 @@ class SyncError(DemeshError):
 
 class SyncDeclined(SyncError):
     """The peer said no, in a sentence of its own. Every other SyncError is what this node makes of what a peer said."""
+
+
+_MAY_PASS = {
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EIO,
+    errno.EMFILE,
+    errno.ENFILE,
+    errno.ENOMEM,
+    errno.ENOLCK,
+    errno.ESTALE,
+    errno.ETIMEDOUT,
+}
+"""What keeps a file from being written now and may not do so later."""
+
+
+def of_file(error: OSError, message: str) -> DemeshError:
+    """A UsageError with that message, but not for what may pass, as a full disk may: nobody starts a node again after that."""
+    return DemeshError(message) if error.errno in _MAY_PASS else UsageError(message)
 
 
 def leaves(error: _E | BaseExceptionGroup[_E]) -> list[_E]:

@@ -20,7 +20,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Self, cast
 
-from demesh.errors import DemeshError, NodeNotRunning, UsageError
+from demesh.errors import DemeshError, NodeNotRunning, UsageError, of_file
 from demesh.log.epoch import Marker
 from demesh.log.head import Head
 
@@ -94,13 +94,12 @@ class Home:
             )
 
     def make(self) -> None:
-        """Make the directory, mode 0700. Raises UsageError."""
+        """Make the directory, mode 0700. Raises UsageError, DemeshError for what may pass."""
         try:
             self.path.mkdir(parents=True, exist_ok=True, mode=0o700)
         except OSError as error:
-            raise UsageError(
-                f"Cannot make the data directory {self.path}: {error.strerror}. Name another with --data-dir."
-            ) from None
+            what = f"Cannot make the data directory {self.path}: {error.strerror}. Name another with --data-dir."
+            raise of_file(error, what) from None
 
 
 def read_mesh_id(home: Home) -> bytes:
@@ -163,10 +162,8 @@ class HomeLock:
         try:
             descriptor = os.open(home.lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         except OSError as error:
-            raise UsageError(
-                f"Cannot lock the data directory {home.path}: {error.strerror}. Run as the user it belongs to, or name "
-                "another with --data-dir."
-            ) from None
+            remedy = "Run as the user it belongs to, or name another with --data-dir."
+            raise of_file(error, f"Cannot lock the data directory {home.path}: {error.strerror}. {remedy}") from None
         if not _locked(descriptor):
             os.close(descriptor)
             other = running_node(home)
@@ -293,9 +290,8 @@ def make_runtime_directory() -> Path:
         path.mkdir(parents=True, exist_ok=True, mode=0o700)
         status = path.lstat()
     except OSError as error:
-        raise UsageError(
-            f"Cannot make the runtime directory {path}: {error.strerror}. Set XDG_RUNTIME_DIR to one that can be written."
-        ) from None
+        what = f"Cannot make the runtime directory {path}: {error.strerror}. Set XDG_RUNTIME_DIR to one that can be written."
+        raise of_file(error, what) from None
     if not stat.S_ISDIR(status.st_mode) or status.st_uid != os.geteuid() or status.st_mode & 0o022:
         raise UsageError(
             f"The runtime directory {path} is not a directory that only this user may write. Remove it, or set XDG_RUNTIME_DIR."

@@ -9,7 +9,6 @@ Guarantees: secret files are created with mode 0600, as a whole or not at all, w
 overwritten. Not guaranteed: protection from other processes of the same user.
 """
 
-import errno
 import hashlib
 import os
 import secrets
@@ -24,24 +23,13 @@ from nacl.signing import SigningKey
 
 from demesh import limits
 from demesh.disk import put_new, sync_directory
-from demesh.errors import DemeshError, UsageError
+from demesh.errors import DemeshError, UsageError, of_file
 
+_UNFINISHED = ".part"
 _SWARM_KEY_HEADER = ("/key/swarm/psk/1.0.0/", "/base16/")
 # A libp2p peer id of an Ed25519 key: identity multihash (0x00, 36 bytes) of the protobuf {type: Ed25519, data: key}.
 # https://github.com/libp2p/specs/blob/master/peer-ids/peer-ids.md
 _PEER_ID_PREFIX = bytes.fromhex("002408011220")
-_MAY_PASS = {
-    errno.ENOSPC,
-    errno.EDQUOT,
-    errno.EIO,
-    errno.EMFILE,
-    errno.ENFILE,
-    errno.ENOMEM,
-    errno.ENOLCK,
-    errno.ESTALE,
-    errno.ETIMEDOUT,
-}
-"""What keeps a file from being written now and may not do so later."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -164,6 +152,14 @@ def replace_secret(path: Path, text: str) -> None:
         raise _failure(f"Cannot write {path}", error) from None
 
 
+def remove_leftovers(directory: Path, wall_ms: int) -> None:
+    """Take away the copies of secrets that a killed command has left, but none that may still be written."""
+    for path in directory.glob(f".*{_UNFINISHED}"):
+        with suppress(OSError):
+            if path.lstat().st_mtime * 1_000 < wall_ms - limits.LEFTOVER_AGE_MS_MIN:
+                path.unlink()
+
+
 def make_private_directory(path: Path) -> None:
     """Have the directory `path`, mode 0700 if it is made. Raises like `write_secret`."""
     try:
@@ -175,7 +171,7 @@ def make_private_directory(path: Path) -> None:
 @contextmanager
 def _written_beside(path: Path, text: str) -> Generator[Path]:
     """A file with that text, mode 0600, on the disk; afterwards it is gone by its own name. Raises OSError."""
-    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}.part")
+    temporary = path.with_name(f".{path.name}.{secrets.token_hex(4)}{_UNFINISHED}")
     try:
         descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
         with os.fdopen(descriptor, "w", encoding="utf-8") as file:
@@ -189,9 +185,7 @@ def _written_beside(path: Path, text: str) -> Generator[Path]:
 
 
 def _failure(what: str, error: OSError) -> DemeshError:
-    """No UsageError for what may pass: nobody starts a node again after that."""
-    said = f"{what}: {_reason(error)}."
-    return DemeshError(said) if error.errno in _MAY_PASS else UsageError(said)
+    return of_file(error, f"{what}: {_reason(error)}.")
 
 
 def _reason(error: Exception) -> str:

@@ -42,7 +42,8 @@ STORE_BYTES_MIN = 50_000_000
 STARTUP_TAIL_ENTRIES_MAX = 512  # per log, folded at start
 BACKUP_FILES_MAX = 10_000
 BACKUP_FILE_BYTES_MAX = 64 * 1_048_576  # any but the store, which may be of any size
-CHANGE_WAIT_SECONDS_MAX = 30  # for another command that changes the configuration or the tokens
+LEFTOVER_AGE_MS_MIN = 60_000  # of a file that a killed command has left, before it is taken away
+CHANGE_WAIT_SECONDS_MAX = 10  # for another command that changes the configuration or the tokens
 SIGNED_EVERY = (
     32  # one entry of so many keeps its signature in the store; so many fit a page of sync, whatever their size
 )

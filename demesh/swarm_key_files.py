@@ -75,18 +75,18 @@ class SwarmKeyFiles:
         return keys
 
     def save(self, change: Change) -> None:
-        """Have the change on the disk. Raises UsageError."""
+        """Have the change on the disk. Raises DemeshError."""
         replace_secret(self.change, encode_change(change).hex() + "\n")
 
     def finish(self, change: Change) -> SwarmKeys:
-        """Go over to the new key. Raises UsageError."""
+        """Go over to the new key. Raises DemeshError."""
         self.save(replace(change, finished=True))
         if not self.elsewhere:
             replace_secret(self.path, change.key.text())
         return SwarmKeys(change.key, settled=True, overruled=self.elsewhere)
 
     def put(self, key: SwarmKey) -> None:
-        """Make `key` the one in force, whatever there was. Raises UsageError."""
+        """Make `key` the one in force, whatever there was. Raises DemeshError."""
         replace_secret(self.path, key.text())
         self._drop_change()
 

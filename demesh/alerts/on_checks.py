@@ -1,7 +1,8 @@
 """Incidents of checks. Pure.
 
     DemeshCheckDown            opens when a check's verdict is down; closes on evidence of recovery: a pass, and not enough other
-                               vantages left that could make it down. Not while it flaps: that is one incident, not many.
+                               vantages left that could make it down, those that have just gone among them. Not while it flaps:
+                               that is one incident, not many.
                                What one vantage alone sees fail is held for a moment, and may be told as a group
                                (`demesh.alerts.grouping`): then the subject is the vantage.
     DemeshCheckPartial         opens when a minority has seen it fail for PARTIAL_TOLD_MS; closes when nobody does, or it is down

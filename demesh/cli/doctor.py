@@ -49,11 +49,12 @@ def _examinations(data_dir: str | None, swarm_key_file: str | None) -> dict[str,
     from demesh.doctor import machine
     from demesh.doctor import node as its
     from demesh.errors import UsageError
-    from demesh.home import bytes_on_disk, find_home, running_node
+    from demesh.home import bytes_on_disk, find_home, is_held, running_node
 
     home = find_home(data_dir)
     try:
         running = running_node(home)
+        held = running is None and is_held(home)
         settings, config = its.configuration(home)
         store_bytes = bytes_on_disk(home.log_db)
     except (UsageError, PermissionError) as error:
@@ -64,7 +65,7 @@ def _examinations(data_dir: str | None, swarm_key_file: str | None) -> dict[str,
         "version": _version,
         "home": partial(its.files, home),
         "config": lambda: config,
-        "node": lambda: list(its.running(home, running, _ask(data_dir) if running else None)),
+        "node": lambda: list(its.running(home, running, _ask(data_dir) if running else None, held=held)),
         "clock": machine.clock,
         "ping": machine.ping,
         "routes": machine.families,

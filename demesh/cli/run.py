@@ -18,6 +18,7 @@ from demesh.api.public_server import PublicServer
 from demesh.api.server import ApiServer
 from demesh.cli.first_start import mesh_id_of, swarm_key_files
 from demesh.cli.running import Start, run, url
+from demesh.cli.signals import heed_no_more
 from demesh.clock import SystemClock
 from demesh.config.command_line import CommandLine
 from demesh.config.source import ConfigSource
@@ -25,7 +26,7 @@ from demesh.config.watch import load_first
 from demesh.diagnostics import Format, set_up_logging
 from demesh.errors import DemeshError, UsageError, leaves
 from demesh.home import HomeLock, Running, bytes_on_disk, find_home, make_runtime_directory
-from demesh.identity import read_or_make_node_key
+from demesh.identity import read_or_make_node_key, remove_leftovers
 from demesh.log.store import Store
 from demesh.systemd.notify import take_notifying
 from demesh.systemd.telling import Telling
@@ -59,6 +60,7 @@ def run_node(
     home.make()
     lock = HomeLock(home)
     os.umask(0o077)
+    remove_leftovers(home.path, clock.wall_ms())
     _allow_descriptors()
     api_socket = make_runtime_directory() / f"{home.runtime_id}.sock"
     if len(os.fsencode(api_socket)) > limits.SOCKET_PATH_BYTES_MAX:
@@ -99,6 +101,7 @@ def run_node(
             trio.run(run, start)
     except BaseExceptionGroup as group:
         raise _why_it_ended(group) from group
+    heed_no_more()
     sys.exit(0)
 
 
@@ -112,7 +115,10 @@ def _allow_descriptors() -> None:
 
 
 def _why_it_ended(group: BaseExceptionGroup) -> BaseException:
-    """What to raise of all that ended a node: a bug if there is one, for its traceback. What else there was is logged."""
+    """What to raise of all that ended a node: a bug if there is one, for its traceback. What else there was is logged. A Ctrl-C
+    in a moment in which nobody listened to signals is no bug."""
+    if interrupt := next((each for each in leaves(group) if isinstance(each, KeyboardInterrupt)), None):
+        return interrupt
     ours, bugs = group.split(DemeshError)
     errors = leaves(ours) if ours else []
     for each in errors if bugs else errors[1:]:

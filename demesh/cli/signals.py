@@ -13,10 +13,23 @@ import trio
 
 from demesh import limits
 
+_END = (signal.SIGTERM, signal.SIGINT)
+
+
+def _after_all(*_: object) -> None:
+    """The farewell is out, and the log durable; only the files are being closed."""
+    os._exit(0)
+
+
+def heed_no_more() -> None:
+    """All is done. The interpreter, which ends now, would give these signals their default meaning."""
+    for each in _END:
+        signal.signal(each, signal.SIG_IGN)
+
 
 async def end_when_asked() -> None:
     """End the process on SIGTERM and SIGINT, for as long as nothing has been written or said."""
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    with trio.open_signal_receiver(*_END, signal.SIGHUP) as signals:
         async for received in signals:
             if received != signal.SIGHUP:
                 os._exit(0)
@@ -25,7 +38,9 @@ async def end_when_asked() -> None:
 async def obey(ask_reload: trio.MemorySendChannel[None], stop: trio.Event) -> None:
     """Pass on what signals ask of a node, which may have begun to stop for other reasons."""
     asked_s: float | None = None
-    with trio.open_signal_receiver(signal.SIGTERM, signal.SIGINT, signal.SIGHUP) as signals:
+    for each in _END:
+        signal.signal(each, _after_all)  # which is put back when this is over
+    with trio.open_signal_receiver(*_END, signal.SIGHUP) as signals:
         async for received in signals:
             if received == signal.SIGHUP:
                 with suppress(trio.WouldBlock):  # one is asked for that has not begun

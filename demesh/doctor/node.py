@@ -160,8 +160,14 @@ def hosts(settings: Settings) -> list[str]:
     return sorted({host for host in found if host and not _is_address(host)})
 
 
-def running(home: Home, node: Running | None, answer: dict[str, Any] | DemeshError | None) -> Iterator[Finding]:
-    """What the node says of itself; `answer` is its status, or why there is none."""
+def running(
+    home: Home, node: Running | None, answer: dict[str, Any] | DemeshError | None, *, held: bool = False
+) -> Iterator[Finding]:
+    """What the node says of itself; `answer` is its status, or why there is none. `held`: somebody has the home, silently."""
+    if node is None and held:
+        said = f"one is about to start on {home.path}, or a command holds that."
+        yield warning("node", said, "Wait; the log of the node says whether it looks for a member of its mesh.")
+        return
     if node is None:
         yield warning("node", f"none is running on {home.path}.", "demesh node run")
         return

@@ -10,7 +10,7 @@ from demesh.swarm_key_files import SwarmKeyFiles, SwarmKeys
 
 
 class KeyStorage(Protocol):
-    """What is needed of them. Both methods raise UsageError."""
+    """What is needed of them. Both methods raise DemeshError."""
 
     path: Path
     elsewhere: bool

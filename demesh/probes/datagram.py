@@ -133,10 +133,8 @@ class DatagramSocket:
             return Datagram(data, self._arrival_s(ancillary), _endpoint(source))
 
     def _arrival_s(self, ancillary: list[tuple[int, int, bytes]]) -> float:
-        wall_ns, now_s = (
-            packet_ns(),
-            trio.current_time(),
-        )  # in this order: what comes between makes it late, never too early
+        wall_ns = packet_ns()
+        now_s = trio.current_time()  # after it: what comes between makes an arrival late, never too early
         for level, type_, data in ancillary:
             if (level, type_) == (socket.SOL_SOCKET, _SO_TIMESTAMPNS) and len(data) >= _TIMESPEC.size:
                 seconds, nanoseconds = _TIMESPEC.unpack_from(data)

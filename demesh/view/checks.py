@@ -77,7 +77,7 @@ class CheckView:
     """Whether as many vantages see it go back and forth as would have to see it fail."""
     recovered: bool = False
     """Whether it is proven not to be down: it passes, and not enough others might see it fail. Who has seen it fail, and cannot
-    tell of it any more though it is there, still might.
+    tell of it any more though it is there, still might; and so might who went away, while what it saw is fresh.
     """
     candidate: bool = False
     """Whether it is a server of a list that has not passed yet with anybody."""
@@ -269,11 +269,7 @@ def _judged(votes: _Votes, vantages: tuple[Vantage, ...], definitions: int) -> C
     row = votes.row
     counted = [each for each in vantages if not each.excluded]
     found = tally([each.vote for each in counted], row.quorum)
-    mute = sum(
-        each.state.vote == Vote.FAIL and each.vote != Vote.PASS
-        for each in vantages
-        if each.excluded and each.presence in HERE
-    )
+    mute = sum(_may_still_fail(each) for each in vantages if each.excluded)
     return CheckView(
         row,
         vantages,
@@ -284,6 +280,13 @@ def _judged(votes: _Votes, vantages: tuple[Vantage, ...], definitions: int) -> C
         candidate=votes.candidate,
         parked=tuple(member for member, row in votes.idle if row.parked),
     )
+
+
+def _may_still_fail(vantage: Vantage) -> bool:
+    """Of one whose vote does not count. Who is away may be back in a moment, as after a restart, but need not."""
+    if vantage.presence in HERE:
+        return vantage.state.vote == Vote.FAIL and vantage.vote != Vote.PASS
+    return vantage.vote == Vote.FAIL
 
 
 def _vantage(member: Member, row: PlanRow, standing: Standing, now_ms: int) -> tuple[Vantage, int]:

@@ -60,6 +60,41 @@ def test_a_partial_that_becomes_down_is_one_incident_not_two() -> None:
     assert watch.named() == [(_DOWN, "web")]
 
 
+def test_that_one_of_those_who_see_it_fail_restarts_is_no_recovery() -> None:
+    watch = Watch()
+    a, b, c = three_vantages(watch.view, row())
+    watch.say(PASS, c)
+    watch.say(FAIL, a, b)
+    assert watch.look() == [("opened", _DOWN, "web")]
+    watch.hear(a, a.bye(watch.now_ms))
+    assert watch.look() == [], "c has only not seen it yet"
+    watch.now_ms += 5_000
+    watch.say(FAIL, c)
+    assert watch.look() == []
+    watch.hear(a, *a.start(watch.now_ms, row()))
+    assert watch.look() == []
+    watch.say(PASS, b, c)
+    assert watch.look() == [("closed", _DOWN, "web")]
+
+
+def test_who_saw_it_fail_and_stays_away_keeps_nothing_open_for_long() -> None:
+    watch = Watch()
+    a, b, c = three_vantages(watch.view, row(interval_ms=20_000))
+    watch.say(PASS, c)
+    watch.say(FAIL, a, b)
+    assert watch.look() == [("opened", _DOWN, "web")]
+    watch.hear(a, a.bye(watch.now_ms))
+    while watch.now_ms < 70_000:
+        watch.now_ms += 10_000
+        watch.say(FAIL, b, times=1)
+        watch.say(PASS, c, times=1)
+        assert watch.look() == []
+    watch.now_ms += 10_000
+    watch.say(FAIL, b, times=1)
+    watch.say(PASS, c, times=1)
+    assert watch.look() == [("closed", _DOWN, "web")]
+
+
 def test_what_one_vantage_alone_sees_fail_is_told_after_a_moment() -> None:
     watch, a = _lone(row(interval_ms=20_000))
     watch.say(FAIL, a)

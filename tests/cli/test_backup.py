@@ -263,7 +263,7 @@ def test_what_is_no_part_of_a_backup_is_not_written_through_and_is_named(home: H
     part.symlink_to(tmp_path / "victim")
     ran = demesh(home.path, "backup", str(tmp_path / "b.tar"))
     assert ran.code == 2
-    assert f"{part} is in the way and cannot be removed" in ran.err
+    assert f"{part} is in the way: " in ran.err
     assert (tmp_path / "victim").read_text() == "kept"
 
 

@@ -219,6 +219,9 @@ def test_a_node_that_is_starting_is_not_to_be_restarted(home: Path) -> None:
         (node,) = _found(home)["node"]
         ran = demesh(home, "members")
     assert (node["level"], node["sentence"]) == ("warning", "pid 4242 is starting and does not answer yet.")
+    with HomeLock(Home(home)):  # as while a node looks for a member who knows its mesh
+        (node,) = _found(home)["node"]
+    assert node["sentence"].startswith("one is about to start on")
     assert ran.code == 3
     assert ran.err.startswith("The node is starting and answers nobody yet")
 

@@ -18,3 +18,8 @@ def test_a_bug_hides_no_error(caplog: pytest.LogCaptureFixture) -> None:
     assert isinstance(raised, ExceptionGroup)
     assert raised.exceptions == (bug,)
     assert [record.message for record in caplog.records] == ["The disk is full."]
+
+
+def test_an_interrupt_is_no_bug() -> None:
+    interrupt = KeyboardInterrupt()
+    assert _why_it_ended(BaseExceptionGroup("all", [BaseExceptionGroup("some", [interrupt])])) is interrupt

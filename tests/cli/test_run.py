@@ -1,6 +1,7 @@
 """What `demesh node run` refuses before anything runs, each with a sentence."""
 
 import json
+import os
 import socket
 from pathlib import Path
 
@@ -26,6 +27,17 @@ def test_a_node_needs_nothing_but_a_target(tmp_path: Path) -> None:
     assert home.stat().st_mode & 0o777 == 0o700
     assert {(home / name).stat().st_mode & 0o777 for name in ("node.key", "swarm.key")} == {0o600}
     assert json.loads((home / "lock").read_text())["starting"], "so that nobody takes it for one that should answer"
+
+
+def test_copies_of_keys_that_a_killed_command_left_are_taken_away(tmp_path: Path) -> None:
+    home = tmp_path / "home"
+    home.mkdir()
+    left, being_written = home / ".swarm.key.0a1b2c3d.part", home / ".tokens.json.0a1b2c3d.part"
+    for each in (left, being_written):
+        each.touch()
+    os.utime(left, (0, 0))
+    _runs(home)
+    assert (left.exists(), being_written.exists()) == (False, True)
 
 
 def test_a_second_node_on_one_data_directory_is_refused(tmp_path: Path) -> None:

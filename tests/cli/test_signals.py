@@ -54,6 +54,14 @@ def test_the_first_process_of_a_container_can_be_ended_before_it_is_a_node() -> 
         assert parent.wait(20) == 0
 
 
+@pytest.fixture(autouse=True)
+def handlers() -> Generator[None]:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    yield
+    for each, handler in before.items():
+        signal.signal(each, handler)
+
+
 @pytest.fixture
 def ended(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """The exit codes with which the process would have ended at once."""
@@ -104,3 +112,5 @@ async def test_a_signal_asks_to_stop(ended: list[int]) -> None:
         await wait_all_tasks_blocked(0.01)
         nursery.cancel_scope.cancel()
     assert ended == []
+    os.kill(os.getpid(), signal.SIGTERM)  # while the store is being closed
+    assert ended == [0]
