@@ -101,9 +101,9 @@ def _growing(target: Path) -> Generator[BinaryIO]:
     except FileExistsError:
         raise _busy(target) from None
     with file:  # and so locked until it is gone
+        if not _is_kept(part, file):
+            raise _busy(target)
         try:
-            if not _is_kept(part, file):
-                raise _busy(target)
             yield file
             file.flush()
             os.fsync(file.fileno())
@@ -111,7 +111,7 @@ def _growing(target: Path) -> Generator[BinaryIO]:
             sync_directory(target.parent)
         finally:
             with suppress(OSError):
-                if _is_same(part, file):
+                if _is_same(part, file.fileno()):
                     part.unlink()
 
 
@@ -123,12 +123,12 @@ def _is_kept(part: Path, file: BinaryIO) -> bool:
         return False
     except OSError:
         return True  # where nothing can be locked, none is taken for stale
-    return _is_same(part, file)
+    return _is_same(part, file.fileno())
 
 
-def _is_same(part: Path, file: BinaryIO) -> bool:
+def _is_same(part: Path, descriptor: int) -> bool:
     with suppress(FileNotFoundError):
-        return os.path.samestat(part.lstat(), os.fstat(file.fileno()))
+        return os.path.samestat(part.lstat(), os.fstat(descriptor))
     return False
 
 
@@ -138,6 +138,8 @@ def _remove_stale(part: Path, target: Path) -> None:
         descriptor = os.open(part, os.O_RDWR | os.O_NOFOLLOW | os.O_NONBLOCK)
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if not _is_same(part, descriptor):
+                raise _busy(target)  # another took it away, and writes its own
             part.unlink()
         finally:
             os.close(descriptor)

@@ -154,7 +154,7 @@ def replace_secret(path: Path, text: str) -> None:
 
 def remove_leftovers(directory: Path, wall_ms: int) -> None:
     """Take away the copies of secrets that a killed command has left, but none that may still be written."""
-    for path in directory.glob(f".*{_UNFINISHED}"):
+    for path in directory.glob(f".*.{'[0-9a-f]' * 8}{_UNFINISHED}"):
         with suppress(OSError):
             if path.lstat().st_mtime * 1_000 < wall_ms - limits.LEFTOVER_AGE_MS_MIN:
                 path.unlink()

@@ -38,15 +38,19 @@ async def end_when_asked() -> None:
 async def obey(ask_reload: trio.MemorySendChannel[None], stop: trio.Event) -> None:
     """Pass on what signals ask of a node, which may have begun to stop for other reasons."""
     asked_s: float | None = None
-    for each in _END:
-        signal.signal(each, _after_all)  # which is put back when this is over
-    with trio.open_signal_receiver(*_END, signal.SIGHUP) as signals:
-        async for received in signals:
-            if received == signal.SIGHUP:
-                with suppress(trio.WouldBlock):  # one is asked for that has not begun
-                    ask_reload.send_nowait(None)
-            elif asked_s is None:
-                asked_s = trio.current_time()
-                stop.set()
-            elif trio.current_time() - asked_s >= limits.END_AGAIN_SECONDS_MIN:
-                os._exit(130)  # the log is durable as it is, only the farewell is lost
+    before = {each: signal.signal(each, _after_all) for each in _END}  # which is put back when this is over
+    try:
+        with trio.open_signal_receiver(*_END, signal.SIGHUP) as signals:
+            async for received in signals:
+                if received == signal.SIGHUP:
+                    with suppress(trio.WouldBlock):  # one is asked for that has not begun
+                        ask_reload.send_nowait(None)
+                elif asked_s is None:
+                    asked_s = trio.current_time()
+                    stop.set()
+                elif trio.current_time() - asked_s >= limits.END_AGAIN_SECONDS_MIN:
+                    os._exit(130)  # the log is durable as it is, only the farewell is lost
+    finally:
+        if not stop.is_set():  # it fails, and that is what its exit code has to say
+            for each, handler in before.items():
+                signal.signal(each, handler)

@@ -50,8 +50,6 @@ async def watch(
                 now = await _settled(files)
             known = now
             await changed()
-            now = await _fingerprint(files)  # it may be others now, which were read just then
-            known = {path: known.get(path, state) for path, state in now.items()}
 
 
 def load_first(source: ConfigSource) -> tuple[Settings, Fingerprint]:

@@ -76,8 +76,8 @@ class CheckView:
     flapping: bool = False
     """Whether as many vantages see it go back and forth as would have to see it fail."""
     recovered: bool = False
-    """Whether it is proven not to be down: it passes, and not enough others might see it fail. Who has seen it fail, and cannot
-    tell of it any more though it is there, still might; and so might who went away, while what it saw is fresh.
+    """Whether it is proven not to be down: it passes, and not enough others might see it fail. Nor would they if those were back
+    that have seen it fail: who cannot tell of it any more though it is there, and who went away while what it saw is fresh.
     """
     candidate: bool = False
     """Whether it is a server of a list that has not passed yet with anybody."""
@@ -269,14 +269,15 @@ def _judged(votes: _Votes, vantages: tuple[Vantage, ...], definitions: int) -> C
     row = votes.row
     counted = [each for each in vantages if not each.excluded]
     found = tally([each.vote for each in counted], row.quorum)
-    mute = sum(_may_still_fail(each) for each in vantages if each.excluded)
+    mute = [Vote.FAIL for each in vantages if each.excluded and _may_still_fail(each)]
+    with_them = tally([*(each.vote for each in counted), *mute], row.quorum)
     return CheckView(
         row,
         vantages,
         found,
         definitions,
         flapping=sum(each.state.flapping and each.vote != Vote.UNSEEN for each in counted) >= found.quorum,
-        recovered=found.proves_not_down and found.fails + found.unseen + mute < found.quorum,
+        recovered=found.proves_not_down and with_them.proves_not_down,
         candidate=votes.candidate,
         parked=tuple(member for member, row in votes.idle if row.parked),
     )

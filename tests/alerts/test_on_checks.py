@@ -3,8 +3,9 @@
 import pytest
 
 from demesh import limits
+from demesh.outcome import Outcome
 from tests.alerts.watch import Watch
-from tests.view.build import FAIL, PASS, WALL_MS, MemberLog, result, row, three_vantages
+from tests.view.build import ERROR, FAIL, PASS, WALL_MS, MemberLog, result, row, three_vantages
 
 _DOWN, _PARTIAL, _SILENT, _EXPIRING = (
     "DemeshCheckDown",
@@ -92,6 +93,24 @@ def test_who_saw_it_fail_and_stays_away_keeps_nothing_open_for_long() -> None:
     watch.now_ms += 10_000
     watch.say(FAIL, b, times=1)
     watch.say(PASS, c, times=1)
+    assert watch.look() == [("closed", _DOWN, "web")]
+
+
+@pytest.mark.parametrize("outcome", [None, ERROR])
+def test_who_could_not_make_it_down_if_it_were_back_keeps_nothing_open(outcome: Outcome | None) -> None:
+    watch = Watch()
+    members = [MemberLog(name) for name in "ab"]
+    for each in members:
+        watch.hear(each, *each.start(0, row(interval_ms=20_000)))
+    a, b = members
+    watch.say(FAIL, a, b)
+    assert watch.look() == [("opened", _DOWN, "web")]
+    if outcome is None:
+        watch.hear(a, a.bye(watch.now_ms))
+    else:
+        watch.say(outcome, a)
+    watch.now_ms += 1_000
+    watch.say(PASS, b)
     assert watch.look() == [("closed", _DOWN, "web")]
 
 

@@ -1,6 +1,7 @@
 """`demesh backup` and `demesh restore`: all that a node is, and nothing that a hostile archive wants."""
 
 import errno
+import fcntl
 import io
 import os
 import subprocess
@@ -232,6 +233,26 @@ def test_two_backups_to_one_name_at_once_are_one_and_a_sentence(
     assert second[0].err.endswith(f"Another backup to {target} is being made. Wait for it, or name another file.\n")
     assert sorted(tmp_path.iterdir()) == [target, home.path]
     assert demesh(tmp_path / "there", "restore", str(target)).code == 0
+
+
+def test_a_part_that_another_has_begun_anew_is_not_taken_for_stale(
+    home: Home, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    part, flock = tmp_path / "b.tar.part", fcntl.flock
+    part.write_text("of a killed one")
+
+    def late(descriptor: int, how: int) -> None:
+        if how == fcntl.LOCK_EX | fcntl.LOCK_NB:
+            monkeypatch.setattr(fcntl, "flock", flock)
+            part.unlink()
+            part.write_text("of another")
+        flock(descriptor, how)
+
+    monkeypatch.setattr(fcntl, "flock", late)
+    ran = demesh(home.path, "backup", str(tmp_path / "b.tar"))
+    assert (ran.code, part.read_text()) == (2, "of another")
+    assert "is being made" in ran.err
+    assert not (tmp_path / "b.tar").exists()
 
 
 def test_a_backup_never_takes_the_place_of_what_came_meanwhile(

@@ -32,12 +32,15 @@ def test_a_node_needs_nothing_but_a_target(tmp_path: Path) -> None:
 def test_copies_of_keys_that_a_killed_command_left_are_taken_away(tmp_path: Path) -> None:
     home = tmp_path / "home"
     home.mkdir()
-    left, being_written = home / ".swarm.key.0a1b2c3d.part", home / ".tokens.json.0a1b2c3d.part"
-    for each in (left, being_written):
+    left, being_written, anothers = (
+        home / name for name in (".swarm.key.0a1b2c3d.part", ".tokens.json.0a1b2c3d.part", ".film.mkv.part")
+    )
+    for each in (left, being_written, anothers):
         each.touch()
-    os.utime(left, (0, 0))
+    for each in (left, anothers):
+        os.utime(each, (0, 0))
     _runs(home)
-    assert (left.exists(), being_written.exists()) == (False, True)
+    assert [each.exists() for each in (left, being_written, anothers)] == [False, True, True]
 
 
 def test_a_second_node_on_one_data_directory_is_refused(tmp_path: Path) -> None:

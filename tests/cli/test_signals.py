@@ -100,6 +100,16 @@ async def test_only_who_asks_again_after_a_while_ends_a_node_without_its_farewel
 
 
 @pytest.mark.trio
+async def test_a_node_that_fails_is_not_made_to_end_well_by_a_signal(ended: list[int]) -> None:
+    before = {each: signal.getsignal(each) for each in (signal.SIGTERM, signal.SIGINT)}
+    async with trio.open_nursery() as nursery:
+        nursery.start_soon(signals.obey, trio.open_memory_channel[None](1)[0], trio.Event())
+        await wait_all_tasks_blocked()
+        nursery.cancel_scope.cancel()
+    assert {each: signal.getsignal(each) for each in before} == before
+
+
+@pytest.mark.trio
 async def test_a_signal_asks_to_stop(ended: list[int]) -> None:
     stop = trio.Event()
     async with trio.open_nursery() as nursery:

@@ -177,31 +177,6 @@ async def test_what_changes_after_it_was_read_is_noticed_however_long_a_start_ta
             nursery.cancel_scope.cancel()
 
 
-@pytest.mark.trio
-async def test_a_change_that_names_another_file_is_one_change(tmp_path: Path) -> None:
-    path = written(tmp_path, main="")
-    named = tmp_path / "named.toml"
-    named.write_text("")
-    files, told = [path], list[str]()
-
-    async def changed() -> None:
-        told.append(path.read_text())
-        if len(told) == 1:
-            files.append(named)
-
-    async with trio.open_nursery() as nursery:
-        nursery.start_soon(watch, lambda: files, changed, fingerprint(lambda: files))
-        for text, file in (("# one\n", path), ("# two\n", path), ("", named)):
-            before = len(told)
-            file.write_text(text + "# more\n")
-            with trio.fail_after(LOOK_SECONDS - 1):
-                while len(told) == before:  # noqa: ASYNC110 - nobody else tells
-                    await trio.sleep(0.02)
-            await wait_all_tasks_blocked(0.1)
-        nursery.cancel_scope.cancel()
-    assert len(told) == 3
-
-
 def test_what_is_read_is_whole(tmp_path: Path) -> None:
     path = written(tmp_path, main="")
 
